@@ -1,0 +1,1 @@
+"""A push-capable Session Border Controller."""
