@@ -1,0 +1,101 @@
+# Every command of the project. Needs Python 3.11 or later, and nothing else that it does not fetch by itself:
+# the virtual environment is made and kept up to date here, the programs that the tests talk to are installed
+# by `make peers` where the machine allows it.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := test,postgresql,redis,kazoo
+CONFIG ?= etc/sbc.toml
+STAMPS := .stamps
+LOCK := flock $(STAMPS)/lock
+
+# Programs not ours that tests/peers and bench/ run against. A missing one is skipped by its name, except with CI=true.
+PEERS := kamailio kamailio-extra-modules kamailio-tls-modules kamailio-websocket-modules kamailio-outbound-modules \
+         kamailio-presence-modules sip-tester baresip-core nghttp2-server tshark curl openssl sqlite3 postgresql redis-server
+
+# What to run when not everything: make test T="tests/unit/sip -k uri"
+T ?= tests
+
+.PHONY: help venv test lint format demo run bench docs reference peers clean
+
+help:
+	@echo "make demo    a phone sleeps, a call wakes it: everything on this machine, nothing to configure"
+	@echo "make run     start the SBC in the foreground (CONFIG=$(CONFIG) when that file exists)"
+	@echo "make test    every test; T=\"tests/unit -k uri\" for a part"
+	@echo "make lint    ruff, mypy --strict, import rules"
+	@echo "make bench   CPU, memory and latency, against Kamailio in the same run"
+	@echo "make docs    the documentation as HTML in docs/_build"
+	@echo "make peers   install the programs that the tests talk to (Debian, as root)"
+
+$(STAMPS):
+	@mkdir -p $(STAMPS)
+
+venv: $(VENV)/.installed
+
+# Two makes at once wait for each other here; the second finds the stamp and does nothing.
+$(VENV)/.installed: setup.cfg | $(STAMPS)
+	@$(LOCK) $(MAKE) --no-print-directory PYTHON="$(PYTHON)" .venv-locked
+
+.PHONY: .venv-locked
+.venv-locked:
+	@if [ ! $(VENV)/.installed -nt setup.cfg ]; then \
+	  set -e; \
+	  if [ ! -x $(BIN)/python ]; then \
+	    $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); apt-get install -y python3-venv && $(PYTHON) -m venv $(VENV); }; \
+	  fi; \
+	  echo "installing the dependencies into $(VENV)"; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat -e '.[$(EXTRAS)]'; \
+	  touch $(VENV)/.installed; \
+	fi
+
+test: venv peers
+	$(BIN)/python -m pytest $(T)
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: venv
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+demo: venv
+	$(BIN)/python -m sbc.lab.demo
+
+run: venv
+	$(BIN)/twistd -n --pidfile= sbc $(if $(wildcard $(CONFIG)),--config $(CONFIG))
+
+bench: venv peers
+	$(BIN)/python -m bench
+
+reference: venv
+	$(BIN)/python docs/generate.py
+
+docs: venv reference
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	$(BIN)/sphinx-build -q -b html docs docs/_build
+
+# Never fails: what cannot be installed is reported here and skipped by name in the tests.
+peers: | $(STAMPS)
+	@if [ ! -e $(STAMPS)/peers ]; then $(LOCK) $(MAKE) --no-print-directory .peers-locked; fi
+
+.PHONY: .peers-locked
+.peers-locked:
+	@missing=; for p in $(PEERS); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	if [ -z "$$missing" ]; then touch $(STAMPS)/peers; \
+	elif [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then echo "peers not installed (needs root and apt):$$missing"; \
+	else \
+	  export DEBIAN_FRONTEND=noninteractive; echo "installing:$$missing"; \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; } >$(STAMPS)/peers.log 2>&1 || \
+	  for p in $$missing; do apt-get install -y -qq --no-install-recommends $$p >>$(STAMPS)/peers.log 2>&1 || echo "could not install $$p (see $(STAMPS)/peers.log)"; done; \
+	  touch $(STAMPS)/peers; \
+	fi; true
+
+clean:
+	rm -rf $(STAMPS) docs/_build .mypy_cache .ruff_cache .import_linter_cache .hypothesis
