@@ -1,0 +1,22 @@
+"""The settings of the node itself."""
+
+import platform
+from dataclasses import dataclass
+
+from sbc.settings.declare import section, setting
+from sbc.settings.kinds import FilePath, Text
+
+
+@section("node", doc="This node of the service")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSettings:
+    name: str = setting(
+        kind=Text(required=True, maximum=64),
+        factory=lambda: platform.node() or "sbc",
+        shown="the host name",
+        doc="name of this node, unique among the nodes that share a database",
+        restart=True,
+    )
+    state: str = setting(
+        "var", FilePath(required=True), doc="directory of the database, the secret key and trace files", restart=True
+    )
