@@ -1,0 +1,53 @@
+"""tshark as the judge: what was on the loopback wire, and whether anything of it was malformed."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.peers.program import Program, require, until
+
+
+class Capture:
+    """Everything to and from ``ports`` on the loopback interface, decoded as SIP where a port is in ``sip``."""
+
+    def __init__(self, folder: Path, ports: Iterable[int], *, sip: Iterable[int] | None = None) -> None:
+        require("tshark", "dumpcap")
+        folder.mkdir(parents=True, exist_ok=True)
+        ports = list(ports)
+        self._sip = ports if sip is None else list(sip)
+        self.file = folder / "capture.pcapng"
+        selection = " or ".join(f"port {port}" for port in ports)
+        self.program = Program("dumpcap", ["dumpcap", "-q", "-i", "lo", "-f", selection, "-w", self.file], folder)
+        self.program.wait_for(lambda: "Capturing on" in self.program.output(), 10, "captures")
+        self.program.wait_for(lambda: self.file.exists() and self.file.stat().st_size > 0, 10, "captures")
+
+    def stop(self) -> None:
+        if self.program.running:
+            size = -1
+
+            def quiet() -> bool:
+                nonlocal size
+                before, size = size, self.file.stat().st_size
+                return before == size
+
+            until(quiet, 5, "the capture is written", step=0.3)
+            self.program.stop()
+
+    def read(self, condition: str = "sip", *fields: str) -> list[list[str]]:
+        """``fields`` of each packet that fulfils the display filter ``condition``."""
+        self.stop()
+        command = ["tshark", "-n", "-r", str(self.file), "-Y", condition, "-T", "fields"]
+        for port in self._sip:
+            command += ["-d", f"udp.port=={port},sip", "-d", f"tcp.port=={port},sip"]
+        for field in fields or ("frame.number",):
+            command += ["-e", field]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        return [line.split("\t") for line in done.stdout.splitlines()]
+
+    def check(self) -> int:
+        """No packet is malformed; how many SIP messages there were."""
+        wrong = self.read("_ws.malformed || sip.msg_hdr.invalid", "frame.number", "_ws.col.info")
+        assert not wrong, f"tshark finds malformed packets: {wrong}"
+        return len(self.read("sip"))

@@ -1,0 +1,105 @@
+"""Fixtures: each is a maker of one kind of party. What a test makes is stopped when it ends, last made first.
+
+On a failure the parties' logs stay in pytest's temporary folder; its path is in the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from tests.peers.baresip_phone import Baresip
+from tests.peers.capture import Capture
+from tests.peers.kamailio_server import Kamailio
+from tests.peers.nghttpd_server import Nghttpd
+from tests.peers.sbc_process import Sbc
+from tests.peers.sipp_runner import Sipp
+
+Party = TypeVar("Party", Baresip, Capture, Kamailio, Nghttpd, Sbc, Sipp)
+HERE = Path(__file__).parent
+
+USERS = {name: f"secret-{name}" for name in ("alice", "bob", "carol", "dave")}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.peer)
+
+
+@pytest.fixture
+def parties() -> Iterator[ExitStack]:
+    """Ends what the test began."""
+    with ExitStack() as stack:
+        yield stack
+
+
+def _maker(kind: type[Party], parties: ExitStack, folder: Path) -> Callable[..., Party]:
+    """Makes parties of one kind, each in a folder of its own, ended with the test."""
+    made = 0
+
+    def make(*arguments: Any, **options: Any) -> Party:
+        nonlocal made
+        made += 1
+        party = kind(folder / f"{kind.__name__.lower()}{made}", *arguments, **options)
+        parties.callback(party.stop)
+        return party
+
+    return make
+
+
+@pytest.fixture
+def kamailio(parties: ExitStack, tmp_path: Path) -> Callable[..., Kamailio]:
+    """``kamailio(**options)``: an upper server that knows USERS."""
+    make = _maker(Kamailio, parties, tmp_path)
+    return lambda **options: make(USERS, **options)
+
+
+@pytest.fixture
+def baresip(parties: ExitStack, tmp_path: Path) -> Callable[..., Baresip]:
+    """``baresip(user, outbound, **options)``: a phone of one of USERS."""
+    make = _maker(Baresip, parties, tmp_path)
+    return lambda user, outbound, **options: make(user, USERS[user], outbound, **options)
+
+
+@pytest.fixture
+def sipp(parties: ExitStack, tmp_path: Path) -> Callable[..., Sipp]:
+    return _maker(Sipp, parties, tmp_path)
+
+
+@pytest.fixture
+def capture(parties: ExitStack, tmp_path: Path) -> Callable[..., Capture]:
+    return _maker(Capture, parties, tmp_path)
+
+
+@pytest.fixture
+def nghttpd(parties: ExitStack, tmp_path: Path) -> Callable[..., Nghttpd]:
+    return _maker(Nghttpd, parties, tmp_path)
+
+
+@pytest.fixture
+def sbc(parties: ExitStack, tmp_path: Path) -> Iterator[Callable[..., Sbc]]:
+    """``sbc(upper, **options)``: ``upper`` is a Kamailio (or a list of ``[[upper]]`` tables)."""
+    made: list[Sbc] = []
+    make = _maker(Sbc, parties, tmp_path)
+
+    def run(upper: Kamailio | list[dict[str, object]], **options: Any) -> Sbc:
+        tables = [_table(upper)] if isinstance(upper, Kamailio) else upper
+        made.append(make(tables, **options))
+        return made[-1]
+
+    yield run
+    for one in made:
+        one.check_log()
+
+
+def _table(upper: Kamailio) -> dict[str, object]:
+    return {
+        "name": "pbx",
+        "uri": f"sip:{upper.host}:{upper.port};transport=udp",
+        "domain": upper.realm,
+    }

@@ -1,0 +1,115 @@
+"""Kamailio as the upper server: registrar with digest and record-routing proxy for one domain."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.peers.ports import free_port
+from tests.peers.program import Program, require
+
+CONFIGURATION = Path(__file__).parent / "kamailio" / "upper.cfg"
+ENVIRONMENT_PATH = {"PATH": os.environ.get("PATH", "") + ":/usr/sbin"}
+
+
+class Kamailio:
+    """``users`` maps names to clear passwords. ``host:port`` answers UDP and TCP."""
+
+    def __init__(
+        self,
+        folder: Path,
+        users: Mapping[str, str],
+        *,
+        realm: str = "example.test",
+        host: str = "127.0.0.2",
+        port: int | None = None,
+        algorithm: str = "MD5",
+        min_expires: int = 5,
+        max_expires: int = 7200,
+        nonce_life: int = 300,
+        open_registrar: bool = False,
+    ) -> None:
+        require("kamailio", "kamcmd")
+        self.host, self.port, self.realm = host, port or free_port(), realm
+        self.users = dict(users)
+        self.folder = folder
+        tables = folder / "tables"
+        tables.mkdir(parents=True, exist_ok=True)
+        rows = [f"{n}:{name}:{realm}:{password}" for n, (name, password) in enumerate(users.items(), 1)]
+        (tables / "subscriber").write_text(
+            "\n".join(["id(int,auto) username(string) domain(string) password(string)", *rows, ""])
+        )
+        (tables / "version").write_text("table_name(string) table_version(int)\nsubscriber:7\n")
+        self._environment = {
+            "UPPER_REALM": realm,
+            "UPPER_USERS": f"text://{tables}",
+            "UPPER_ALGORITHM": algorithm,
+            "UPPER_MIN_EXPIRES": str(min_expires),
+            "UPPER_MAX_EXPIRES": str(max_expires),
+            "UPPER_NONCE": str(nonce_life),
+        }
+        self._switches = ["-A", "OPEN"] if open_registrar else []
+        self._control = folder / "kamailio_ctl"
+        self.program: Program
+        self.start()
+
+    def start(self) -> None:
+        address = f"{self.host}:{self.port}"
+        self._control.unlink(missing_ok=True)
+        self.program = Program(
+            "kamailio",
+            [
+                *("kamailio", "-f", CONFIGURATION, "-DD", "-E", "-m", "64", "-M", "8", "-Y", self.folder),
+                *("-P", self.folder / "kamailio.pid", *self._switches, "-l", f"udp:{address}", "-l", f"tcp:{address}"),
+            ],
+            self.folder,
+            environment=self._environment,
+        )
+        self.program.wait_for(self._answers, 10, f"answers on {address}")
+
+    def stop(self) -> None:
+        self.program.stop()
+
+    def restart(self) -> None:
+        """Its bindings are in memory: after this it knows nobody."""
+        self.stop()
+        self.start()
+
+    def ask(self, *command: str) -> str:
+        """The output of one control command."""
+        done = subprocess.run(
+            ["kamcmd", "-s", f"unixs:{self._control}", *command],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            env={**os.environ, **ENVIRONMENT_PATH},
+        )
+        return done.stdout
+
+    def _answers(self) -> bool:
+        return self._control.exists() and "uptime" in self.ask("core.uptime")
+
+    def contacts(self, user: str) -> dict[str, int]:
+        """The contacts registered for ``user``: URI to the seconds that are left."""
+        dump = self.ask("ul.lookup", "location", user)
+        found: dict[str, int] = {}
+        for block in dump.split("Contact:")[1:]:
+            address = re.search(r"Address:\s*(\S+)", block)
+            left = re.search(r"Expires:\s*(-?\d+)", block)
+            if address:
+                found[address[1]] = int(left[1]) if left else 0
+        return {contact: left for contact, left in found.items() if left > 0}
+
+    def wait_registered(self, user: str, seconds: float = 8.0) -> dict[str, int]:
+        return self.program.wait_for(lambda: self.contacts(user), seconds, f"{user} is registered")
+
+    def stays_registered(self, user: str, seconds: float) -> None:
+        """Fails if ``user`` is without a contact at any look during ``seconds``."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            assert self.contacts(user), f"{user} lost its registration at the upper server"
+            time.sleep(0.25)
