@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -20,23 +19,19 @@ from twisted.internet.epollreactor import EPollReactor
 from sbc.lab.apns import Apns
 from sbc.lab.authority import Authority
 from sbc.lab.script import Answer
+from tests.peers.program import require
 
 pytestmark = pytest.mark.peer
 TOKEN = "a1" * 32
 
 
-def curl_speaks_http2() -> bool:
-    found = shutil.which("curl")
-    if found is None:
-        return False
-    said = subprocess.run([found, "--version"], capture_output=True, text=True, check=False).stdout
-    return "HTTP2" in said
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _curl() -> None:
-    if not curl_speaks_http2() and os.environ.get("CI") != "true":
-        pytest.skip("curl with HTTP/2 is not installed")
+    require("curl")
+    said = subprocess.run(["curl", "--version"], capture_output=True, text=True, check=False).stdout
+    if "HTTP2" not in said:
+        assert os.environ.get("CI", "").lower() not in ("true", "1"), "curl has no HTTP/2"
+        pytest.skip("curl has no HTTP/2")
 
 
 class Place:
