@@ -1,0 +1,95 @@
+"""Secrets out of text: what a log line, a timeline or a trace may show.
+
+Masked: credentials (Authorization, Proxy-Authorization, X-PIID, HA1, passwords, API keys), push tokens (X-MPUSH,
+pn-prid, pn-tok, push-token-id, provider paths), and media keys (SDES, ICE passwords). Everything that names a party, a
+server or a reason stays, so that a trace is still worth reading.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+MASK: Final = "***"
+
+_HEADERS: Final = re.compile(
+    r"\b((?:proxy-)?authorization|x-piid|x-mpush)([ \t]{0,64}:[ \t]{0,64})([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)",
+    re.IGNORECASE,
+)
+"""A header by name up to the end of its (folded) line, wherever in the text it stands."""
+
+_PARAMETERS: Final = re.compile(
+    r"\b(pn-prid|pn-tok|push-token-id)(\s{0,8}=\s{0,8})(\"[^\"\r\n]*\"?|'[^'\r\n]*'?|[^\s;>,\"']+)", re.IGNORECASE
+)
+"""A push token as URI or header parameter. ``&`` and ``:`` belong to the value: APNs may have two tokens in one."""
+
+_NAMED: Final = re.compile(
+    r"\b(ha1|password|passwd|secret|private_key|authkey|authmd5|to_token|token|prid|x-piid|auth_secret|api_key)"
+    r"([\"']?\s{0,8}[=:]\s{0,8})(\"[^\"\r\n]*\"?|'[^'\r\n]*'?|[^\s&;,>\"'{}\[\]]+)",
+    re.IGNORECASE,
+)
+"""``name=value``, ``name: value`` and ``"name": "value"`` in log lines, queries and JSON."""
+
+_PATHS: Final = re.compile(
+    r"(/3/device/|/fcm/send/|/wpush/v\d/|\bBearer {1,8}|\binline:|\bice-pwd:)[^\s\"'<>|;,]+", re.IGNORECASE
+)
+"""Where a token or a key follows a fixed beginning: APNs and Web Push addresses, bearer keys, SDES and ICE in SDP."""
+
+_MARKERS: Final = (
+    "authorization", "x-piid", "x-mpush", "pn-", "token", "ha1", "passw", "secret", "_key", "authkey", "authmd5",
+    "prid", "/3/device/", "/fcm/send/", "/wpush/", "bearer", "inline:", "ice-pwd:",
+)  # fmt: skip
+"""One of these is in every text that needs masking (lower case): most log lines pass with a few substring searches."""
+
+_SCHEMES: Final = ("digest", "bearer", "basic")
+
+
+def _header(match: re.Match[str]) -> str:
+    name, colon, value = match.groups()
+    lower = name.lower()
+    if lower == "x-mpush":
+        return name + colon + _mpush(value)
+    if lower.endswith("authorization"):
+        scheme = value.split(" ", 1)[0]
+        if scheme.lower() in _SCHEMES:
+            return f"{name}{colon}{scheme} {MASK}"
+    return name + colon + MASK
+
+
+def _mpush(value: str) -> str:
+    """``[environment:]provider:package:token``: all but the token stays; ``null`` stays."""
+    if value.strip().lower() == "null":
+        return value
+    parts = value.split(":")
+    keep = 3 if parts[0].strip().lower() in ("s", "p", "d") else 2
+    return ":".join((*parts[:keep], MASK)) if len(parts) > keep else MASK
+
+
+def masked(text: str) -> str:
+    """`text` with every secret it names replaced by ``***``; runs in time linear in its length."""
+    lower = text.lower()
+    if not any(marker in lower for marker in _MARKERS):
+        return text
+    text = _HEADERS.sub(_header, text)
+    text = _PARAMETERS.sub(rf"\1\2{MASK}", text)
+    text = _PATHS.sub(rf"\1{MASK}", text)
+    return _NAMED.sub(_named, text)
+
+
+def _named(match: re.Match[str]) -> str:
+    name, between, value = match.groups()
+    quote = value[0] if value[0] in "\"'" else ""
+    return f"{name}{between}{quote}{MASK}{quote}"
+
+
+def masked_bytes(message: bytes) -> str:
+    """A SIP message as text for human eyes: bytes that are not UTF-8 as ``\\xNN``, secrets masked."""
+    return masked(message.decode("utf-8", "backslashreplace"))
+
+
+def printable(text: str, limit: int) -> str:
+    """`text` masked, on one line, without control characters, at most `limit` characters."""
+    text = masked(text[: limit * 4])
+    if not text.isprintable():
+        text = "".join(character if character.isprintable() else " " for character in text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
