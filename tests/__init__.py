@@ -1,2 +1,2 @@
-"""The tests: ``unit`` (pure code and Twisted code in memory), ``torture`` (the IETF's own messages), ``flow`` (the
-whole SBC against the lab) and ``peers`` (the whole SBC against programs that are not ours). ``make test`` runs them all."""
+"""All tests. ``unit``: pure code, and Twisted code in memory. ``torture``: the IETF's own messages. ``flow``: the whole
+SBC against the lab. ``peers``: the whole SBC against programs that are not ours. ``make test`` runs them all."""

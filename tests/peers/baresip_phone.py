@@ -31,7 +31,7 @@ class Baresip:
         *,
         realm: str = "example.test",
         transport: str = "udp",
-        host: str = "127.0.0.3",
+        host: str = "127.0.0.1",
         answer: bool = False,
         register: bool = True,
         interval: int = 60,
@@ -55,7 +55,8 @@ class Baresip:
         self._socket = self.program.wait_for(self._connect, 10, "listens for commands")
         threading.Thread(target=self._read, daemon=True).start()
         if register:
-            self.wait("REGISTER_OK", 10)
+            # from the log: the event may be over before the command connection is there
+            self.program.wait_for(lambda: "200 OK" in self.program.output(), 10, f"{user} is registered")
 
     def _configure(self, account: str) -> None:
         rtp = free_port(20)
