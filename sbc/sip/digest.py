@@ -1,0 +1,226 @@
+"""Digest authentication (RFC 3261 section 22, RFC 2617, RFC 7616, RFC 8760): challenges, credentials, proofs.
+
+An HA1 (the hash of user name, realm and password) stands for the password everywhere; the password itself is not
+needed to answer a challenge or to check credentials.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sbc.sip.errors import ParseError
+from sbc.sip.scan import BLANK, quote, split_commas, unquote
+
+_NC: Final = frozenset(b"0123456789abcdefABCDEF")
+
+
+def _md5(text: bytes) -> str:
+    return hashlib.md5(text, usedforsecurity=False).hexdigest()
+
+
+def _sha256(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
+
+
+def _sha512_256(text: bytes) -> str:
+    return hashlib.new("sha512_256", text).hexdigest()
+
+
+#: Hash algorithms by the upper-case name on the wire, without "-sess".
+HASHES: Final[dict[str, Callable[[bytes], str]]] = {"MD5": _md5, "SHA-256": _sha256}
+if "sha512_256" in hashlib.algorithms_available:
+    HASHES["SHA-512-256"] = _sha512_256
+
+
+def ha1(username: str | bytes, realm: str | bytes, password: str | bytes, algorithm: str = "MD5") -> str:
+    """The HA1 as lower-case hex. `algorithm` is a key of HASHES."""
+    return HASHES[algorithm](b"%b:%b:%b" % (_bytes(username), _bytes(realm), _bytes(password)))
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Challenge:
+    """A WWW-Authenticate or Proxy-Authenticate value. Byte fields are unquoted, empty when absent.
+
+    `qop` is what is offered, lower-case; empty when none is (RFC 2069). `algorithm` is upper-case up to "-sess",
+    "MD5" when absent.
+    """
+
+    realm: bytes
+    nonce: bytes
+    opaque: bytes = b""
+    algorithm: str = "MD5"
+    qop: tuple[str, ...] = ()
+    stale: bool = False
+
+    @classmethod
+    def parse(cls, value: bytes) -> Challenge:
+        """ParseError when it is not Digest or has no realm or nonce."""
+        fields = _fields(value)
+        if b"realm" not in fields or not fields.get(b"nonce"):
+            raise ParseError(b"Bad Challenge")
+        offered = fields.get(b"qop", b"").decode("latin-1").lower().split(",")
+        return cls(
+            realm=fields[b"realm"],
+            nonce=fields[b"nonce"],
+            opaque=fields.get(b"opaque", b""),
+            algorithm=_algorithm(fields),
+            qop=tuple(word for one in offered if (word := one.strip())),
+            stale=fields.get(b"stale", b"").lower() == b"true",
+        )
+
+    def render(self) -> bytes:
+        """The value to send."""
+        parts = [b"realm=" + quote(self.realm), b"nonce=" + quote(self.nonce)]
+        if self.opaque:
+            parts.append(b"opaque=" + quote(self.opaque))
+        if self.stale:
+            parts.append(b"stale=true")
+        parts.append(b"algorithm=" + self.algorithm.encode())
+        if self.qop:
+            parts.append(b"qop=" + quote(",".join(self.qop).encode()))
+        return b"Digest " + b", ".join(parts)
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class Credentials:
+    """An Authorization or Proxy-Authorization value. Byte fields are unquoted, empty when absent."""
+
+    username: bytes
+    realm: bytes
+    nonce: bytes
+    uri: bytes
+    response: bytes
+    algorithm: str = "MD5"
+    cnonce: bytes = b""
+    opaque: bytes = b""
+    qop: bytes = b""
+    nc: bytes = b""
+
+    @classmethod
+    def parse(cls, value: bytes) -> Credentials:
+        """ParseError when it is not Digest or a field without which nothing can be proved is missing."""
+        fields = _fields(value)
+        for name in (b"username", b"realm", b"nonce", b"uri", b"response"):
+            if name not in fields:
+                raise ParseError(b"Bad Credentials")
+        return cls(
+            username=fields[b"username"],
+            realm=fields[b"realm"],
+            nonce=fields[b"nonce"],
+            uri=fields[b"uri"],
+            response=fields[b"response"],
+            algorithm=_algorithm(fields),
+            cnonce=fields.get(b"cnonce", b""),
+            opaque=fields.get(b"opaque", b""),
+            qop=fields.get(b"qop", b"").lower(),
+            nc=fields.get(b"nc", b""),
+        )
+
+
+def can_answer(challenge: Challenge, ha1_algorithm: str = "MD5") -> bool:
+    """True when an HA1 made with `ha1_algorithm` answers this challenge."""
+    hashed = challenge.algorithm.removesuffix("-sess")
+    known_qop = not challenge.qop or "auth" in challenge.qop or "auth-int" in challenge.qop
+    return hashed == ha1_algorithm and hashed in HASHES and known_qop
+
+
+def answer(
+    challenge: Challenge,
+    *,
+    username: str | bytes,
+    ha1: str,
+    method: bytes,
+    uri: bytes,
+    body: bytes = b"",
+    nc: int = 1,
+    cnonce: str | bytes,
+) -> bytes:
+    """The value of Authorization that answers `challenge`, which `can_answer` must have accepted.
+
+    `nc` counts the uses of this nonce from 1; `uri` is the Request-URI of the request. "auth" is preferred to
+    "auth-int"; without an offered qop the answer is that of RFC 2069.
+    """
+    qop = b"" if not challenge.qop else b"auth" if "auth" in challenge.qop else b"auth-int"
+    client = _bytes(cnonce)
+    count = b"%08x" % nc
+    proof = _proof(challenge.algorithm, ha1, challenge.nonce, count, client, qop, method, uri, body)
+    parts = [
+        b"username=" + quote(_bytes(username)),
+        b"realm=" + quote(challenge.realm),
+        b"nonce=" + quote(challenge.nonce),
+        b"uri=" + quote(uri),
+        b'response="%b"' % proof.encode(),
+        b"algorithm=" + challenge.algorithm.encode(),
+    ]
+    if qop or challenge.algorithm.endswith("-sess"):
+        parts.append(b"cnonce=" + quote(client))
+    if challenge.opaque:
+        parts.append(b"opaque=" + quote(challenge.opaque))
+    if qop:
+        parts.append(b"qop=%b, nc=%b" % (qop, count))
+    return b"Digest " + b", ".join(parts)
+
+
+def verify(credentials: Credentials, ha1: str, method: bytes, body: bytes = b"") -> bool:
+    """True when `credentials` prove knowledge of the password behind `ha1`; compared in constant time.
+
+    Nonce, realm, user name, uri and nc are the caller's to judge.
+    """
+    given = credentials
+    if given.algorithm.removesuffix("-sess") not in HASHES or given.qop not in (b"", b"auth", b"auth-int"):
+        return False
+    if given.qop and not (len(given.nc) == 8 and _NC.issuperset(given.nc) and given.cnonce):
+        return False
+    proof = _proof(given.algorithm, ha1, given.nonce, given.nc, given.cnonce, given.qop, method, given.uri, body)
+    return hmac.compare_digest(proof.encode(), given.response.lower())
+
+
+def _proof(
+    algorithm: str,
+    ha1: str,
+    nonce: bytes,
+    nc: bytes,
+    cnonce: bytes,
+    qop: bytes,
+    method: bytes,
+    uri: bytes,
+    body: bytes,
+) -> str:
+    hashed = HASHES[algorithm.removesuffix("-sess")]
+    secret = ha1.encode()
+    if algorithm.endswith("-sess"):
+        secret = hashed(b"%b:%b:%b" % (secret, nonce, cnonce)).encode()
+    what = b"%b:%b" % (method, uri)
+    if qop == b"auth-int":
+        what += b":" + hashed(body).encode()
+    done = hashed(what).encode()
+    if not qop:
+        return hashed(b"%b:%b:%b" % (secret, nonce, done))
+    return hashed(b"%b:%b:%b:%b:%b:%b" % (secret, nonce, nc, cnonce, qop, done))
+
+
+def _fields(value: bytes) -> dict[bytes, bytes]:
+    scheme, _, rest = value.strip(BLANK).partition(b" ")
+    if scheme.lower() != b"digest":
+        raise ParseError(b"Not Digest")
+    fields: dict[bytes, bytes] = {}
+    for part in split_commas(rest):
+        name, equals, text = part.partition(b"=")
+        name = name.strip(BLANK).lower()
+        if not equals or name in fields:
+            raise ParseError(b"Bad Digest")
+        fields[name] = unquote(text.strip(BLANK))
+    return fields
+
+
+def _algorithm(fields: Mapping[bytes, bytes]) -> str:
+    name = fields.get(b"algorithm", b"").decode("latin-1").upper() or "MD5"
+    return name.removesuffix("-SESS") + "-sess" if name.endswith("-SESS") else name
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode()

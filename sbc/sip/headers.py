@@ -1,0 +1,322 @@
+"""The header lines of a message: reading them, editing them, their typed values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, Self
+
+from sbc.sip import limits
+from sbc.sip.errors import LocalError, ParseError
+from sbc.sip.names import written
+from sbc.sip.scan import BLANK, number, split_commas, unfold
+from sbc.sip.values import CSeq, NameAddr, Via
+
+#: Headers whose first line goes on top when a message has none of them yet.
+_ON_TOP: Final = frozenset((b"via", b"route", b"record-route"))
+
+
+class Message:
+    """What requests and responses share. Header names are canonical: the lower-case long form, `b"call-id"`.
+
+    `body` may be set; Content-Length follows when the message is rendered. Typed properties raise ParseError when
+    the value is malformed or, unless they say otherwise, missing; they are cached until that header is edited, and
+    what they return is not to be changed in place.
+    """
+
+    __slots__ = ("_declared", "_lines", "_names", "_typed", "body")
+
+    def __init__(self, names: list[bytes], lines: list[bytes], body: bytes) -> None:
+        """`lines` are header lines without their line ends, `names` their canonical names, one for one."""
+        self._names = names
+        self._lines = lines
+        self._typed: dict[bytes, Any] = {}
+        self._declared = -1  # what the Content-Length line says; -1: ask it, or there is none
+        self.body = body
+
+    # Reading
+
+    def first(self, name: bytes) -> bytes | None:
+        """The value of the first line of that name, folding undone, blanks trimmed; None without one."""
+        names = self._names
+        if name not in names:
+            return None
+        value = self._lines[names.index(name)].partition(b":")[2]
+        return (unfold(value) if b"\r" in value else value).strip(BLANK)
+
+    def lines(self, name: bytes) -> list[bytes]:
+        """The values of all lines of that name in order."""
+        if name not in self._names:
+            return []
+        found = []
+        for line_name, line in zip(self._names, self._lines, strict=True):
+            if line_name == name:
+                value = line.partition(b":")[2]
+                found.append((unfold(value) if b"\r" in value else value).strip(BLANK))
+        return found
+
+    def each(self, name: bytes) -> list[bytes]:
+        """All members of the comma separated lists in those lines. Not for headers whose values hold commas themselves
+        (Date, WWW-Authenticate, Authorization …)."""
+        return [member for value in self.lines(name) for member in split_commas(value)]
+
+    def has(self, name: bytes) -> bool:
+        """True when there is a line of that name."""
+        return name in self._names
+
+    def count(self, name: bytes) -> int:
+        """How many lines of that name there are."""
+        return self._names.count(name)
+
+    def names(self) -> list[bytes]:
+        """The canonical names of all lines in order."""
+        return list(self._names)
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """(canonical name, whole line byte for byte) of all lines in order."""
+        return zip(self._names, self._lines, strict=True)
+
+    # Editing
+
+    def set(self, name: bytes, value: bytes) -> None:
+        """Make this the only line of that name: in place of the first, else at the end."""
+        names = self._names
+        if name not in names:
+            self._insert(len(names), name, value)
+            return
+        at = names.index(name)
+        self._lines[at] = header_line(name, value)
+        self._forget(name)
+        if names.count(name) > 1:
+            self._delete(name, at + 1)
+
+    def replace(self, name: bytes, values: Iterable[bytes]) -> None:
+        """Make these the lines of that name, at the place of the first; else on top for Via, Route and Record-Route,
+        and at the end for all others."""
+        names = self._names
+        at = names.index(name) if name in names else 0 if name in _ON_TOP else len(names)
+        self._delete(name, 0)
+        for offset, value in enumerate(values):
+            self._insert(at + offset, name, value)
+
+    def add(self, name: bytes, value: bytes) -> None:
+        """A line more behind the last of that name, else at the end."""
+        names = self._names
+        at = len(names)
+        if name in names:
+            while names[at - 1] != name:
+                at -= 1
+        self._insert(at, name, value)
+
+    def push(self, name: bytes, value: bytes) -> None:
+        """A line more before the first of that name, else on top."""
+        names = self._names
+        self._insert(names.index(name) if name in names else 0, name, value)
+
+    def remove(self, *unwanted: bytes) -> None:
+        """Drop all lines of these names."""
+        for name in unwanted:
+            if name in self._names:
+                self._delete(name, 0)
+
+    def pop_top(self, name: bytes) -> bytes | None:
+        """Take the first member of the first line away, in a list the others stay; None when there is none."""
+        value = self.first(name)
+        if value is None:
+            return None
+        at = self._names.index(name)
+        if b"," in value:
+            members = split_commas(value)
+            if len(members) > 1:
+                self._lines[at] = header_line(name, b", ".join(members[1:]))
+                self._forget(name)
+                return members[0]
+        del self._names[at], self._lines[at]
+        self._forget(name)
+        return value
+
+    def set_top(self, name: bytes, value: bytes) -> None:
+        """Put another first member in place of the present one, the others of its line stay."""
+        names = self._names
+        if name not in names:
+            self.push(name, value)
+            return
+        present = self.first(name) or b""
+        if b"," in present:
+            value = b", ".join([value, *split_commas(present)[1:]])
+        self._lines[names.index(name)] = header_line(name, value)
+        self._forget(name)
+
+    def copy(self) -> Self:
+        """An independent message with the same lines and body."""
+        twin = self.__class__.__new__(self.__class__)
+        twin._names = self._names[:]
+        twin._lines = self._lines[:]
+        twin._typed = self._typed.copy()
+        twin._declared = self._declared
+        twin.body = self.body
+        return twin
+
+    def render(self) -> bytes:
+        """The whole message as it goes on the wire, Content-Length right."""
+        body = self.body
+        if self._declared != len(body):
+            self._declare(len(body))
+        return b"%b\r\n%b\r\n\r\n%b" % (self.start_line(), b"\r\n".join(self._lines), body)
+
+    def start_line(self) -> bytes:
+        """Request or status line without its line end."""
+        raise NotImplementedError
+
+    # Typed values
+
+    @property
+    def via(self) -> Via:
+        """The top Via."""
+        typed = self._typed
+        if b"via" in typed:
+            via: Via = typed[b"via"]
+            return via
+        value = self._need(b"via")
+        via = typed[b"via"] = Via.parse(split_commas(value)[0] if b"," in value else value)
+        return via
+
+    @property
+    def vias(self) -> list[Via]:
+        """All Vias, the top one first; empty without any."""
+        return [Via.parse(value) for value in self.each(b"via")]
+
+    @property
+    def cseq(self) -> CSeq:
+        """CSeq."""
+        typed = self._typed
+        if b"cseq" in typed:
+            known: CSeq = typed[b"cseq"]
+            return known
+        cseq = typed[b"cseq"] = CSeq.parse(self._need(b"cseq"))
+        return cseq
+
+    @property
+    def call_id(self) -> bytes:
+        """Call-ID."""
+        return self._need(b"call-id")
+
+    @property
+    def from_(self) -> NameAddr:
+        """From."""
+        return self._address(b"from")
+
+    @property
+    def to(self) -> NameAddr:
+        """To."""
+        return self._address(b"to")
+
+    @property
+    def from_tag(self) -> bytes | None:
+        """The tag of From; None without one."""
+        return self._tag(b"from")
+
+    @property
+    def to_tag(self) -> bytes | None:
+        """The tag of To; None without one."""
+        return self._tag(b"to")
+
+    @property
+    def star_contact(self) -> bool:
+        """True for `Contact: *` alone, which takes every binding away (RFC 3261 section 10.2.2)."""
+        return self.each(b"contact") == [b"*"]
+
+    @property
+    def contacts(self) -> list[NameAddr]:
+        """All contacts; empty without any and for `*` alone. Cached: read only."""
+        return self._addresses(b"contact")
+
+    @property
+    def routes(self) -> list[NameAddr]:
+        """Route, the next one first. Cached: read only."""
+        return self._addresses(b"route")
+
+    @property
+    def record_routes(self) -> list[NameAddr]:
+        """Record-Route, the latest first. Cached: read only."""
+        return self._addresses(b"record-route")
+
+    @property
+    def max_forwards(self) -> int | None:
+        """Max-Forwards, 0 … 255; None without one."""
+        value = self.first(b"max-forwards")
+        return None if value is None else number(value, 256, b"Max-Forwards")
+
+    @property
+    def expires(self) -> int | None:
+        """Expires in seconds; None without one."""
+        value = self.first(b"expires")
+        return None if value is None else number(value, limits.SECONDS_END, b"Expires")
+
+    # Inside
+
+    def _need(self, name: bytes) -> bytes:
+        value = self.first(name)
+        if not value:
+            raise ParseError(b"Missing " + written(name))
+        return value
+
+    def _address(self, name: bytes) -> NameAddr:
+        typed = self._typed
+        if name in typed:
+            known: NameAddr = typed[name]
+            return known
+        address = typed[name] = NameAddr.parse(self._need(name))
+        return address
+
+    def _addresses(self, name: bytes) -> list[NameAddr]:
+        typed = self._typed
+        if name in typed:
+            known: list[NameAddr] = typed[name]
+            return known
+        values = self.each(name)
+        addresses = [] if values == [b"*"] else [NameAddr.parse(value) for value in values]
+        typed[name] = addresses
+        return addresses
+
+    def _tag(self, name: bytes) -> bytes | None:
+        if name in self._typed:
+            return self._address(name).tag
+        value = self._need(name)
+        closed = value.rfind(b">")
+        at = value.find(b";tag=", closed + 1)
+        if at > 0 and value.find(b'"', closed + 1) < 0:
+            return value[at + 5 :].partition(b";")[0].strip(BLANK)
+        if closed == len(value) - 1 and value.count(b">") == 1:
+            return None
+        return self._address(name).tag
+
+    def _insert(self, at: int, name: bytes, value: bytes) -> None:
+        self._lines.insert(at, header_line(name, value))
+        self._names.insert(at, name)
+        self._forget(name)
+
+    def _delete(self, name: bytes, start: int) -> None:
+        names, lines = self._names, self._lines
+        for at in range(len(names) - 1, start - 1, -1):
+            if names[at] == name:
+                del names[at], lines[at]
+        self._forget(name)
+
+    def _forget(self, name: bytes) -> None:
+        self._typed.pop(name, None)
+        if name == b"content-length":
+            self._declared = -1
+
+    def _declare(self, length: int) -> None:
+        """Make Content-Length say `length`; a line that says so already stays as it is."""
+        value = self.first(b"content-length")
+        if value is None or self.count(b"content-length") > 1 or value != b"%d" % length:
+            self.set(b"content-length", b"%d" % length)
+        self._declared = length
+
+
+def header_line(name: bytes, value: bytes) -> bytes:
+    """A header line of ours. A value with a line end is a mistake on our side: it would be a header of its own."""
+    if b"\n" in value or b"\r" in value:
+        raise LocalError(f"line end in {name!r}: {value!r}")
+    return b"%b: %b" % (written(name), value)
