@@ -1,0 +1,96 @@
+"""How whole SIP messages stand in a stream: by Content-Length over TCP and TLS, in frames over WebSocket. Pure."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sbc.sip.errors import ParseError
+from sbc.sip.framing import Framer, KeepAlive
+from sbc.transport.limits import BROKEN_FRAMING, NOT_SIP, OVERSIZED
+
+_PROBLEMS = {413: OVERSIZED, 414: NOT_SIP, 513: OVERSIZED}
+"""Status of a framing error -> refusal; a start line without end is no SIP."""
+
+
+@dataclass(slots=True)
+class Heard:
+    """What a piece of stream contained.
+
+    `messages` are whole; `reply` goes back at once (pong, handshake answer); `keep_alive`: the peer showed it is alive;
+    `problem` is one of `limits.REFUSALS` and ends the stream once the reply is sent.
+    """
+
+    messages: list[bytes] = field(default_factory=list)
+    reply: bytes = b""
+    keep_alive: bool = False
+    problem: str | None = None
+
+
+class Codec(Protocol):
+    """One stream's framing."""
+
+    @property
+    def ready(self) -> bool:
+        """Messages may be sent: the preamble, if any, is done."""
+
+    @property
+    def partial(self) -> bool:
+        """A message has begun and is not complete."""
+
+    def greet(self) -> bytes:
+        """What we say first, as the side that connected."""
+
+    def feed(self, data: bytes) -> Heard:
+        """Take the next bytes of the stream. Not called again after a problem."""
+
+    def wrap(self, message: bytes) -> bytes:
+        """The bytes that carry one message."""
+
+    def ping(self) -> bytes | None:
+        """A question that any living peer answers, or None where the protocol has none for our side."""
+
+    def farewell(self) -> bytes:
+        """What is said before an orderly close."""
+
+
+class SipCodec:
+    """RFC 3261 18.3: messages follow each other, borders by Content-Length; RFC 5626 3.5.1 keep-alives."""
+
+    __slots__ = ("_framer",)
+
+    ready = True
+
+    def __init__(self, limit: int) -> None:
+        self._framer = Framer(limit)
+
+    @property
+    def partial(self) -> bool:
+        return self._framer.pending > 0
+
+    def greet(self) -> bytes:
+        return b""
+
+    def feed(self, data: bytes) -> Heard:
+        heard = Heard()
+        try:
+            found = self._framer.feed(data)
+        except ParseError as error:
+            heard.problem = _PROBLEMS.get(error.status, NOT_SIP if error.reason == b"Not SIP" else BROKEN_FRAMING)
+            return heard
+        for what in found:
+            if isinstance(what, bytes):
+                heard.messages.append(what)
+            else:
+                heard.keep_alive = True
+                if what is KeepAlive.PING:
+                    heard.reply += b"\r\n"
+        return heard
+
+    def wrap(self, message: bytes) -> bytes:
+        return message
+
+    def ping(self) -> bytes | None:
+        # Only the side that opened the connection may ping with CRLF (RFC 5626 4.4.1).
+        return None
+
+    def farewell(self) -> bytes:
+        return b""

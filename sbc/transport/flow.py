@@ -1,0 +1,169 @@
+"""The words everybody shares: flow, listener, destination, receiver, gate.
+
+A flow is where answers go: a remote UDP address seen from one of our sockets, or one open connection (RFC 5626 1).
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from sbc.transport.address import bracketed, is_wildcard, normal_host
+
+CLIENT, UPPER, BOTH = "client", "upper", "both"
+"""The sides a listener may serve: phones, upper servers, both."""
+
+
+class Listener:
+    """One address we are reached at.
+
+    `host` and `port` are where it is bound (the port becomes the real one once port 0 is bound); `advertise_host` and
+    `advertise_port` are what peers are told in Via, Record-Route, Contact and SDP.
+    """
+
+    __slots__ = (
+        "_advertise_host",
+        "_advertise_port",
+        "_uri_host",
+        "advertise_host",
+        "advertise_port",
+        "host",
+        "index",
+        "port",
+        "reliable",
+        "secure",
+        "side",
+        "transport",
+    )
+
+    def __init__(
+        self,
+        index: int,
+        transport: bytes,
+        host: str,
+        port: int,
+        *,
+        side: str = BOTH,
+        advertise_host: str | None = None,
+        advertise_port: int | None = None,
+    ) -> None:
+        self.index = index
+        self.transport = transport
+        self.reliable = transport != b"UDP"
+        self.secure = transport in (b"TLS", b"WSS")
+        self.host = host
+        self.side = side
+        self._advertise_host = advertise_host
+        self._advertise_port = advertise_port
+        self.bound(port, None)
+
+    def bound(self, port: int, local_host: str | None) -> None:
+        """The socket is bound to `port`; `local_host` stands in for a wildcard address nobody could be told."""
+        self.port = port
+        host = self._advertise_host or (local_host if local_host and is_wildcard(self.host) else self.host)
+        self.advertise_host: bytes = bracketed(host).encode("ascii")
+        self.advertise_port: int = self._advertise_port or port
+        self._uri_host = b"%s:%d" % (self.advertise_host, self.advertise_port)
+
+    def speak_as(self, model: "Listener") -> None:
+        """Be told to peers as `model` is: for connections of a transport that nobody can reach us at."""
+        self.advertise_host, self.advertise_port = model.advertise_host, model.advertise_port
+        self._uri_host = model.uri_host
+
+    @property
+    def uri_host(self) -> bytes:
+        """Host and port for URIs and Via, as in `203.0.113.5:5060` or `[2001:db8::5]:5060`."""
+        return self._uri_host
+
+    @property
+    def ipv6(self) -> bool:
+        return ":" in self.host
+
+    def serves(self, side: str) -> bool:
+        """Whether this listener may be used toward `side`."""
+        return self.side in (BOTH, side)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Listener {self.index} {self.transport.decode().lower()}:{bracketed(self.host)}:{self.port} {self.side}>"
+        )
+
+
+class Flow:
+    """Where messages came from and go to.
+
+    `token` names the flow on this node (`Transports.flow` finds it again), `peer` is (IP address, port), `heard_at`
+    is when the last bytes came (seconds, monotonic; 0.0 if never), `open` turns False once and for all when a
+    connection ends. UDP flows are always open.
+    """
+
+    __slots__ = ("heard_at", "listener", "open", "peer", "reliable", "secure", "transport")
+
+    def __init__(self, listener: Listener, peer: tuple[str, int], heard_at: float = 0.0) -> None:
+        self.listener = listener
+        self.transport = listener.transport
+        self.reliable = listener.reliable
+        self.secure = listener.secure
+        self.peer = peer
+        self.heard_at = heard_at
+        self.open = True
+
+    @property
+    def token(self) -> str:
+        raise NotImplementedError
+
+    def send(self, data: bytes) -> None:
+        """Send one whole message. Never blocks, never raises: what cannot be sent is counted, a dead flow is lost."""
+        raise NotImplementedError
+
+    def close(self, reason: str) -> None:
+        """End the connection under this flow, unsent bytes included; `Receiver.lost` follows. UDP: nothing happens."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"<Flow {self.token} {self.peer[0]}:{self.peer[1]}{'' if self.open else ' closed'}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where to send: `transport` as in a Via header, `host` an IP address, `name` the domain a TLS certificate must
+    be valid for (RFC 5922), or the host again when there was no name."""
+
+    transport: bytes
+    host: str
+    port: int
+    name: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "host", normal_host(self.host))
+
+
+class Receiver(Protocol):
+    """Who is told what the transports hear."""
+
+    def received(self, data: bytes, flow: Flow) -> None:
+        """One whole SIP message, unparsed."""
+
+    def lost(self, flow: Flow, reason: str) -> None:
+        """A connection ended, or a datagram could not be sent to this peer at all."""
+
+    def refused(self, flow: Flow, what: str) -> None:
+        """Bytes were dropped: `what` is one of the words in `limits.REFUSALS`."""
+
+
+class Gate(Protocol):
+    """Who is let in at all; asked before a byte is read as SIP."""
+
+    def admits(self, host: str) -> bool:
+        """False: datagrams of this address are dropped unread, connections closed at once. Called per datagram."""
+
+    def exempt(self, host: str) -> bool:
+        """True: the per-source limits do not apply to this address."""
+
+
+class OpenGate:
+    """Everybody is let in, nobody is exempt."""
+
+    def admits(self, host: str) -> bool:
+        return True
+
+    def exempt(self, host: str) -> bool:
+        return False

@@ -1,0 +1,262 @@
+"""The service that opens all listeners, finds flows again and connects to destinations."""
+
+import secrets
+import socket
+import time
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, fail, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.task import LoopingCall
+
+from sbc.transport.address import is_wildcard, parse_listen, split_host_port
+from sbc.transport.codec import Codec, SipCodec
+from sbc.transport.connections import Accepting, Connections, Dialler, UnreachableError
+from sbc.transport.flow import CLIENT, UPPER, Destination, Flow, Gate, Listener, OpenGate, Receiver
+from sbc.transport.limits import STOP_SECONDS, SWEEP_SECONDS, Limits
+from sbc.transport.settings import ListenSettings
+from sbc.transport.udp import UdpFlow, UdpPort
+
+BACKLOG = 1_024
+"""Connections the kernel holds for us between two wake-ups: a reconnect storm after an outage."""
+
+
+class Transports(Service):
+    """All listeners, connections and flows of this node.
+
+    `listeners` stand in the order of the configuration; their real ports are known once the service has started.
+    """
+
+    name = "transports"
+
+    def __init__(
+        self,
+        reactor: Any,
+        listens: Sequence[ListenSettings],
+        receiver: Receiver,
+        limits: Limits,
+        *,
+        gate: Gate | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._reactor = reactor
+        self._receiver = receiver
+        self._limits = limits
+        self._gate = gate if gate is not None else OpenGate()
+        self._clock = clock
+        self._listens = list(listens)
+        self.listeners: list[Listener] = [_listener(index, each) for index, each in enumerate(self._listens)]
+        self.connections = Connections(receiver, limits, self._gate, clock, start_id=secrets.token_hex(4))
+        self._dialler = Dialler(reactor, self.connections)
+        self._udp: dict[Listener, UdpPort] = {}
+        self._accepting: list[Any] = []
+        self._speaking: dict[tuple[bytes, str, bool], Listener] = {}
+        self._sweeping = LoopingCall(self.connections.sweep)
+        self._sweeping.clock = reactor
+        self._bound = False
+
+    # -- life
+
+    def privilegedStartService(self) -> None:
+        """Bind every listener while we may still use ports below 1024. Raises CannotListenError."""
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        self._bind()
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]
+        self._bind()
+        for port in self._udp.values():
+            port.start()
+        self._sweeping.start(SWEEP_SECONDS, now=False)
+
+    def stopService(self) -> "Deferred[None]":
+        """Close everything; fires when all sockets are closed."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        if self._sweeping.running:
+            self._sweeping.stop()
+        closing = self._stop_accepting()
+        for port in self._udp.values():
+            port.stop()
+        for connection in list(self.connections.all):
+            connection.end("stopping", orderly=True)
+        emptied = self.connections.when_empty()
+        impatience = self._reactor.callLater(STOP_SECONDS, self._cut_all)
+
+        def done(_: object) -> None:
+            if impatience.active():
+                impatience.cancel()
+
+        self._bound = False
+        return DeferredList([closing, emptied]).addCallback(done)
+
+    def drain(self) -> "Deferred[None]":
+        """Take no new connections; those that are open, and UDP, go on. Fires when no listener accepts any more."""
+        return self._stop_accepting()
+
+    def _stop_accepting(self) -> "Deferred[None]":
+        ports, self._accepting = self._accepting, []
+        stopped = [Deferred.fromCoroutine(_stopped(port)) for port in ports]
+        return DeferredList(stopped).addCallback(lambda _: None)
+
+    def _cut_all(self) -> None:
+        for connection in list(self.connections.all):
+            transport: Any = connection.transport
+            transport.abortConnection()
+
+    def _bind(self) -> None:
+        if self._bound:
+            return
+        self._bound = True
+        local = {family: _local_address(family) for family in (socket.AF_INET, socket.AF_INET6)}
+        for listener, listen in zip(self.listeners, self._listens, strict=True):
+            try:
+                port = self._bind_one(listener, listen)
+            except OSError as error:
+                raise CannotListenError(listener.host, listener.port, error) from error  # type: ignore[no-untyped-call]
+            listener.bound(port, local[socket.AF_INET6 if listener.ipv6 else socket.AF_INET])
+
+    def _bind_one(self, listener: Listener, listen: ListenSettings) -> int:
+        only_ipv6 = self._beside_ipv4(listener)
+        if listener.transport == b"UDP":
+            udp = UdpPort(self._reactor, listener, self._receiver, self._limits, self._gate, self._clock)
+            port = udp.bind(only_ipv6=only_ipv6)
+            self._udp[listener] = udp
+            return port
+        factory = Accepting(self.connections, listener, self._codec(listener, listen))
+        opened = socket.socket(socket.AF_INET6 if listener.ipv6 else socket.AF_INET, socket.SOCK_STREAM)
+        with opened:
+            opened.setblocking(False)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if listener.ipv6:
+                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(only_ipv6))
+            opened.bind((listener.host, listener.port))
+            opened.listen(BACKLOG)
+            # The reactor duplicates the descriptor; ours is closed on leaving.
+            self._accepting.append(self._reactor.adoptStreamPort(opened.fileno(), opened.family, factory))
+            return int(opened.getsockname()[1])
+
+    def _beside_ipv4(self, listener: Listener) -> bool:
+        """Whether an IPv4 listener of the same port stands beside this IPv6 one, which then must not take IPv4 too."""
+        return any(
+            other.port == listener.port and not other.ipv6 and other.reliable == listener.reliable
+            for other in self.listeners
+        )
+
+    def _codec(self, listener: Listener, listen: ListenSettings) -> Callable[[], Codec]:
+        return lambda: SipCodec(self._limits.message_bytes)
+
+    # -- flows
+
+    def flow(self, token: str) -> Flow | None:
+        """The flow of that token: an open connection, or any UDP peer of a listener that still exists."""
+        if not token.startswith("udp/"):
+            return self.connections.flow(token)
+        _, _, rest = token.partition("/")
+        index, _, peer = rest.partition("/")
+        host, _, port = peer.rpartition(":")
+        try:
+            listener = self.listeners[int(index)]
+            ip_address(host)
+            return self.udp_flow(listener, (host, int(port)))
+        except (ValueError, LookupError):
+            return None
+
+    def udp_flow(self, listener: Listener, peer: tuple[str, int]) -> UdpFlow:
+        """The flow from a UDP listener to a peer. Raises LookupError when the listener is not an open UDP one."""
+        return self._udp[listener].flow(*peer)
+
+    def cut(self, host: str, reason: str) -> int:
+        """End every connection from this address; how many there were."""
+        return self.connections.cut(host, reason)
+
+    def errors(self) -> dict[str, int]:
+        """Failed UDP sends by errno name, all sockets together."""
+        total: dict[str, int] = {}
+        for port in self._udp.values():
+            for name, count in port.errors.items():
+                total[name] = total.get(name, 0) + count
+        return total
+
+    # -- connecting
+
+    def connect(self, destination: Destination, *, side: str) -> "Deferred[Flow]":
+        """A flow to the destination: UDP at once, a stream reused (RFC 5923) or opened. Fails with UnreachableError."""
+        if destination.transport == b"UDP":
+            listener = self._listener_for(destination, side)
+            if listener is None or listener not in self._udp:
+                return fail(UnreachableError(f"no UDP listener for {destination.host} on the {side} side"))
+            return succeed(self._udp[listener].flow(destination.host, destination.port))
+        if not 0 < destination.port <= 65_535:
+            return fail(UnreachableError(f"port {destination.port}"))
+        listener = self._listener_for(destination, side) or self._speak(destination, side)
+        if listener is None:
+            return fail(UnreachableError(f"no listener to speak for toward {destination.host} on the {side} side"))
+        return self._dialler.connect(destination, listener, lambda: SipCodec(self._limits.message_bytes), None)
+
+    def _listener_for(self, destination: Destination, side: str) -> Listener | None:
+        """The listener of this transport whose address can reach the destination; one of just this side first."""
+        fitting = [
+            each
+            for each in self.listeners
+            if each.transport == destination.transport and each.serves(side) and _reaches(each, destination.host)
+        ]
+        return min(fitting, key=lambda each: (each.side != side, is_wildcard(each.host)), default=None)
+
+    def _speak(self, destination: Destination, side: str) -> Listener | None:
+        """For a transport we do not listen on: a stand-in that only connects, advertised as another listener is."""
+        key = (destination.transport, side, ":" in destination.host)
+        found = self._speaking.get(key)
+        if found is None:
+            model = next(
+                (each for each in self.listeners if each.serves(side) and _reaches(each, destination.host)), None
+            )
+            if model is None:
+                return None
+            found = Listener(-1, destination.transport, model.host, model.port, side=side)
+            found.speak_as(model)
+            self._speaking[key] = found
+        return found
+
+
+async def _stopped(port: Any) -> None:
+    result = port.stopListening()
+    if result is not None:
+        await result
+
+
+def _listener(index: int, listen: ListenSettings) -> Listener:
+    address = parse_listen(listen.uri)
+    host, port = split_host_port(listen.advertise) if listen.advertise else (None, None)
+    return Listener(
+        index,
+        address.transport,
+        address.host,
+        address.port,
+        side=listen.side,
+        advertise_host=host,
+        advertise_port=port,
+    )
+
+
+def _reaches(listener: Listener, host: str) -> bool:
+    """Whether a socket bound as this listener is can send to `host`: same family, and loopback only to loopback."""
+    if (":" in host) != listener.ipv6:
+        return False
+    return is_wildcard(listener.host) or not ip_address(listener.host).is_loopback or ip_address(host).is_loopback
+
+
+def _local_address(family: socket.AddressFamily) -> str | None:
+    """The address this machine uses toward the outside, for listeners on all addresses; nothing is sent to find it."""
+    outside = "2001:db8::1" if family is socket.AF_INET6 else "192.0.2.1"
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((outside, 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "::1" if family is socket.AF_INET6 else "127.0.0.1"
+
+
+__all__ = ["CLIENT", "UPPER", "Destination", "Flow", "Listener", "Receiver", "Transports", "UnreachableError"]
