@@ -1,0 +1,118 @@
+"""What a proxy uses: it hands in the bodies of offers and answers and sends on what it gets back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, fail, succeed
+
+from sbc.media import bodies, sdp
+from sbc.media.addresses import canonical
+from sbc.media.engine import Answer, Engine, Offer, Side, Statistics
+from sbc.media.settings import MediaSettings
+from sbc.sip.errors import RemoteError
+
+
+class MediaCalls(Service):
+    """The media of all legs. `leg_key` names one (call, branch): every branch of a fork has ports of its own.
+
+    A body without a session description (see `bodies.find`), and every body when relaying is off, passes unchanged.
+    Whether an offer is made in an INVITE, an UPDATE or the 200 to an INVITE without one makes no difference; `from_`
+    says whose it is: `a` is the caller's side of the leg, `b` the called one's, for its whole life.
+    """
+
+    def __init__(self, settings: MediaSettings, engine: Engine) -> None:
+        self._relay = settings.relay
+        self._engine = engine
+
+    @property
+    def on_silence(self) -> Callable[[str, str], None]:
+        """Called with (leg_key, why) when nothing was heard of either party for `media.timeout`; end the call."""
+        return self._engine.on_silence
+
+    @on_silence.setter
+    def on_silence(self, callback: Callable[[str, str], None]) -> None:
+        self._engine.on_silence = callback
+
+    def startService(self) -> None:
+        """Begin to relay."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._engine.start()
+
+    def stopService(self) -> Deferred[None]:
+        """End every leg."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return self._engine.stop()
+
+    def offer(
+        self,
+        leg_key: str,
+        body: bytes,
+        *,
+        source: str,
+        toward: bytes,
+        back: bytes,
+        from_: Side,
+        content_type: bytes | None = bodies.SDP,
+        direct: bool = False,
+    ) -> Deferred[bytes]:
+        """The body to send on in place of the one of an offer.
+
+        `source`: IP its signalling came from; `toward` and `back`: the addresses (IP literals) that the receiver and
+        the sender are shown; both stay what they were when the leg was opened. `direct`: the caller knows that neither
+        party is behind NAT and that each can reach the other, so `relay = "auto"` need not relay a *new* leg, unless
+        the description contradicts it. A leg that is known keeps its ports.
+
+        Fails with `RemoteError`: 503 when no ports are free, 400 or 413 for a broken description; nothing changed then.
+        """
+        try:
+            found = bodies.find(body, content_type) if self._relay != "never" else None
+            if found is None:
+                return succeed(body)
+            session = sdp.parse(body[found[0] : found[1]])
+        except RemoteError as problem:
+            return fail(problem)
+        if self._relay == "auto" and direct and not self._engine.carries(leg_key) and _reachable(session, source):
+            return succeed(body)
+        offer = Offer(session, from_, source, back.decode("ascii"), toward.decode("ascii"))
+        return self._engine.offer(leg_key, offer).addCallback(_framed, body, found)
+
+    def answer(
+        self,
+        leg_key: str,
+        body: bytes,
+        *,
+        source: str,
+        from_: Side,
+        content_type: bytes | None = bodies.SDP,
+    ) -> Deferred[bytes]:
+        """The body to send on in place of the one of an answer; unchanged when the offer was not relayed.
+
+        It may come again for the same offer, changed or not: 183 and 200, retransmissions, branches further down.
+        Fails with `RemoteError` for a broken description.
+        """
+        try:
+            found = bodies.find(body, content_type) if self._engine.carries(leg_key) else None
+            if found is None:
+                return succeed(body)
+            session = sdp.parse(body[found[0] : found[1]])
+        except RemoteError as problem:
+            return fail(problem)
+        return self._engine.answer(leg_key, Answer(session, from_, source)).addCallback(_framed, body, found)
+
+    def close(self, leg_key: str) -> Deferred[Statistics]:
+        """Free the ports of a leg; never fails, empty statistics for a leg that is unknown or was not relayed."""
+        return self._engine.close(leg_key)
+
+
+def _framed(description: bytes, body: bytes, found: tuple[int, int]) -> bytes:
+    """The description in the place of the old one."""
+    return body[: found[0]] + description + body[found[1] :]
+
+
+def _reachable(session: sdp.Session, source: str) -> bool:
+    """Whether all media of the sender is where its signalling came from: no NAT in between."""
+    host = canonical(source)
+    places = [session.rtp_place(media) for media in session.media]
+    return all(place is None or canonical(place.host) == host for place in places)

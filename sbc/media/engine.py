@@ -1,0 +1,105 @@
+"""The port behind which relays live, and what they tell about a call's media.
+
+An engine gets whole descriptions, because an engine in another process (or on another machine) rewrites them itself;
+all answers are Deferreds for the same reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from twisted.internet.defer import Deferred
+
+from sbc.media.sdp import Session
+
+#: The two parties of a leg: `a` got or sent the first request on its side, `b` is the other one.
+Side = Literal["a", "b"]
+
+
+def other(side: Side) -> Side:
+    """The opposite party."""
+    return "b" if side == "a" else "a"
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """What was received from one party: `lost` in packets, `jitter` in seconds, `foreign` dropped packets of strangers,
+    `rtcp` the RTCP packets on a port of their own (they are not in `packets`)."""
+
+    packets: int = 0
+    bytes: int = 0
+    lost: int = 0
+    jitter: float = 0.0
+    foreign: int = 0
+    rtcp: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatistics:
+    """One media line: its place in the description, its kind (`audio`), and both directions."""
+
+    index: int
+    kind: str
+    from_a: Direction
+    from_b: Direction
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """A whole leg; without streams when nothing was relayed."""
+
+    streams: tuple[StreamStatistics, ...] = ()
+
+    @property
+    def packets(self) -> int:
+        """Packets relayed, both directions of all streams."""
+        return sum(stream.from_a.packets + stream.from_b.packets for stream in self.streams)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An SDP offer on its way: `source` is the IP its signalling came from; `back` and `toward` are the addresses (IP
+    literals) that its sender and its receiver are shown."""
+
+    session: Session
+    from_: Side
+    source: str
+    back: str
+    toward: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An SDP answer on its way; the addresses are those of the offer."""
+
+    session: Session
+    from_: Side
+    source: str
+
+
+class Engine(Protocol):
+    """A relay. Keys are the caller's; each names one leg with its own ports."""
+
+    #: Called with the key and a word when a leg fell silent on both sides.
+    on_silence: Callable[[str, str], None]
+
+    def offer(self, key: str, offer: Offer) -> Deferred[bytes]:
+        """The description for the other party. A known key keeps its ports. Fails with `RemoteError`: 503 when no port
+        is free; then nothing changed."""
+
+    def answer(self, key: str, answer: Answer) -> Deferred[bytes]:
+        """The description for the other party. May come several times for one offer (early media, then 200)."""
+
+    def carries(self, key: str) -> bool:
+        """Whether this leg is relayed."""
+
+    def start(self) -> None:
+        """Begin to work."""
+
+    def stop(self) -> Deferred[None]:
+        """End all legs."""
+
+    def close(self, key: str) -> Deferred[Statistics]:
+        """End a leg and free its ports; empty statistics for an unknown key."""

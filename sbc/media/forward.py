@@ -1,0 +1,210 @@
+"""The forwarding core: UDP sockets in an epoll set, one turn of the loop, no reactor.
+
+Whoever runs it calls `Forwarder.turn` when `Forwarder.fileno()` is readable (or blocks in it): a reactor in the same
+process, or a bare loop in a process of its own.
+
+One datagram is taken per socket and turn: with a packet each 20 ms a second read would only find the queue empty, at
+the price of a system call and an exception.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Callable
+from time import monotonic
+
+from sbc.media.addresses import Address
+from sbc.media.latch import Latch, Source
+from sbc.media.rtp import HEADER, HEADER_SIZE, MAX_TRANSIT_STEP, MEDIA_BYTE, Reception, looks_like_rtcp, looks_like_rtp
+
+#: Sockets served per turn; the rest is served by the next one, after other work had its chance.
+MAX_EVENTS = 512
+#: Bytes of the largest UDP datagram.
+MAX_DATAGRAM = 65_535
+#: Legs that packets may pass on their way through relay ports of this process: a call that comes back from an upper
+#: server passes two.
+MAX_SPIRAL = 4
+
+#: What a port carries, which says what the first packet of a source must look like.
+RTP, RTCP, OTHER = "rtp", "rtcp", "other"
+
+
+def plausible(carries: str, first: int, second: int, size: int) -> bool:
+    """Whether a datagram is what the port carries; muxed RTCP may come first on an RTP port."""
+    if carries == OTHER:
+        return size > 0
+    if looks_like_rtcp(first, second, size):
+        return True
+    return carries == RTP and looks_like_rtp(first, second, size)
+
+
+class End:
+    """One UDP port of the relay, facing one party; its `peer` faces the other.
+
+    Counts: `reception` what came from the party, `foreign` dropped packets of strangers and what is no media, `unsent`
+    packets that the kernel refused to send to the party, `homeless` packets of the party dropped because the other one
+    has no destination.
+    """
+
+    __slots__ = ("carries", "foreign", "homeless", "latch", "name", "peer", "reception", "socket", "unsent")
+
+    def __init__(self, sock: socket.socket, carries: str) -> None:
+        self.socket = sock
+        self.carries = carries
+        self.peer = self
+        self.latch = Latch()
+        self.reception = Reception()
+        self.foreign = 0
+        self.homeless = 0
+        self.unsent = 0
+        host, port = sock.getsockname()[:2]
+        #: Where other ports of this process reach this one.
+        self.name: Address = (_LOOPBACK.get(host, host), port)
+
+    @property
+    def port(self) -> int:
+        """The local port."""
+        return self.name[1]
+
+
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound
+
+
+def join(a: End, b: End) -> None:
+    """Make two ends each other's peer."""
+    a.peer, b.peer = b, a
+
+
+class Forwarder:
+    """All ends of this process."""
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._epoll = select.epoll()
+        self._ends: dict[int, End] = {}
+        self._names: dict[Address, End] = {}
+        self._buffer = bytearray(MAX_DATAGRAM)
+        self._view = memoryview(self._buffer)
+        self._clock = clock
+        self._packets_before = 0
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @property
+    def packets(self) -> int:
+        """Packets received and believed since the start."""
+        return self._packets_before + sum(end.reception.packets for end in self._ends.values())
+
+    def knows(self, address: Address) -> bool:
+        """Whether this is the address of an end."""
+        return address in self._names
+
+    def fileno(self) -> int:
+        """Readable when `turn` has work."""
+        return self._epoll.fileno()
+
+    def add(self, end: End, *names: Address) -> None:
+        """Serve this end; `names` are addresses besides `end.name` under which descriptions may speak of it."""
+        descriptor = end.socket.fileno()
+        self._ends[descriptor] = end
+        for name in (end.name, *names):
+            self._names.setdefault(name, end)
+        self._epoll.register(descriptor, select.EPOLLIN)
+
+    def remove(self, end: End) -> None:
+        """Serve it no more and close its socket. Not to be called from within a turn."""
+        descriptor = end.socket.fileno()
+        self._epoll.unregister(descriptor)
+        del self._ends[descriptor]
+        for name in [name for name, named in self._names.items() if named is end]:
+            del self._names[name]
+        self._packets_before += end.reception.packets
+        end.peer = end
+        end.socket.close()
+
+    def close(self) -> None:
+        """Close everything."""
+        for end in list(self._ends.values()):
+            self.remove(end)
+        self._epoll.close()
+
+    def signal(self, end: End, described: Address | None, signalled: str, *, muted: bool) -> None:
+        """The party of this end sent a description: see `Latch.signal`. A relay port as destination is only kept when
+        packets cannot come back to where they were."""
+        target = None if described is None else self._names.get(described)
+        if target is not None:
+            described = None if self._circles(end, target) else target.name
+        end.latch.signal(described, signalled, muted=muted)
+
+    def _circles(self, end: End, target: End) -> bool:
+        """Whether a packet sent by `end` to `target` could reach `end` or its peer again."""
+        for _ in range(MAX_SPIRAL):
+            if target is end or target is end.peer:
+                return True
+            destination = target.peer.latch.destination
+            following = None if destination is None else self._names.get(destination[:2])
+            if following is None:
+                return False
+            target = following
+        return True
+
+    def turn(self, timeout: float = 0.0) -> int:
+        """Wait up to `timeout` seconds (-1: for ever) and forward one datagram of each readable socket.
+
+        Returns how many sockets had one. Never raises for what the network does.
+        """
+        ends, buffer, view = self._ends, self._buffer, self._view
+        unpack, sane = HEADER.unpack_from, MEDIA_BYTE
+        events = self._epoll.poll(timeout, MAX_EVENTS)
+        now = self._clock()
+        for descriptor, _ in events:
+            end = ends[descriptor]
+            try:
+                size, source = end.socket.recvfrom_into(buffer)
+            except OSError:
+                continue
+            if source != end.latch.source and not self._believe(end, source, size):
+                continue
+            if not sane[buffer[0]] and end.carries != OTHER:
+                end.foreign += 1
+                continue
+            reception = end.reception
+            reception.packets += 1
+            reception.bytes += size
+            if size >= HEADER_SIZE:
+                first, second, sequence, stamp, ssrc = unpack(buffer)
+                if sequence == reception.expected and second == reception.kind and ssrc == reception.ssrc:
+                    reception.expected = (sequence + 1) & 0xFFFF
+                    transit = now * reception.rate - stamp
+                    step = transit - reception.transit
+                    reception.transit = transit
+                    if step < 0.0:
+                        step = -step
+                    if step < MAX_TRANSIT_STEP * reception.rate:
+                        reception.jitter_units += (step - reception.jitter_units) * 0.0625
+                elif end.carries == RTP and looks_like_rtp(first, second, size):
+                    reception.note(second, sequence, stamp, ssrc, now)
+            peer = end.peer
+            destination = peer.latch.destination
+            if destination is None:
+                end.homeless += 1
+                continue
+            try:
+                peer.socket.sendto(view[:size], destination)
+            except OSError:
+                peer.unsent += 1
+        return len(events)
+
+    def _believe(self, end: End, source: Source, size: int) -> bool:
+        """A packet from elsewhere than the latched source: let the latch decide, unless it cannot be media."""
+        buffer = self._buffer
+        address: Address = source[:2]
+        own = self._names.get(address)
+        if own is not None and address != end.latch.described:
+            end.foreign += 1
+            return False
+        if plausible(end.carries, buffer[0], buffer[1], size) and end.latch.accept(source):
+            return True
+        end.foreign += 1
+        return False

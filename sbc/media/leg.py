@@ -1,0 +1,113 @@
+"""One relayed leg: its two parties, its channels, and what their descriptions change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sbc.media.addresses import Address, canonical, destination
+from sbc.media.engine import Answer, Direction, Offer, Side, StreamStatistics, other
+from sbc.media.forward import OTHER, RTP, End, Forwarder
+from sbc.media.rewrite import Ports
+from sbc.media.sdp import Media, Place, Session
+
+#: Both sides, in a fixed order.
+SIDES: tuple[Side, Side] = ("a", "b")
+
+
+@dataclass(slots=True)
+class Channel:
+    """The four ports of one media line: an RTP and an RTCP end facing each party.
+
+    `rejected_at`: since when both descriptions agree that the line is not used (None: it is).
+    """
+
+    kind: str
+    rtp: dict[Side, End]
+    rtcp: dict[Side, End]
+    rejected_at: float | None = None
+
+    def ends(self) -> list[End]:
+        """All four."""
+        return [*self.rtp.values(), *self.rtcp.values()]
+
+    def ports(self, side: Side) -> Ports:
+        """What the party on this side is told."""
+        return Ports(self.rtp[side].port, self.rtcp[side].port)
+
+    def statistics(self, index: int) -> StreamStatistics:
+        """Both directions as received so far."""
+        return StreamStatistics(index, self.kind, self._direction("a"), self._direction("b"))
+
+    def _direction(self, side: Side) -> Direction:
+        rtp, rtcp = self.rtp[side], self.rtcp[side]
+        heard = rtp.reception
+        return Direction(
+            heard.packets, heard.bytes, heard.lost, heard.jitter, rtp.foreign + rtcp.foreign, rtcp.reception.packets
+        )
+
+
+@dataclass(slots=True)
+class Leg:
+    """A leg: `addresses` are what each party is shown; `offers` the last offer of each, `pending` whether it still has
+    to take effect; `heard_at`/`heard`: when the sum of all packets was last seen to change; `silent`: that was told.
+    """
+
+    addresses: dict[Side, str]
+    channels: dict[int, Channel] = field(default_factory=dict)
+    offers: dict[Side, Offer] = field(default_factory=dict)
+    pending: dict[Side, bool] = field(default_factory=dict)
+    held: dict[Side, bool] = field(default_factory=dict)
+    answered: bool = False
+    heard: int = 0
+    heard_at: float = 0.0
+    silent: bool = False
+
+    def ports(self, side: Side) -> dict[int, Ports]:
+        """By media index, what the party on this side is told."""
+        return {index: channel.ports(side) for index, channel in self.channels.items()}
+
+    def packets(self) -> int:
+        """What was received on all ends."""
+        return sum(end.reception.packets for channel in self.channels.values() for end in channel.ends())
+
+    def awake(self, now: float) -> None:
+        """Signalling came: silence counts from here."""
+        self.heard_at, self.silent = now, False
+
+    def apply(self, description: Offer | Answer, forwarder: Forwarder, allowed: Guard) -> None:
+        """Send and believe from now on what this description says."""
+        side, session = description.from_, description.session
+        source = canonical(description.source)
+        self.held[side] = all(session.held(media) for media in session.media)
+        for index, channel in self.channels.items():
+            media = session.media[index] if index < len(session.media) else None
+            rtp, rtcp = _places(session, media)
+            local = self.addresses[side]
+            for end, place in ((channel.rtp[side], rtp), (channel.rtcp[side], rtcp)):
+                wanted = allowed(destination(place, signalled=source, local=local))
+                forwarder.signal(end, wanted, source, muted=place is None)
+            if media is not None and media.port:
+                channel.rtp[side].carries = RTP if media.rtp and not media.transport.startswith(b"UDP/TLS/") else OTHER
+                channel.rtp[other(side)].reception.describe(media.clocks())
+
+
+class Guard:
+    """Refuses relay ports of our own that no leg uses: `addresses` are all that parties were ever shown."""
+
+    def __init__(self, forwarder: Forwarder, first: int, last: int) -> None:
+        self.addresses: set[str] = set()
+        self._forwarder = forwarder
+        self._range = range(first, last + 1)
+
+    def __call__(self, address: Address | None) -> Address | None:
+        """The address, or None when it is refused."""
+        if address is None:
+            return None
+        ours = address[1] in self._range and address[0] in self.addresses
+        return None if ours and not self._forwarder.knows(address) else address
+
+
+def _places(session: Session, media: Media | None) -> tuple[Place | None, Place | None]:
+    if media is None:
+        return None, None
+    return session.rtp_place(media), session.rtcp_place(media)

@@ -1,0 +1,263 @@
+"""The relay in this process: legs, their ports, their silence; the packets themselves are moved by `forward.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from random import Random, SystemRandom
+from typing import Any, ParamSpec, TypeVar
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from sbc.media.addresses import canonical
+from sbc.media.engine import Answer, Offer, Side, Statistics, other
+from sbc.media.forward import OTHER, RTCP, RTP, End, Forwarder, join
+from sbc.media.leg import SIDES, Channel, Guard, Leg
+from sbc.media.ports import PortPool
+from sbc.media.rewrite import end_to_end, forwardable, redirect
+from sbc.media.sdp import Media, Session
+from sbc.media.settings import MediaSettings
+from sbc.media.sockets import Sockets, raise_file_limit
+from sbc.sip.errors import RemoteError
+
+#: Seconds between two looks for silence and for lines that are not used any more.
+SWEEP = 2.0
+#: Seconds that the ports of a rejected media line are kept: 64*T1, the time in which a later answer to the same INVITE
+#: may still use it.
+REJECTED_FOR = 32.0
+
+_log = Logger()
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _deferring(function: Callable[P, T]) -> Callable[P, Deferred[T]]:
+    """The result, or the `RemoteError`, as a Deferred that has already fired."""
+
+    @wraps(function)
+    def deferred(*args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        try:
+            return succeed(function(*args, **kwargs))
+        except RemoteError as problem:
+            return fail(problem)
+
+    return deferred
+
+
+@implementer(IReadDescriptor)
+class _Turning:
+    """Lets a reactor turn the forwarder; one descriptor whatever the number of ports."""
+
+    def __init__(self, forwarder: Forwarder) -> None:
+        self._forwarder = forwarder
+
+    def fileno(self) -> int:
+        return self._forwarder.fileno()
+
+    def doRead(self) -> None:
+        self._forwarder.turn()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor ends; the engine closes the sockets."""
+
+    def logPrefix(self) -> str:
+        return "relay"
+
+
+class PythonEngine:
+    """An `Engine` whose sockets live here. `streams` counts media lines that have ports, `free_pairs` pairs to lend."""
+
+    name = "python"
+
+    def __init__(self, settings: MediaSettings, reactor: Any, random: Random | None = None) -> None:
+        self._timeout = settings.timeout
+        self._clock: Callable[[], float] = reactor.seconds
+        self._reactor = reactor
+        self._pool = PortPool(settings.ports.first, settings.ports.last, random or SystemRandom())
+        self._sockets = Sockets(self._pool, settings.dscp)
+        self.forwarder = Forwarder()
+        self._guard = Guard(self.forwarder, settings.ports.first, settings.ports.last)
+        self._legs: dict[str, Leg] = {}
+        self._turning = _Turning(self.forwarder)
+        self._sweeping = LoopingCall(self.sweep)
+        self._sweeping.clock = reactor
+        self.on_silence: Callable[[str, str], None] = lambda key, why: None
+
+    @property
+    def streams(self) -> int:
+        """Media lines that have ports."""
+        return sum(len(leg.channels) for leg in self._legs.values())
+
+    @property
+    def free_pairs(self) -> int:
+        """Port pairs that could be lent now."""
+        return len(self._pool)
+
+    def start(self) -> None:
+        """Read packets from now on."""
+        limit = raise_file_limit()
+        needed = 2 * self._pool.size
+        if limit < needed:
+            _log.warn(
+                "at most {limit} descriptors; all media ports in use would need {needed}", limit=limit, needed=needed
+            )
+        self._reactor.addReader(self._turning)
+        self._sweeping.start(SWEEP, now=False)
+
+    def stop(self) -> Deferred[None]:
+        """End all legs and close every socket."""
+        if self._sweeping.running:
+            self._sweeping.stop()
+            self._reactor.removeReader(self._turning)
+        for key in list(self._legs):
+            self._end(key)
+        self.forwarder.close()
+        return succeed(None)
+
+    def carries(self, key: str) -> bool:
+        """Whether this leg is relayed."""
+        return key in self._legs
+
+    @_deferring
+    def offer(self, key: str, offer: Offer) -> bytes:
+        """See `Engine.offer`. A description that no relay of datagrams can carry leaves unchanged, without a leg."""
+        now = self._clock()
+        leg = self._legs.get(key)
+        relayed = [index for index, media in enumerate(offer.session.media) if media.port and forwardable(media)]
+        if leg is None:
+            if not relayed or end_to_end(offer.session):
+                return offer.session.render()
+            addresses: dict[Side, str] = {
+                offer.from_: canonical(offer.back),
+                other(offer.from_): canonical(offer.toward),
+            }
+            leg = Leg(addresses)
+        self._open(leg, offer.session, relayed, now)
+        self._legs[key] = leg
+        self._guard.addresses.update(leg.addresses.values())
+        leg.offers[offer.from_], leg.pending[offer.from_] = offer, True
+        if not leg.answered:
+            self._apply_offer(leg, offer.from_)
+        leg.awake(now)
+        return self._redirected(leg, offer.session, other(offer.from_))
+
+    @_deferring
+    def answer(self, key: str, answer: Answer) -> bytes:
+        """See `Engine.answer`."""
+        leg = self._legs.get(key)
+        if leg is None:
+            return answer.session.render()
+        now = self._clock()
+        asked = other(answer.from_)
+        self._apply_offer(leg, asked)
+        leg.apply(answer, self.forwarder, self._guard)
+        leg.answered = True
+        leg.awake(now)
+        self._note_rejected(leg, answer.session, now)
+        return self._redirected(leg, answer.session, asked)
+
+    @_deferring
+    def close(self, key: str) -> Statistics:
+        """See `Engine.close`."""
+        return self._end(key)
+
+    def sweep(self) -> None:
+        """Report silent legs, free the ports of rejected lines."""
+        now = self._clock()
+        silent: list[str] = []
+        for key, leg in self._legs.items():
+            for index in [index for index, channel in leg.channels.items() if _outlived(channel, now)]:
+                self._close_channel(leg.channels.pop(index), now)
+            if not self._timeout or not leg.answered or leg.silent:
+                continue
+            heard = leg.packets()
+            if heard != leg.heard or any(leg.held.values()):
+                leg.heard, leg.heard_at = heard, now
+            elif now - leg.heard_at >= self._timeout:
+                leg.silent = True
+                silent.append(key)
+        for key in silent:
+            self.on_silence(key, f"no media for {self._timeout:g} s")
+
+    def _apply_offer(self, leg: Leg, side: Side) -> None:
+        """An offer takes effect at once in a new leg, else with its answer: if it is refused, nothing changed."""
+        if leg.pending.get(side):
+            leg.pending[side] = False
+            leg.apply(leg.offers[side], self.forwarder, self._guard)
+
+    def _redirected(self, leg: Leg, session: Session, toward: Side) -> bytes:
+        edited = session.copy()
+        ports = {
+            index: ports
+            for index, ports in leg.ports(toward).items()
+            if index < len(edited.media) and edited.media[index].port and forwardable(edited.media[index])
+        }
+        for index, media in enumerate(edited.media):
+            if index not in ports and forwardable(media) and media.port:
+                media.move(0)
+        redirect(edited, ports, leg.addresses[toward].encode("ascii"))
+        return edited.render()
+
+    def _note_rejected(self, leg: Leg, session: Session, now: float) -> None:
+        for index, channel in leg.channels.items():
+            used = index < len(session.media) and session.media[index].port
+            channel.rejected_at = None if used else (channel.rejected_at or now)
+
+    def _open(self, leg: Leg, session: Session, indexes: list[int], now: float) -> None:
+        """Channels for these media lines; all or, when one fails, none."""
+        opened: dict[int, Channel] = {}
+        try:
+            for index in indexes:
+                if index not in leg.channels:
+                    opened[index] = self._open_channel(leg, session.media[index], now)
+        except BaseException:
+            for channel in opened.values():
+                self._close_channel(channel, now)
+            raise
+        leg.channels.update(opened)
+        for index in indexes:
+            leg.channels[index].rejected_at = None
+
+    def _open_channel(self, leg: Leg, media: Media, now: float) -> Channel:
+        carries = RTP if media.rtp else OTHER
+        channel = Channel(media.kind.decode("ascii", "replace"), {}, {})
+        try:
+            for side in SIDES:
+                rtp, rtcp = self._sockets.pair(leg.addresses[side], now)
+                channel.rtp[side], channel.rtcp[side] = End(rtp, carries), End(rtcp, RTCP)
+        except BaseException:
+            for end in channel.rtp.values():
+                self._sockets.release(end.port, now)
+            for end in channel.ends():
+                end.socket.close()
+            raise
+        for ends in (channel.rtp, channel.rtcp):
+            join(ends["a"], ends["b"])
+            for side in SIDES:
+                self.forwarder.add(ends[side], (leg.addresses[side], ends[side].port))
+        return channel
+
+    def _close_channel(self, channel: Channel, now: float) -> None:
+        for end in channel.rtp.values():
+            self._sockets.release(end.port, now)
+        for end in channel.ends():
+            self.forwarder.remove(end)
+
+    def _end(self, key: str) -> Statistics:
+        leg = self._legs.pop(key, None)
+        if leg is None:
+            return Statistics()
+        now = self._clock()
+        streams = tuple(channel.statistics(index) for index, channel in sorted(leg.channels.items()))
+        for channel in leg.channels.values():
+            self._close_channel(channel, now)
+        return Statistics(streams)
+
+
+def _outlived(channel: Channel, now: float) -> bool:
+    return channel.rejected_at is not None and now - channel.rejected_at >= REJECTED_FOR

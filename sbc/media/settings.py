@@ -1,0 +1,36 @@
+"""The settings of the media relay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sbc.settings import Duration, Integer, PortRange, Ports, Words, section, setting
+
+
+@section("media", doc="Media relay")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaSettings:
+    """How RTP is relayed."""
+
+    relay: str = setting(
+        "auto",
+        Words({"auto": -1, "never": 0, "always": 1}),
+        doc="auto: relay unless both parties are known to reach each other; always; never: descriptions pass unchanged",
+    )
+    engine: str = setting(
+        "auto",
+        Words({"auto": -1, "python": 0}, refused=dict.fromkeys(("kernel", "rtpengine"), "not in this version")),
+        doc="what forwards the packets; auto: the best that works here",
+        restart=True,
+    )
+    ports: Ports = setting(  # noqa: RUF009 - a named tuple is immutable
+        Ports(20_000, 29_999), PortRange(), doc="UDP ports of the relay; one stream takes four", restart=True
+    )
+    timeout: float = setting(60.0, Duration(), doc="silence on both sides after which the call is ended; 0: never")
+    dscp: int = setting(46, Integer(0, 63), doc="DSCP written on relayed packets; 46 is expedited forwarding")
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """A range too small for one stream: two pairs of an even and the next odd port."""
+        if len(range(self.ports.first + self.ports.first % 2, self.ports.last, 2)) < 2:
+            yield "ports", "a range of at least two pairs of an even and the next odd port is needed"

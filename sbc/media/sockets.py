@@ -1,0 +1,101 @@
+"""Opening the relay's sockets: a pair of ports on the address that a party is shown, if it is one of ours."""
+
+from __future__ import annotations
+
+import errno
+import resource
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sbc.media.ports import PortPool
+from sbc.media.sdp import literal
+from sbc.sip.errors import LocalError, RemoteError
+
+#: Pairs tried before the pool counts as exhausted: other programs may hold ports of the range.
+BIND_ATTEMPTS = 16
+
+_WILDCARD = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - the address shown may be a NAT's: then every interface is meant
+
+
+def raise_file_limit() -> int:
+    """Allow this process as many descriptors as it may have; returns the limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+class Sockets:
+    """Opens pairs of UDP sockets on ports of a pool."""
+
+    def __init__(self, pool: PortPool, dscp: int) -> None:
+        self._pool = pool
+        self._dscp = dscp
+        self._elsewhere: set[str] = set()
+
+    def pair(self, address: str, now: float) -> tuple[socket.socket, socket.socket]:
+        """RTP and RTCP socket, not blocking, for a party that is shown `address` (an IP literal).
+
+        Bound to that address where it is one of this machine, else to all. Raises `RemoteError` 503 when ports or
+        descriptors are exhausted; then nothing stays open or taken. Give the port back by `release`.
+        """
+        for _ in range(BIND_ATTEMPTS):
+            port = self._pool.take(now)
+            try:
+                with _undone() as opened:
+                    for number in (port, port + 1):
+                        opened.append(self._open(address, number))
+                    rtp, rtcp = opened
+                    return rtp, rtcp
+            except OSError as problem:
+                self._pool.give(port, now)
+                if problem.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    raise RemoteError(503, b"No descriptor free for media") from problem
+                if problem.errno not in (errno.EADDRINUSE, errno.EACCES):
+                    raise LocalError(f"no media socket on {address}: {problem}") from problem
+        raise RemoteError(503, b"No media port free")
+
+    def release(self, port: int, now: float) -> None:
+        """The pair whose even port this is was closed."""
+        self._pool.give(port, now)
+
+    def _open(self, address: str, port: int) -> socket.socket:
+        ip = literal(address)
+        version = 4 if ip is None else ip.version
+        opened = socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            opened.setblocking(False)
+            if version == 6:
+                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, self._dscp << 2)
+            else:
+                opened.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, self._dscp << 2)
+            self._bind(opened, address, _WILDCARD[version], port)
+        except OSError:
+            opened.close()
+            raise
+        return opened
+
+    def _bind(self, opened: socket.socket, address: str, wildcard: str, port: int) -> None:
+        if address not in self._elsewhere:
+            try:
+                opened.bind((address, port))
+            except OSError as problem:
+                if problem.errno != errno.EADDRNOTAVAIL:
+                    raise
+                self._elsewhere.add(address)
+            else:
+                return
+        opened.bind((wildcard, port))
+
+
+@contextmanager
+def _undone() -> Iterator[list[socket.socket]]:
+    """Sockets appended to the list are closed when the block fails."""
+    opened: list[socket.socket] = []
+    try:
+        yield opened
+    except BaseException:
+        for each in opened:
+            each.close()
+        raise
