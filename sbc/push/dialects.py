@@ -29,6 +29,7 @@ TYPES = {
 }
 # X-MPUSH provider letters. `w` and `j` depend on settings.
 LETTERS = {"a": FCM, "i": APNS, "j": FCM, "w": FCM}
+PLATFORMS = {"a": words.ANDROID, "j": words.IOS, "w": words.BROWSER}
 ENVIRONMENTS = {"s": words.SANDBOX, "p": words.PRODUCTION, "d": ""}
 
 _PRIVATE_HEADERS = (b"x-mpush", b"x-piid")
@@ -261,7 +262,7 @@ def _mpush(value: str, reading: _Reading) -> None:
     elif provider == APNS:
         _apple(package, prid, reading, environment)
     else:
-        reading.add(provider, package, prid, environment)
+        reading.add(provider, package, prid, environment, PLATFORMS[letter])
 
 
 def _legacy(named: dict[str, str | None], kind: str, app: str, token: str, reading: _Reading) -> None:

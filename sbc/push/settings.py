@@ -73,7 +73,7 @@ class PushSettings:
     cancel: str = setting(
         "off",
         Words({**_SWITCH, "always": 2}),
-        doc="push when the caller gives up; always: also to endpoints that look alive",
+        doc="push when the caller gives up; always: also at high load",
         aliases=("pushnotification_cancel",),
     )
     fcm: str = setting(

@@ -16,6 +16,9 @@ SANDBOX = "sandbox"
 
 VOIP = "voip"
 REMOTE = "remote"
+ANDROID = "android"
+IOS = "ios"
+BROWSER = "browser"
 
 # Characters of one token or subscription address. APNs tokens have 64 to 200, FCM about 160 to 300, Web Push
 # addresses up to 1,000; whatever is longer is an attack on our memory, not a token.
@@ -34,8 +37,9 @@ class PushToken:
 
     ``provider``: ``apns``, ``fcm`` or ``webpush``. ``param``: app id (bundle id, package, project) without team id and
     service. ``prid``: the provider's token, or the subscription address (keys in its fragment, see ``webpush``).
-    ``environment``: ``production``, ``sandbox`` or ``""`` (whatever the app is configured for). ``kind``: ``voip``,
-    ``remote`` or ``""`` (the app did not say). ``registered_at``: UTC epoch seconds of the REGISTER that brought it,
+    ``environment``: ``production``, ``sandbox`` or ``""`` (whatever the app is configured for). ``kind``: what
+    the token is for, as far as the app said: Apple's ``voip`` or ``remote``, of an FCM token the platform ``android``,
+    ``ios`` or ``browser``, else ``""``. ``registered_at``: UTC epoch seconds of the REGISTER that brought it,
     0 when unknown; it decides whether a provider's "gone since" is older than the token, and takes no part in
     equality.
     """
@@ -118,13 +122,8 @@ def choose(tokens: Iterable[PushToken], *, call: bool) -> PushToken | None:
 
     iOS ends an app that gets a VoIP push without a call to show, so only calls prefer the VoIP token.
     """
-    order = (VOIP, "", REMOTE) if call else (REMOTE, "", VOIP)
-    known = list(tokens)
-    for kind in order:
-        for token in known:
-            if token.kind == kind:
-                return token
-    return None
+    last, first = (REMOTE, VOIP) if call else (VOIP, REMOTE)
+    return min(tokens, key=lambda token: 0 if token.kind == first else 2 if token.kind == last else 1, default=None)
 
 
 def problem_of(token: PushToken) -> str:
