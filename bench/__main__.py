@@ -1,0 +1,58 @@
+"""``python -m bench [register call wake memory latency]``: all of them without a word."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+
+from bench import calls, latency, storage
+from bench.run import alone
+
+KINDS = ("register", "call", "wake", "latency", "memory")
+RATES = {"register": 300, "call": 200, "wake": 100}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(prog="python -m bench", description=calls.__doc__)
+    options.formatter_class = argparse.RawDescriptionHelpFormatter
+    options.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {' '.join(KINDS)}; none: all")
+    options.add_argument("--runs", type=int, default=3, help="runs of each server for the CPU comparisons")
+    options.add_argument("--seconds", type=float, default=10.0, help="length of one run")
+    options.add_argument("--rate", type=int, help="instead of each kind's own rate")
+    options.add_argument("--users", type=int, default=100_000, help="registered users for the memory figure")
+    options.add_argument("--json", type=Path, help="append the figures to this file as JSON lines")
+    chosen = options.parse_args()
+    if unknown := set(chosen.kinds) - set(KINDS):
+        options.error(f"unknown: {', '.join(sorted(unknown))}")
+    kinds = chosen.kinds or list(KINDS)
+    rates = {kind: chosen.rate or rate for kind, rate in RATES.items()}
+    records: list[dict[str, object]] = []
+    with alone():
+        load = os.getloadavg()[0]
+        print(f"{os.cpu_count()} cores, load {load:.1f}, Python {platform.python_version()}, {_version('kamailio')}")
+        compared = [kind for kind in kinds if kind in RATES]
+        for comparison in calls.compare(compared, runs=chosen.runs, seconds=chosen.seconds, rates=rates):
+            records.append({**asdict(comparison), "ratio": comparison.ratio})
+        if "latency" in kinds:
+            records.append(latency.measure(rate=chosen.rate or 100, seconds=chosen.seconds))
+        if "memory" in kinds:
+            records.append(storage.measure(users=chosen.users))
+    if chosen.json:
+        with chosen.json.open("a") as file:
+            file.writelines(json.dumps(record) + "\n" for record in records)
+
+
+def _version(program: str) -> str:
+    try:
+        text = subprocess.run([program, "-v"], capture_output=True, text=True, timeout=10).stdout
+    except OSError:
+        return f"no {program}"
+    return text.splitlines()[0].removeprefix("version: ") if text else program
+
+
+main()
