@@ -1,0 +1,102 @@
+"""What the admin room is given by whoever builds the node; nothing else of the node is known here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Connection
+from twisted.internet.defer import Deferred
+
+from sbc.observe.calllog import CallLog
+from sbc.observe.trace import TraceRing
+from sbc.settings import Configuration
+
+T = TypeVar("T")
+
+
+class Reader(Protocol):
+    """The store's reading side: `query` runs with a connection in one of the store's own threads."""
+
+    def read(self, query: Callable[[Connection], T]) -> Deferred[T]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushRequest:
+    """A push that an operator asks for: to a user (``name`` or ``name@domain``), or to one token of one app."""
+
+    type: str
+    to_user: str = ""
+    from_user: str = ""
+    title: str = ""
+    message: str = ""
+    provider: str = ""
+    app: str = ""
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushAnswer:
+    """What became of it at one device. `outcome` is the push room's word, `accepted` when the provider took it."""
+
+    outcome: str
+    status: int = 0
+    reason: str = ""
+    provider: str = ""
+    app: str = ""
+    push_id: str = ""
+    seconds: float = 0.0
+
+
+class Actions(Protocol):
+    """What an operator can make the node do. `by` is the caller's name, for the audit trail.
+
+    A failure that the operator should read is a `Refused` from the Deferred; anything else becomes a 500.
+    """
+
+    def reload(self, by: str) -> Deferred[Sequence[str]]:
+        """Read configuration, credentials, templates and certificates again: a line per change or mistake."""
+
+    def send_push(self, request: PushRequest, by: str) -> Deferred[Sequence[PushAnswer]]:
+        """Send a push to each device meant; an empty answer: there is none."""
+
+    def end_call(self, call_id: str, by: str) -> Deferred[int]:
+        """Hang up the calls with this Call-ID; how many there were."""
+
+    def lift_ban(self, source: str, by: str) -> Deferred[bool]:
+        """Let an address in again; whether it was banned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpperView:
+    """One upper server as the node sees it now. `state` is a word such as ``up``, ``down``, ``unknown``."""
+
+    name: str
+    uri: str
+    domain: str
+    priority: int
+    weight: int
+    state: str
+    reason: str = ""
+    since_at: float | None = None
+    round_trip: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One node, as far as operators see it."""
+
+    name: str
+    missing: Callable[[], Sequence[str]]
+    """What keeps the node from serving, in words; empty: it is ready."""
+    metrics_text: Callable[[], bytes]
+    """The Prometheus exposition (`sbc.observe.exposition.Exposition.text`)."""
+    store: Reader
+    call_log: CallLog
+    trace: TraceRing
+    actions: Actions
+    configuration: Callable[[], Configuration]
+    uppers: Callable[[], Sequence[UpperView]]
+    started_at: float
+    """UTC epoch seconds."""

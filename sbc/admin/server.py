@@ -1,0 +1,236 @@
+# mypy: allow-untyped-calls
+"""The HTTP edge: twisted.web requests in, routes run, answers with the security headers out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, Final, cast
+
+from twisted.application.service import Service
+from twisted.internet import ssl
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import quoteStringArgument, serverFromString
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import Request as AnyRequest
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request, Site
+
+from sbc.admin.access import PROXY_HEADERS, Access, Credentials
+from sbc.admin.keyfile import KEY_FILE, host_key
+from sbc.admin.keys import ApiKey, Keyring, digest
+from sbc.admin.routes import Answer, Ask, Refused, Router, as_json
+from sbc.admin.settings import AdminSettings
+
+BODY_LIMIT: Final = 256 * 1024
+"""Bytes of a request's body; more is read and thrown away, then refused."""
+
+FLOOD_LIMIT: Final = 16 * BODY_LIMIT
+"""Bytes of a refused body after which the connection is cut."""
+
+IDLE: Final = 60
+"""Seconds a connection may be idle."""
+
+SECURITY_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none';"
+        b" frame-ancestors 'none'",
+    ),
+)
+"""On every answer. The pages need no script, so that what a phone sends as its name cannot become one."""
+
+
+class BoundedRequest(Request):
+    """A request that keeps no more than `BODY_LIMIT` bytes of body."""
+
+    body_bytes = 0
+
+    def gotLength(self, length: int | None) -> None:
+        self.body_bytes = 0
+        # The base class makes a temporary file for large bodies: it is told of none.
+        super().gotLength(0 if length is None or length > BODY_LIMIT else length)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        self.body_bytes += len(data)
+        if self.body_bytes <= BODY_LIMIT:
+            super().handleContentChunk(data)
+        elif self.body_bytes > FLOOD_LIMIT:
+            self.channel.forceAbortClient()
+
+
+class Door(Resource):
+    """The one resource: every request comes here, is admitted, routed, answered."""
+
+    isLeaf = True
+    log = Logger()
+
+    def __init__(
+        self, router: Router, access: Access, monotonic: Callable[[], float], utc: Callable[[], float]
+    ) -> None:
+        super().__init__()
+        self._router = router
+        self._access = access
+        self._monotonic = monotonic
+        self._utc = utc
+
+    def render(self, request: Request) -> int:
+        """Serve one request, now or later."""
+        gone: list[Failure] = []
+        request.notifyFinish().addErrback(gone.append)
+        serve: Callable[[Request], Any] = self._serve
+        serving: Deferred[Answer] = maybeDeferred(serve, request)
+        serving.addErrback(self._refused)
+        serving.addCallback(partial(self._write, request, gone))
+        serving.addErrback(lambda failure: self.log.failure("an HTTP answer failed", failure))
+        return NOT_DONE_YET
+
+    def _serve(self, request: Request) -> Answer | Deferred[Answer]:
+        if getattr(request, "body_bytes", 0) > BODY_LIMIT:
+            raise Refused(413, f"the body is larger than {BODY_LIMIT} bytes")
+        path = request.path.decode("ascii", "replace")
+        route, parameters = self._router.find(request.method.decode("ascii", "replace"), path)
+        caller = self._access.admit(_shown(request), route.need, self._monotonic(), self._utc())
+        query = route.read_query(_query(request.args))
+        body = route.read_body(cast("IO[bytes]", request.content).read(), _header(request, b"content-type"))
+        if route.need == "write":
+            self.log.info("{route} by {caller}", route=route.name, caller=caller.name, peer=_peer(request))
+        return route.run(Ask(caller, parameters, query, body))
+
+    def _refused(self, failure: Failure) -> Answer:
+        refused = failure.check(Refused)
+        if refused is None:
+            self.log.failure("an HTTP request failed", failure)
+            return as_json({"error": "something went wrong here; the log says what"}, 500)
+        error = cast(Refused, failure.value)
+        answer = as_json({"error": error.reason}, error.status)
+        if error.status == 401:
+            return Answer(answer.body, answer.content_type, 401, (("WWW-Authenticate", 'Basic realm="sbc"'),))
+        return answer
+
+    def _write(self, request: Request, gone: list[Failure], answer: Answer) -> None:
+        if gone:
+            return
+        request.setResponseCode(answer.status)
+        for name, value in SECURITY_HEADERS:
+            request.setHeader(name, value)
+        request.setHeader(b"server", b"sbc")
+        request.setHeader(b"content-type", answer.content_type.encode())
+        request.setHeader(b"content-length", str(len(answer.body)).encode())
+        for header, text in answer.headers:
+            request.setHeader(header.encode(), text.encode())
+        if request.method != b"HEAD":
+            request.write(answer.body)
+        request.finish()
+
+
+def _header(request: Request, name: bytes) -> str:
+    value = request.requestHeaders.getRawHeaders(name)
+    return value[0].decode("utf-8", "replace") if value else ""
+
+
+def _peer(request: Request) -> str:
+    return str(getattr(request.getClientAddress(), "host", ""))
+
+
+def _shown(request: Request) -> Credentials:
+    return Credentials(
+        peer=_peer(request),
+        host=_header(request, b"host"),
+        authorization=_header(request, b"authorization"),
+        proxied=any(request.requestHeaders.hasHeader(name) for name in PROXY_HEADERS),
+    )
+
+
+def _query(args: Mapping[bytes, list[bytes]]) -> dict[str, str]:
+    query: dict[str, str] = {}
+    for name, values in args.items():
+        if len(values) > 1:
+            raise Refused(400, "a parameter is given twice")
+        query[name.decode("utf-8", "replace")] = values[0].decode("utf-8", "replace")
+    return query
+
+
+class QuietSite(Site):
+    """A site without an access log of its own: addresses in it may carry keys, and writes are logged by `Door`."""
+
+    def log(self, request: AnyRequest) -> None:
+        """Nothing."""
+
+
+class AdminService(Service):
+    """Listens while running. `port` is the listening port once it does.
+
+    The key of this host is made in the state directory at the start, so that it belongs to the user the node runs as.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: AdminSettings,
+        router: Router,
+        state: Path,
+        *,
+        monotonic: Callable[[], float],
+        utc: Callable[[], float],
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._state = state
+        self._random = random
+        self._stored: tuple[ApiKey, ...] = ()
+        self._own: tuple[ApiKey, ...] = ()
+        self.access = Access(Keyring(), key_on_loopback=settings.key_on_loopback, hosts=settings.hosts)
+        self.site = QuietSite(Door(router, self.access, monotonic, utc), requestFactory=BoundedRequest, timeout=IDLE)
+        self.port: IListeningPort | None = None
+
+    def keys(self, stored: tuple[ApiKey, ...]) -> None:
+        """These are now the keys in the database; the key of this host stays."""
+        self._stored = stored
+        self.access.keyring = Keyring((*self._own, *stored))
+
+    def configure(self, settings: AdminSettings) -> None:
+        """Take over what a reload may change."""
+        self.access.key_on_loopback = settings.key_on_loopback
+        self.access.hosts = frozenset(host.lower() for host in settings.hosts)
+
+    def startService(self) -> None:
+        super().startService()
+        key = host_key(self._state / KEY_FILE, self._random)
+        self._own = (ApiKey("host", digest(key), "write"),)
+        self.keys(self._stored)
+        listening = self._listen()
+        listening.addCallbacks(
+            self._listens, lambda failure: self.log.failure("the admin interface cannot listen", failure)
+        )
+
+    def _listen(self) -> Deferred[IListeningPort]:
+        host, number = self._settings.listen
+        if self._settings.certificate:
+            context = ssl.DefaultOpenSSLContextFactory(self._settings.key, self._settings.certificate)
+            return maybeDeferred(self._reactor.listenSSL, number, self.site, context, interface=host)
+        endpoint = serverFromString(self._reactor, f"tcp:{number}:interface={quoteStringArgument(host)}")
+        return cast("Deferred[IListeningPort]", endpoint.listen(self.site))
+
+    def _listens(self, port: IListeningPort) -> None:
+        self.port = port
+        self.log.info("web page and API at {address}", address=str(self._settings.listen))
+
+    def stopService(self) -> Deferred[object] | None:
+        super().stopService()
+        if self.port is None:
+            return None
+        port: Any = self.port
+        self.port = None
+        return maybeDeferred(port.stopListening)

@@ -1,0 +1,79 @@
+"""A node for tests: an SQLite database in memory, and actions that are only noted."""
+
+from sqlalchemy import create_engine
+from sqlalchemy.pool import StaticPool
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+
+from sbc.admin.ports import Node, PushAnswer, UpperView
+from sbc.admin.settings import AdminSettings
+from sbc.observe.calllog import CallLog
+from sbc.observe.exposition import Exposition
+from sbc.observe.metrics import Metrics
+from sbc.observe.settings import LogSettings
+from sbc.observe.trace import TraceRing
+from sbc.settings import load
+from sbc.store import tables
+
+
+class Database:
+    """The reading side of a store, without threads."""
+
+    def __init__(self):
+        self.engine = create_engine("sqlite://", poolclass=StaticPool)
+        tables.metadata.create_all(self.engine)
+
+    def read(self, query) -> Deferred:
+        def run():
+            with self.engine.connect() as connection:
+                return query(connection)
+
+        return maybeDeferred(run)
+
+    def insert(self, table, *rows):
+        with self.engine.begin() as connection:
+            connection.execute(table.insert(), list(rows))
+
+
+class Noted:
+    """Actions that say what was asked of them."""
+
+    def __init__(self):
+        self.asked = []
+        self.pushed = [
+            PushAnswer(outcome="accepted", status=200, provider="apns", app="com.example.phone", seconds=0.1)
+        ]
+        self.error = None
+
+    def _note(self, answer, *asked):
+        self.asked.append(asked)
+        return fail(self.error) if self.error else succeed(answer)
+
+    def reload(self, by):
+        return self._note(["log.level: info -> debug"], "reload", by)
+
+    def send_push(self, request, by):
+        return self._note(self.pushed, "push", request, by)
+
+    def end_call(self, call_id, by):
+        return self._note(1 if call_id == "c1" else 0, "end", call_id, by)
+
+    def lift_ban(self, source, by):
+        return self._note(source == "192.0.2.66", "unban", source, by)
+
+
+def a_node(**changes):
+    given = {
+        "name": "edge-1",
+        "missing": list,
+        "metrics_text": Exposition(Metrics(), lambda name, error: None).text,
+        "store": Database(),
+        "call_log": CallLog(lambda batch: None),
+        "trace": TraceRing(),
+        "actions": Noted(),
+        "configuration": lambda: load('[log]\nlevel = "debug"\n', [LogSettings, AdminSettings], path="sbc.toml"),
+        "uppers": lambda: [
+            UpperView(name="pbx", uri="sip:pbx.example.com", domain="pbx.example.com", priority=0, weight=1, state="up")
+        ],
+        "started_at": 1_699_999_000.0,
+    }
+    return Node(**(given | changes))
