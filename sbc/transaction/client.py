@@ -6,7 +6,7 @@ The machine is told what happened and adds effects to a list; its table of state
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from sbc.sip.build import ack_for
 from sbc.sip.errors import LocalError
@@ -43,13 +43,13 @@ class ClientTransaction:
     )
 
     def __init__(
-        self, request: Request, hop: Hop, branch: bytes, *, timers: Timers, retry: Retry, user: object = None
+        self, request: Request, hop: Hop, branch: bytes, *, timers: Timers, retry: Retry, user: Any = None
     ) -> None:
         self._request: Request | None = request
         self.hop = hop
         self.branch = branch
         self.method = request.method
-        self.user = user
+        self.user: Any = user
         self.invite = request.method == b"INVITE"
         self.state = State.CALLING if self.invite else State.TRYING
         #: No effects for the user any more but 2xx to an INVITE, which somebody must acknowledge and end.

@@ -5,10 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from sbc.transaction.retry import RFC_RETRY, RFC_TIMERS, Retry, Timers
+
 if TYPE_CHECKING:
     from sbc.sip.message import Request, Response
     from sbc.transaction.client import ClientTransaction
     from sbc.transaction.server import ServerTransaction
+
+__all__ = [
+    "RFC_RETRY",
+    "RFC_TIMERS",
+    "Ack2xx",
+    "Cancelled",
+    "Effect",
+    "Failed",
+    "Hop",
+    "NewRequest",
+    "Received",
+    "Retry",
+    "Send",
+    "StrayResponse",
+    "TimedOut",
+    "Timers",
+    "Unacknowledged",
+]
 
 
 class Hop(Protocol):

@@ -6,7 +6,7 @@ The machine is told what happened and adds effects to a list; its table of state
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from sbc.sip.errors import LocalError
 from sbc.sip.message import Request, Response
@@ -44,7 +44,7 @@ class ServerTransaction:
         self.hop = hop
         self.key = key
         self.method = request.method
-        self.user: object = None
+        self.user: Any = None
         self.invite = request.method == b"INVITE"
         self.state = State.PROCEEDING if self.invite else State.TRYING
         #: To tag of the latest answer that had one; the answer to a CANCEL carries the same (RFC 3261 section 9.2).

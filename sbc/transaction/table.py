@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from sbc.sip.build import cancel_for, respond
 from sbc.sip.errors import LocalError, ParseError
@@ -97,7 +97,7 @@ class TransactionTable:
     # Input from the transaction user
 
     def request(
-        self, request: Request, hop: Hop, now: float, *, user: object = None, retry: Retry = RFC_RETRY
+        self, request: Request, hop: Hop, now: float, *, user: Any = None, retry: Retry = RFC_RETRY
     ) -> tuple[ClientTransaction, list[Effect]]:
         """Send a request. Its top Via is ours, with a branch that is unique for this method. Not for the ACK of a 2xx,
         which is no transaction: send that as it is."""
