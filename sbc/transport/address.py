@@ -1,7 +1,8 @@
 """Addresses in text: what a `uri` of a listener means, how peers are written, which addresses count as one source."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 TRANSPORTS = {"udp": b"UDP", "tcp": b"TCP", "tls": b"TLS", "ws": b"WS", "wss": b"WSS"}
 """The word in a listener's uri, and the name in a Via header (RFC 3261 20.42, RFC 7118 5.1)."""
@@ -93,3 +94,12 @@ def source_of(host: str) -> str:
     except ValueError:
         return host
     return f"{IPv6Address(int(address) >> 64 << 64)}/64"
+
+
+def within(host: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    """Whether the IP address lies in one of the networks."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return any(address in network for network in networks)

@@ -16,21 +16,20 @@ class Heard:
     """What a piece of stream contained.
 
     `messages` are whole; `reply` goes back at once (pong, handshake answer); `keep_alive`: the peer showed it is alive;
-    `problem` is one of `limits.REFUSALS` and ends the stream once the reply is sent.
+    `problem` is one of `limits.REFUSALS` and ends the stream once the reply is sent; `bye`: the peer ended it properly.
     """
 
     messages: list[bytes] = field(default_factory=list)
     reply: bytes = b""
     keep_alive: bool = False
     problem: str | None = None
+    bye: str = ""
 
 
 class Codec(Protocol):
-    """One stream's framing."""
+    """One stream's framing. `ready`: messages may be sent, the preamble, if any, is done."""
 
-    @property
-    def ready(self) -> bool:
-        """Messages may be sent: the preamble, if any, is done."""
+    ready: bool
 
     @property
     def partial(self) -> bool:

@@ -9,7 +9,7 @@ from twisted.internet.protocol import ClientFactory, Factory, connectionDone
 from twisted.python.failure import Failure
 
 from sbc.sip.errors import RemoteError
-from sbc.transport.address import is_wildcard, source_of
+from sbc.transport.address import is_wildcard, normal_host, source_of
 from sbc.transport.codec import Codec
 from sbc.transport.deadlines import Deadlines
 from sbc.transport.flow import Destination, Flow, Gate, Listener, Receiver
@@ -176,7 +176,7 @@ class Accepting(Factory):
         self._trusted = trusted
 
     def buildProtocol(self, addr: IAddress | None) -> StreamConnection:
-        host = getattr(addr, "host", "")
+        host = normal_host(getattr(addr, "host", ""))
         preamble = Preamble() if self._trusted is not None and self._trusted(host) else None
         return StreamConnection(self._house, self._listener, self._codec(), tls=self._tls, preamble=preamble)
 
@@ -196,7 +196,8 @@ class _OutgoingConnection(StreamConnection):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
-        self._tell(self.reason or reason.getErrorMessage())
+        problem: str = getattr(self._tls, "problem", "")
+        self._tell(self.reason or problem or reason.getErrorMessage())
 
     def overtime(self) -> None:
         """The time to connect is over."""

@@ -15,8 +15,9 @@ CLIENT, UPPER, BOTH = "client", "upper", "both"
 class Listener:
     """One address we are reached at.
 
-    `host` and `port` are where it is bound (the port becomes the real one once port 0 is bound); `advertise_host` and
-    `advertise_port` are what peers are told in Via, Record-Route, Contact and SDP.
+    `host` and `port` are where it is bound (the port becomes the real one once port 0 is bound), `dual` is whether an
+    IPv6 one takes IPv4 too; `advertise_host` and `advertise_port` are what peers are told in Via, Record-Route, Contact
+    and SDP; `side` is who is served: client, upper, both.
     """
 
     __slots__ = (
@@ -25,6 +26,7 @@ class Listener:
         "_uri_host",
         "advertise_host",
         "advertise_port",
+        "dual",
         "host",
         "index",
         "port",
@@ -51,6 +53,7 @@ class Listener:
         self.secure = transport in (b"TLS", b"WSS")
         self.host = host
         self.side = side
+        self.dual = False
         self._advertise_host = advertise_host
         self._advertise_port = advertise_port
         self.bound(port, None)

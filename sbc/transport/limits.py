@@ -29,6 +29,9 @@ FAILED_DESTINATIONS = 1_024
 SWEEP_SECONDS = 1.0
 """How often deadlines of streams are looked at; deadlines are kept to this precision."""
 
+LINGER_SECONDS = 5.0
+"""How long a connection that we close in an orderly way may take to send the rest; then it is cut."""
+
 STOP_SECONDS = 2.0
 """How long connections may take to close in an orderly way when we stop; then they are cut."""
 

@@ -12,13 +12,15 @@ from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall
 
-from sbc.transport.address import is_wildcard, parse_listen, split_host_port
+from sbc.transport.address import DEFAULT_PORTS, bracketed, is_wildcard, parse_listen, split_host_port, within
 from sbc.transport.codec import Codec, SipCodec
 from sbc.transport.connections import Accepting, Connections, Dialler, UnreachableError
 from sbc.transport.flow import CLIENT, UPPER, Destination, Flow, Gate, Listener, OpenGate, Receiver
 from sbc.transport.limits import STOP_SECONDS, SWEEP_SECONDS, Limits
 from sbc.transport.settings import ListenSettings
+from sbc.transport.tls import CertificateError, ClientTrust, ServerIdentity
 from sbc.transport.udp import UdpFlow, UdpPort
+from sbc.transport.websocket import WebSocketCodec
 
 BACKLOG = 1_024
 """Connections the kernel holds for us between two wake-ups: a reconnect storm after an outage."""
@@ -40,8 +42,10 @@ class Transports(Service):
         limits: Limits,
         *,
         gate: Gate | None = None,
+        trust: ClientTrust | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`trust`: whom to believe when connecting by TLS; the system's authorities if not given."""
         self._reactor = reactor
         self._receiver = receiver
         self._limits = limits
@@ -56,6 +60,8 @@ class Transports(Service):
         self._speaking: dict[tuple[bytes, str, bool], Listener] = {}
         self._sweeping = LoopingCall(self.connections.sweep)
         self._sweeping.clock = reactor
+        self._trust = trust
+        self._identities: list[ServerIdentity] = []
         self._bound = False
 
     # -- life
@@ -120,12 +126,18 @@ class Transports(Service):
 
     def _bind_one(self, listener: Listener, listen: ListenSettings) -> int:
         only_ipv6 = self._beside_ipv4(listener)
+        listener.dual = listener.host == "::" and not only_ipv6
         if listener.transport == b"UDP":
             udp = UdpPort(self._reactor, listener, self._receiver, self._limits, self._gate, self._clock)
             port = udp.bind(only_ipv6=only_ipv6)
             self._udp[listener] = udp
             return port
-        factory = Accepting(self.connections, listener, self._codec(listener, listen))
+        identity = None
+        if listener.secure:
+            identity = ServerIdentity(listen.certificate, listen.key, listen.client_ca)
+            self._identities.append(identity)
+        trusted = (lambda host: within(host, listen.proxies)) if listen.proxies else None
+        factory = Accepting(self.connections, listener, self._codec(listener, listen), tls=identity, trusted=trusted)
         opened = socket.socket(socket.AF_INET6 if listener.ipv6 else socket.AF_INET, socket.SOCK_STREAM)
         with opened:
             opened.setblocking(False)
@@ -146,7 +158,35 @@ class Transports(Service):
         )
 
     def _codec(self, listener: Listener, listen: ListenSettings) -> Callable[[], Codec]:
-        return lambda: SipCodec(self._limits.message_bytes)
+        limit = self._limits.message_bytes
+        if listener.transport in (b"WS", b"WSS"):
+            return lambda: WebSocketCodec(limit, path=listen.path, origins=listen.origins)
+        return lambda: SipCodec(limit)
+
+    def _codec_toward(self, destination: Destination) -> Codec:
+        limit = self._limits.message_bytes
+        if destination.transport in (b"WS", b"WSS"):
+            host = bracketed(destination.name)
+            if destination.port != DEFAULT_PORTS[destination.transport]:
+                host = f"{host}:{destination.port}"
+            return WebSocketCodec(limit, toward=(host, "/"))
+        return SipCodec(limit)
+
+    def reload_certificates(self) -> None:
+        """Read all certificate files again; open connections stay. Raises CertificateError, the others are reloaded."""
+        problems = []
+        for each in (*self._identities, *([self._trust] if self._trust is not None else ())):
+            try:
+                each.reload()
+            except CertificateError as error:
+                problems.append(str(error))
+        if problems:
+            raise CertificateError("; ".join(problems))
+
+    def _trust_now(self) -> ClientTrust:
+        if self._trust is None:
+            self._trust = ClientTrust()
+        return self._trust
 
     # -- flows
 
@@ -194,7 +234,8 @@ class Transports(Service):
         listener = self._listener_for(destination, side) or self._speak(destination, side)
         if listener is None:
             return fail(UnreachableError(f"no listener to speak for toward {destination.host} on the {side} side"))
-        return self._dialler.connect(destination, listener, lambda: SipCodec(self._limits.message_bytes), None)
+        tls = self._trust_now().toward(destination.name) if listener.secure else None
+        return self._dialler.connect(destination, listener, lambda: self._codec_toward(destination), tls)
 
     def _listener_for(self, destination: Destination, side: str) -> Listener | None:
         """The listener of this transport whose address can reach the destination; one of just this side first."""
@@ -243,7 +284,7 @@ def _listener(index: int, listen: ListenSettings) -> Listener:
 
 def _reaches(listener: Listener, host: str) -> bool:
     """Whether a socket bound as this listener is can send to `host`: same family, and loopback only to loopback."""
-    if (":" in host) != listener.ipv6:
+    if (":" in host) != listener.ipv6 and not listener.dual:
         return False
     return is_wildcard(listener.host) or not ip_address(listener.host).is_loopback or ip_address(host).is_loopback
 

@@ -19,7 +19,7 @@ from sbc.transport.address import normal_host
 from sbc.transport.codec import Codec, Heard
 from sbc.transport.deadlines import Deadlines
 from sbc.transport.flow import Flow, Gate, Listener, Receiver
-from sbc.transport.limits import BAD_HANDSHAKE, NOT_READING, SILENT, SLOW, Limits
+from sbc.transport.limits import BAD_HANDSHAKE, LINGER_SECONDS, NOT_READING, SILENT, SLOW, Limits
 from sbc.transport.proxyprotocol import Preamble
 from sbc.transport.tcpoptions import keep_alive
 
@@ -178,8 +178,12 @@ class StreamConnection(Protocol):
         if self._state is State.PREAMBLE and self._codec.ready:
             self._open()
         self._take(heard)
-        if heard.problem is not None and not self.reason:
+        if self.reason:
+            return
+        if heard.problem is not None:
             self.refuse(heard.problem, orderly=bool(heard.reply))
+        elif heard.bye:
+            self.end(heard.bye, orderly=True)
 
     def _read_preamble(self, data: bytes) -> None:
         assert self._preamble is not None
@@ -232,6 +236,10 @@ class StreamConnection(Protocol):
 
     def due(self, now: float) -> None:
         """The deadline last set has passed."""
+        if self._state is State.ENDED:
+            transport: Any = self.transport
+            transport.abortConnection()
+            return
         if self.flow is None or self._partial:
             self.refuse(SLOW if self._partial else SILENT)
             return
@@ -283,7 +291,10 @@ class StreamConnection(Protocol):
 
     def refuse(self, what: str, *, orderly: bool = False) -> None:
         """Cut the connection for the peer's fault, one of `limits.REFUSALS`."""
-        flow = self.flow if self.flow is not None else StreamFlow(self, "", self.peer, 0.0)
+        flow = self.flow
+        if flow is None:
+            flow = StreamFlow(self, "", self.peer, 0.0)
+            flow.ended()
         self.end(what, orderly=orderly)
         self._house.receiver.refused(flow, what)
 
@@ -295,11 +306,12 @@ class StreamConnection(Protocol):
         self.reason = reason
         if self.flow is not None:
             self.flow.open = False
-        self._house.deadlines.forget(self)
         transport: Any = self.transport
         if not orderly:
+            self._house.deadlines.forget(self)
             transport.abortConnection()
             return
+        self._house.deadlines.set(self, self._house.clock() + LINGER_SECONDS)
         transport.write(self._codec.farewell())
         # A registered push producer would keep the transport from closing.
         transport.unregisterProducer()

@@ -1,0 +1,68 @@
+"""The guard at the door: allow list before deny list before bans before rates. Pure.
+
+Fits `transport.flow.Gate`; the dispatch asks `request` and tells `offence`.
+"""
+
+from collections.abc import Iterable
+
+from sbc.security.access import AccessList
+from sbc.security.bans import Ban, BanPolicy, BanTable, Recorder
+from sbc.security.rates import Rates
+from sbc.security.settings import SecuritySettings
+from sbc.transport.address import source_of
+
+
+class Guard:
+    """Decides for one node who may speak, by address alone."""
+
+    def __init__(self, settings: SecuritySettings, recorder: Recorder) -> None:
+        self.bans = BanTable(_policy(settings), recorder)
+        self._friends: frozenset[str] = frozenset()
+        self.configure(settings)
+
+    def configure(self, settings: SecuritySettings) -> None:
+        """Take new settings. Bans stay, but none holds against the allow list."""
+        self._allow = AccessList(settings.allow)
+        self._deny = AccessList(settings.deny)
+        self._rates = Rates(settings.source_rate, settings.source_burst)
+        self._told: dict[str, int] = {}
+        self._ban = settings.ban
+        self.bans.policy = _policy(settings)
+
+    def befriend(self, hosts: Iterable[str]) -> None:
+        """The addresses of our own upper servers, as resolved now: exempt like the allow list."""
+        self._friends = frozenset(hosts)
+
+    def admits(self, host: str) -> bool:
+        """Whether anything from this address is read at all."""
+        if self.exempt(host):
+            return True
+        return host not in self._deny and not self.bans.banned(host)
+
+    def exempt(self, host: str) -> bool:
+        """Whether this address is never banned nor limited."""
+        return host in self._friends or host in self._allow
+
+    def request(self, host: str, now: float, at: float, *, proven: bool) -> bool:
+        """Whether one more request of this address is served; False: drop it, which counts as an offence."""
+        if self.exempt(host) or self._rates.take(source_of(host), now):
+            return True
+        # One offence a second, however many requests: the rate says nothing about intent.
+        if len(self._told) > 1_024:
+            self._told.clear()
+        if self._told.get(host) != int(now):
+            self._told[host] = int(now)
+            self.offence(host, "flood", at, proven=proven)
+        return False
+
+    def offence(self, host: str, kind: str, at: float, *, proven: bool) -> Ban | None:
+        """What `BanTable.offence` does, unless the address is exempt or automatic bans are off."""
+        if not self._ban or self.exempt(host):
+            return None
+        return self.bans.offence(host, kind, at, proven=proven)
+
+
+def _policy(settings: SecuritySettings) -> BanPolicy:
+    return BanPolicy(
+        score=settings.ban_score, window=settings.ban_window, duration=settings.ban_time, longest=settings.ban_longest
+    )
