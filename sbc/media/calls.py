@@ -35,6 +35,11 @@ class MediaCalls(Service):
     def on_silence(self, callback: Callable[[str, str], None]) -> None:
         self._engine.on_silence = callback
 
+    @property
+    def engine(self) -> Engine:
+        """The relay: its `name`, `streams` and `packets` are for metrics."""
+        return self._engine
+
     def startService(self) -> None:
         """Begin to relay."""
         super().startService()  # type: ignore[no-untyped-call]

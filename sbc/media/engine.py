@@ -82,6 +82,8 @@ class Answer:
 class Engine(Protocol):
     """A relay. Keys are the caller's; each names one leg with its own ports."""
 
+    #: The engine's name in metrics.
+    name: str
     #: Called with the key and a word when a leg fell silent on both sides.
     on_silence: Callable[[str, str], None]
 
@@ -94,6 +96,14 @@ class Engine(Protocol):
 
     def carries(self, key: str) -> bool:
         """Whether this leg is relayed."""
+
+    @property
+    def streams(self) -> int:
+        """Media lines relayed now."""
+
+    @property
+    def packets(self) -> int:
+        """Packets received from parties since the start."""
 
     def start(self) -> None:
         """Begin to work."""

@@ -26,14 +26,17 @@ MAX_DATAGRAM = 65_535
 #: server passes two.
 MAX_SPIRAL = 4
 
-#: What a port carries, which says what the first packet of a source must look like.
-RTP, RTCP, OTHER = "rtp", "rtcp", "other"
+#: What a port carries, which says what the first packet of a source must look like: RTP, RTCP, either of them after a
+#: handshake on the same port (DTLS), or any datagrams (T.38, which has no mark of its own).
+RTP, RTCP, SECURED, OTHER = "rtp", "rtcp", "secured", "other"
 
 
 def plausible(carries: str, first: int, second: int, size: int) -> bool:
     """Whether a datagram is what the port carries; muxed RTCP may come first on an RTP port."""
     if carries == OTHER:
         return size > 0
+    if carries == SECURED:
+        return size > 0 and MEDIA_BYTE[first] == 1
     if looks_like_rtcp(first, second, size):
         return True
     return carries == RTP and looks_like_rtp(first, second, size)
@@ -96,10 +99,6 @@ class Forwarder:
         """Packets received and believed since the start."""
         return self._packets_before + sum(end.reception.packets for end in self._ends.values())
 
-    def knows(self, address: Address) -> bool:
-        """Whether this is the address of an end."""
-        return address in self._names
-
     def fileno(self) -> int:
         """Readable when `turn` has work."""
         return self._epoll.fileno()
@@ -128,6 +127,10 @@ class Forwarder:
         for end in list(self._ends.values()):
             self.remove(end)
         self._epoll.close()
+
+    def named(self, address: Address) -> End | None:
+        """The end that this address means, if it is one of ours."""
+        return self._names.get(address)
 
     def signal(self, end: End, described: Address | None, signalled: str, *, muted: bool) -> None:
         """The party of this end sent a description: see `Latch.signal`. A relay port as destination is only kept when
@@ -183,7 +186,7 @@ class Forwarder:
                         step = -step
                     if step < MAX_TRANSIT_STEP * reception.rate:
                         reception.jitter_units += (step - reception.jitter_units) * 0.0625
-                elif end.carries == RTP and looks_like_rtp(first, second, size):
+                elif looks_like_rtp(first, second, size):
                     reception.note(second, sequence, stamp, ssrc, now)
             peer = end.peer
             destination = peer.latch.destination

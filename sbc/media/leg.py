@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from sbc.media.addresses import Address, canonical, destination
 from sbc.media.engine import Answer, Direction, Offer, Side, StreamStatistics, other
-from sbc.media.forward import OTHER, RTP, End, Forwarder
+from sbc.media.forward import OTHER, RTCP, RTP, SECURED, End, Forwarder
 from sbc.media.rewrite import Ports
-from sbc.media.sdp import Media, Place, Session
+from sbc.media.sdp import Media, Place, Session, literal
 
 #: Both sides, in a fixed order.
 SIDES: tuple[Side, Side] = ("a", "b")
@@ -84,27 +84,42 @@ class Leg:
             rtp, rtcp = _places(session, media)
             local = self.addresses[side]
             for end, place in ((channel.rtp[side], rtp), (channel.rtcp[side], rtcp)):
-                wanted = allowed(destination(place, signalled=source, local=local))
+                wanted = allowed.destination(place, signalled=source, local=local)
                 forwarder.signal(end, wanted, source, muted=place is None)
             if media is not None and media.port:
-                channel.rtp[side].carries = RTP if media.rtp and not media.transport.startswith(b"UDP/TLS/") else OTHER
+                channel.rtp[side].carries, channel.rtcp[side].carries = carried(media)
                 channel.rtp[other(side)].reception.describe(media.clocks())
 
 
+def carried(media: Media) -> tuple[str, str]:
+    """What the two ports of this media line carry."""
+    if not media.rtp:
+        return OTHER, OTHER
+    return (SECURED, SECURED) if media.transport.startswith(b"UDP/TLS/") else (RTP, RTCP)
+
+
 class Guard:
-    """Refuses relay ports of our own that no leg uses: `addresses` are all that parties were ever shown."""
+    """Where packets may be sent, our own relay ports considered: `addresses` are all that parties were ever shown.
+
+    A description may name a port of another leg: a call between two of our users that passes an upper server without
+    media of its own comes back so. A port in the relay's range that no leg uses is refused.
+    """
 
     def __init__(self, forwarder: Forwarder, first: int, last: int) -> None:
         self.addresses: set[str] = set()
         self._forwarder = forwarder
         self._range = range(first, last + 1)
 
-    def __call__(self, address: Address | None) -> Address | None:
-        """The address, or None when it is refused."""
-        if address is None:
+    def destination(self, place: Place | None, *, signalled: str, local: str) -> Address | None:
+        """See `addresses.destination`."""
+        if place is None or literal(place.host) is None:
             return None
-        ours = address[1] in self._range and address[0] in self.addresses
-        return None if ours and not self._forwarder.knows(address) else address
+        address = canonical(place.host), place.port
+        if self._forwarder.named(address) is not None:
+            return address
+        if address[1] in self._range and address[0] in self.addresses:
+            return None
+        return destination(place, signalled=signalled, local=local)
 
 
 def _places(session: Session, media: Media | None) -> tuple[Place | None, Place | None]:

@@ -16,8 +16,8 @@ from zope.interface import implementer
 
 from sbc.media.addresses import canonical
 from sbc.media.engine import Answer, Offer, Side, Statistics, other
-from sbc.media.forward import OTHER, RTCP, RTP, End, Forwarder, join
-from sbc.media.leg import SIDES, Channel, Guard, Leg
+from sbc.media.forward import End, Forwarder, join
+from sbc.media.leg import SIDES, Channel, Guard, Leg, carried
 from sbc.media.ports import PortPool
 from sbc.media.rewrite import end_to_end, forwardable, redirect
 from sbc.media.sdp import Media, Session
@@ -92,6 +92,11 @@ class PythonEngine:
     def streams(self) -> int:
         """Media lines that have ports."""
         return sum(len(leg.channels) for leg in self._legs.values())
+
+    @property
+    def packets(self) -> int:
+        """Packets received from parties since the start."""
+        return self.forwarder.packets
 
     @property
     def free_pairs(self) -> int:
@@ -224,12 +229,12 @@ class PythonEngine:
             leg.channels[index].rejected_at = None
 
     def _open_channel(self, leg: Leg, media: Media, now: float) -> Channel:
-        carries = RTP if media.rtp else OTHER
+        carries, control = carried(media)
         channel = Channel(media.kind.decode("ascii", "replace"), {}, {})
         try:
             for side in SIDES:
                 rtp, rtcp = self._sockets.pair(leg.addresses[side], now)
-                channel.rtp[side], channel.rtcp[side] = End(rtp, carries), End(rtcp, RTCP)
+                channel.rtp[side], channel.rtcp[side] = End(rtp, carries), End(rtcp, control)
         except BaseException:
             for end in channel.rtp.values():
                 self._sockets.release(end.port, now)

@@ -278,7 +278,7 @@ def parse(body: bytes) -> Session:
     if sum(line[:2] == b"a=" for line in lines) > MAX_ATTRIBUTES:
         raise ParseError(b"SDP: too many a= lines")
     head = Section(lines[: starts[0]] if starts else lines)
-    media = [Media(lines[start:stop]) for start, stop in zip(starts, [*starts[1:], len(lines)], strict=True)]
+    media = [Media(lines[start:stop]) for start, stop in zip(starts, [*starts, len(lines)][1:], strict=True)]
     session = Session(head, media)
     for description in media:
         session.rtcp_place(description)

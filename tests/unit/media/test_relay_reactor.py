@@ -1,0 +1,40 @@
+"""The relay turned by a real reactor."""
+
+from __future__ import annotations
+
+from relay_world import Phone
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.trial.unittest import TestCase
+
+from sbc.media.calls import MediaCalls
+from sbc.media.python import PythonEngine
+from sbc.media.settings import MediaSettings
+
+
+class Reactor(TestCase):
+    @inlineCallbacks
+    def test_packets_flow(self):  # type: ignore[no-untyped-def]
+        settings = MediaSettings()
+        calls = MediaCalls(settings, PythonEngine(settings, reactor))
+        calls.startService()
+        self.addCleanup(calls.stopService)
+        a, b = Phone("127.0.0.3"), Phone("127.0.0.4")
+        self.addCleanup(a.close)
+        self.addCleanup(b.close)
+        shown = {"toward": b"127.0.0.2", "back": b"127.0.0.2"}
+        b.learn((yield calls.offer("leg", a.describe(), source="127.0.0.3", from_="a", **shown)))
+        a.learn((yield calls.answer("leg", b.describe(), source="127.0.0.4", from_="b")))
+        sent = [a.say(), a.say()]
+        heard: list[bytes] = []
+        for _ in range(100):
+            pause: Deferred[None] = Deferred()
+            reactor.callLater(0.01, pause.callback, None)  # type: ignore[attr-defined]
+            yield pause
+            heard += b.heard()
+            if len(heard) == 2:
+                break
+        self.assertEqual(heard, sent)
+        statistics = yield calls.close("leg")
+        self.assertEqual(statistics.packets, 2)
+        self.assertEqual(calls.engine.packets, 2)
