@@ -7,6 +7,7 @@ family; a URI parameter before a header parameter of the same name.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import unquote
@@ -234,9 +235,23 @@ def _with_keys(address: str, named: dict[str, str | None]) -> str:
     """A subscription address with its encryption keys, where the app sends them, in the fragment (which is never
     sent out).
     """
+    if address.startswith("{"):
+        return _subscription(address)
     key, secret = named.get("pn-p256dh"), named.get("pn-auth")
     if key and secret and "#" not in address:
         return f"{address}#p256dh={key}&auth={secret}"
+    return address
+
+
+def _subscription(text: str) -> str:
+    """The browser's own JSON form of a subscription, in ours; ``""`` when it is none."""
+    try:
+        said = json.loads(text)
+        address, secrets = str(said["endpoint"]), said.get("keys") or {}
+        if secrets.get("p256dh") and secrets.get("auth") and "#" not in address:
+            return f"{address}#p256dh={secrets['p256dh']}&auth={secrets['auth']}"
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return ""
     return address
 
 
@@ -258,7 +273,7 @@ def _mpush(value: str, reading: _Reading) -> None:
         reading.problems.append("X-MPUSH j: FCM to iOS is switched off (push.fcm = ios)")
         return
     if letter == "w" and reading.rules.webpush:
-        reading.add(WEBPUSH, package, prid, environment)
+        reading.add(WEBPUSH, package, _with_keys(prid, {}), environment)
     elif provider == APNS:
         _apple(package, prid, reading, environment)
     else:
