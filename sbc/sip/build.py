@@ -108,7 +108,8 @@ def respond(
     headers: Headers = (),
     body: bytes = b"",
 ) -> Response:
-    """An answer to `request` (RFC 3261 section 8.2.6.2): Via, From, To, Call-ID and CSeq copied byte for byte.
+    """An answer to `request` (RFC 3261 section 8.2.6.2): Via, From, To, Call-ID and CSeq copied byte for byte,
+    of all but Via the first only.
 
     `to_tag` is added to To unless that has one already. Works on requests that are broken elsewhere; a copied header
     that is missing stays missing. `headers` follow in their order, names in any spelling.
@@ -117,7 +118,7 @@ def respond(
     names = []
     lines = []
     for name, line in request.items():
-        if name in copied:
+        if name in copied and (name == b"via" or name not in names):
             if name == b"to" and to_tag is not None and not _tagged(request):
                 line = b"%b;tag=%b" % (line.rstrip(b" \t;"), to_tag)
             names.append(name)

@@ -28,7 +28,7 @@ __all__ = ["CSeq", "NameAddr", "Via", "quote", "split_commas", "unquote"]
 
 # Characters an unquoted display name never carries: with one of them the sender meant quotes, and a receiver further
 # on may read another address than we do.
-_MISPLACED: Final = re.compile(rb'[",;:<>@\\\x00-\x08\x0a-\x1f]')
+_MISPLACED: Final = re.compile(rb'[",;<>\\\x00-\x08\x0a-\x1f]')
 _BLANKS: Final = re.compile(rb"[ \t]+")
 
 

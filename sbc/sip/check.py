@@ -1,0 +1,116 @@
+"""What a message must fulfil before anybody routes it: mandatory headers, ranges, agreement, limits of number.
+
+The structure (line ends, Content-Length, sizes) has been judged by `parse` already. Not judged here: extensions
+(Require, Proxy-Require: 420), Max-Forwards 0 (483), the body; those are decisions of whoever handles the request.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sbc.sip import limits
+from sbc.sip.errors import ParseError
+from sbc.sip.message import Message, Request, Response
+from sbc.sip.names import written
+from sbc.sip.scan import is_token
+
+_MANDATORY: Final = (b"via", b"from", b"to", b"call-id", b"cseq")
+
+#: How many values a header may have in one message. Those with one have no list form in RFC 3261 section 20 and its
+#: extensions; two of them would let two elements read two different messages.
+MOST: Final[dict[bytes, int]] = {
+    b"via": limits.MAX_VIAS,
+    b"route": limits.MAX_ROUTES,
+    b"record-route": limits.MAX_ROUTES,
+    b"path": limits.MAX_ROUTES,
+    b"service-route": limits.MAX_ROUTES,
+    b"contact": limits.MAX_CONTACTS,
+} | dict.fromkeys(
+    (
+        b"from",
+        b"to",
+        b"call-id",
+        b"cseq",
+        b"max-forwards",
+        b"expires",
+        b"content-length",
+        b"content-type",
+        b"event",
+        b"refer-to",
+        b"referred-by",
+        b"replaces",
+        b"session-expires",
+        b"min-se",
+        b"rack",
+        b"rseq",
+        b"subscription-state",
+        b"sip-etag",
+        b"sip-if-match",
+        b"target-dialog",
+        b"join",
+        b"date",
+        b"timestamp",
+        b"user-agent",
+        b"server",
+    ),
+    1,
+)
+
+#: Request-URI schemes that can be routed.
+SCHEMES: Final = frozenset((b"sip", b"sips", b"tel"))
+
+
+def check(message: Message) -> None:
+    """Raise ParseError for what makes the message unfit, with the status a request is answered with: 505 for a foreign
+    version, 416 for a Request-URI of a scheme nobody routes, 400 for the rest. A response like that is to be dropped.
+
+    What is parsed on the way stays cached in the message. A request without Max-Forwards, From tag or branch passes:
+    RFC 2543 allowed that.
+    """
+    try:
+        if isinstance(message, Request):
+            _check_request(message)
+        elif isinstance(message, Response):
+            _check_common(message)
+    except ParseError as error:
+        if error.request is None and isinstance(message, Request):
+            error.request = message
+        raise
+
+
+def _check_common(message: Message) -> None:
+    seen: dict[bytes, int] = {}
+    most = MOST
+    for name, line in message.items():
+        if name in most:
+            count = 1 if most[name] == 1 else line.count(b",") + 1
+            if name in seen:
+                count += seen[name]
+            seen[name] = count
+            # Commas in quoted names count too in this first look.
+            if count > most[name] and (most[name] == 1 or len(message.each(name)) > most[name]):
+                raise ParseError(b"Too Many " + written(name))
+    for name in _MANDATORY:
+        if name not in seen:
+            raise ParseError(b"Missing " + written(name))
+    if not message.call_id:
+        raise ParseError(b"Missing Call-ID")
+    _ = message.cseq, message.via, message.from_, message.to
+
+
+def _check_request(request: Request) -> None:
+    if request.version != b"SIP/2.0":
+        if request.version.strip(b" \t").upper() != b"SIP/2.0":
+            raise ParseError(b"Version Not Supported", 505)
+        raise ParseError(b"Bad Request Line")
+    if not is_token(request.method):
+        raise ParseError(b"Bad Method")
+    _check_common(request)
+    if request.cseq.method != request.method:
+        raise ParseError(b"CSeq Names Another Method")
+    uri = request.parsed_uri
+    if uri.scheme not in SCHEMES:
+        raise ParseError(b"Unsupported URI Scheme", 416)
+    if uri.headers is not None:
+        raise ParseError(b"Headers In Request-URI")
+    _ = request.max_forwards, request.expires, request.contacts, request.routes

@@ -1,0 +1,1 @@
+"""Messages made to break SIP parsers, and what becomes of each here."""
