@@ -5,12 +5,12 @@ from __future__ import annotations
 import socket
 
 import pytest
-from relay_world import RELAY, World, world
 
 from sbc.media.engine import Statistics
 from sbc.media.sdp import parse
 from sbc.settings import Ports
 from sbc.sip.errors import ParseError, RemoteError
+from tests.unit.media.relay_world import RELAY, World, world
 
 
 def audio_port(body: bytes) -> int:

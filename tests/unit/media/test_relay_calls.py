@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from relay_world import Phone, World, world
 
 from sbc.media.engine import Statistics
 from sbc.media.python import REJECTED_FOR
 from sbc.media.sdp import parse
+from tests.unit.media.relay_world import Phone, World, world
 
 
 def audio_port(body: bytes) -> int:

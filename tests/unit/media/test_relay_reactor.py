@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from relay_world import Phone
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.trial.unittest import TestCase
@@ -10,6 +9,7 @@ from twisted.trial.unittest import TestCase
 from sbc.media.calls import MediaCalls
 from sbc.media.python import PythonEngine
 from sbc.media.settings import MediaSettings
+from tests.unit.media.relay_world import Phone
 
 
 class Reactor(TestCase):
