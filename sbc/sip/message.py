@@ -109,8 +109,6 @@ def parse(data: bytes) -> Request | Response:
     lines = head.split(b"\r\n")
     if head.count(b"\n") + head.count(b"\r") != 2 * len(lines) - 2:
         raise ParseError(b"Bare Line End")
-    if b"\0" in head:
-        raise ParseError(b"Zero Byte In Header Section")
     if len(lines) > limits.MAX_HEADERS + 1:
         raise ParseError(b"Too Many Headers", 513)
     start = lines.pop(0)

@@ -29,6 +29,7 @@ __all__ = ["CSeq", "NameAddr", "Via", "quote", "split_commas", "unquote"]
 # Characters an unquoted display name never carries: with one of them the sender meant quotes, and a receiver further
 # on may read another address than we do.
 _MISPLACED: Final = re.compile(rb'[",;<>\\\x00-\x08\x0a-\x1f]')
+_CONTROL: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _BLANKS: Final = re.compile(rb"[ \t]+")
 
 
@@ -93,8 +94,8 @@ class NameAddr:
 
     @property
     def name(self) -> str:
-        """The display name as text for people, without quotes; what is not UTF-8 shows as U+FFFD."""
-        return unquote(self.display).decode("utf-8", "replace")
+        """The display name as text for people, without quotes; what is not UTF-8 or not printable shows as U+FFFD."""
+        return _CONTROL.sub("\ufffd", unquote(self.display).decode("utf-8", "replace"))
 
     @property
     def tag(self) -> bytes | None:

@@ -114,8 +114,9 @@ def test_outcome(name: str) -> None:
 def test_fit_messages_leave_as_they_came(name: str) -> None:
     data = (HERE / name).read_bytes()
     message = parse(data)
+    whole = message.has(b"content-length") and message.body == data.partition(b"\r\n\r\n")[2]
     rendered = message.render()
-    if message.has(b"content-length") and parse(data).body == data.partition(b"\r\n\r\n")[2]:
+    if whole:
         assert rendered == data
     again = parse(rendered)
     assert (again.names(), again.body, again.start_line()) == (message.names(), message.body, message.start_line())
