@@ -127,7 +127,7 @@ class Baresip:
         return self.program.wait_for(
             lambda: next((event for event in self.events[after:] if event.get("type") == kind), None),
             seconds,
-            f"event {kind}; seen: {[event.get('type') for event in self.events]}",
+            lambda: f"event {kind}; seen: {self.kinds()}",
         )
 
     def kinds(self) -> list[str]:
@@ -141,9 +141,6 @@ class Baresip:
 
     def hang_up(self) -> None:
         self.command("hangup")
-
-    def send_message(self, uri: str, text: str) -> None:
-        self.command("message", f"{uri} {text}")
 
     def heard(self) -> list[tuple[float, float]]:
         """For each recording of what arrived: (seconds, loudness 0 … 1). Loudness of silence is 0."""

@@ -15,11 +15,12 @@ import pytest
 from tests.peers.baresip_phone import Baresip
 from tests.peers.capture import Capture
 from tests.peers.kamailio_server import Kamailio
+from tests.peers.lab_process import Lab
 from tests.peers.nghttpd_server import Nghttpd
 from tests.peers.sbc_process import Sbc
 from tests.peers.sipp_runner import Sipp
 
-Party = TypeVar("Party", Baresip, Capture, Kamailio, Nghttpd, Sbc, Sipp)
+Party = TypeVar("Party", Baresip, Capture, Kamailio, Lab, Nghttpd, Sbc, Sipp)
 HERE = Path(__file__).parent
 
 USERS = {name: f"secret-{name}" for name in ("alice", "bob", "carol", "dave")}
@@ -79,6 +80,12 @@ def capture(parties: ExitStack, tmp_path: Path) -> Callable[..., Capture]:
 @pytest.fixture
 def nghttpd(parties: ExitStack, tmp_path: Path) -> Callable[..., Nghttpd]:
     return _maker(Nghttpd, parties, tmp_path)
+
+
+@pytest.fixture
+def lab(parties: ExitStack, tmp_path: Path) -> Lab:
+    """An emulated Apple push service, and phones that it wakes."""
+    return _maker(Lab, parties, tmp_path)()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import threading
@@ -92,8 +93,70 @@ class Lab:
         """The next push for ``token`` meets ``answer`` (words of the lab's ``Answer``)."""
         self.ask("plan", token=token, answer=answer)
 
+    def phone(self, username: str, password: str, proxy: str, **options: Any) -> LabPhone:
+        """A phone of the app, registered through ``proxy`` (HOST:PORT) when this returns."""
+        return LabPhone(self, username, password, proxy, **options)
+
     def stop(self) -> None:
         self.program.stop(2)
+
+
+class LabPhone:
+    """A phone that is woken by pushes. ``dialect`` is how it hands over its token, ``manners`` how it behaves (words of
+    the lab's ``Manners``, times in seconds)."""
+
+    def __init__(
+        self,
+        lab: Lab,
+        username: str,
+        password: str,
+        proxy: str,
+        *,
+        domain: str = "example.test",
+        token: str | None = None,
+        transport: str = "udp",
+        dialect: str = "x-mpush",
+        manners: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        host, _, port = proxy.rpartition(":")
+        self.lab, self.username = lab, username
+        self.token = hashlib.sha256(f"{lab.folder}{username}".encode()).hexdigest() if token is None else token
+        self.status: int = lab.ask(
+            "phone",
+            username=username,
+            password=password,
+            host=host,
+            port=int(port),
+            domain=domain,
+            token=self.token,
+            transport=transport,
+            dialect=dialect,
+            manners=manners or {},
+            **options,
+        )
+        assert self.status == 200, f"the phone of {username} registers: {self.status}"
+
+    def sleep(self) -> None:
+        """Gone: its sockets are closed without a word."""
+        self.lab.ask("sleep", username=self.username)
+
+    def behave(self, **manners: object) -> None:
+        self.lab.ask("behave", username=self.username, **manners)
+
+    def kinds(self) -> list[str]:
+        """What happened to it, in order (words of the lab phone's diary)."""
+        return [kind for kind, _ in self.lab.ask("diary", username=self.username)]
+
+    def messages(self) -> list[str]:
+        return [detail for kind, detail in self.lab.ask("diary", username=self.username) if kind == "message"]
+
+    def requests(self, method: str) -> list[str]:
+        """The requests of one method that reached it, retransmissions once, as text."""
+        return [text for what, text in self.lab.ask("requests", username=self.username) if what == method]
+
+    def wait(self, kind: str, seconds: float = 5.0, *, count: int = 1) -> None:
+        until(lambda: self.kinds().count(kind) >= count, seconds, lambda: f"{self.username}: {kind}; {self.kinds()}")
 
 
 def main() -> None:
@@ -133,7 +196,42 @@ def main() -> None:
         apns.script.plan(token, Answer(**answer))
         return None
 
-    words = {function.__name__: function for function in (pushes, arrivals, plan)}
+    phones: dict[str, Any] = {}
+
+    async def phone(username: str, token: str, manners: dict[str, Any], **options: Any) -> object:
+        from sbc.lab.phone import Manners, Phone
+        from sbc.lab.speech import DeviceToken
+
+        device = DeviceToken(provider="apns", app=BUNDLE, prid=token, team=TEAM) if token else None
+        proxy = (str(options.pop("host")), int(options.pop("port")))
+        made = Phone(reactor, username=username, token=device, proxy=proxy, manners=Manners(**manners), **options)
+        phones[username] = made
+        made.listen(apns.inbox)
+        return (await made.start()).status
+
+    async def sleep(username: str) -> object:
+        await phones[username].sleep()
+        return None
+
+    async def behave(username: str, **manners: Any) -> object:
+        for name, value in manners.items():
+            setattr(phones[username].manners, name, value)
+        return None
+
+    async def send_message(username: str, to: str, text: str) -> object:
+        return (await phones[username].send_message(to, text)).status
+
+    async def diary(username: str) -> object:
+        return [
+            (entry.kind, entry.detail if isinstance(entry.detail, str) else "")
+            for entry in phones[username].diary.entries
+        ]
+
+    async def requests(username: str) -> object:
+        return [(seen.method, seen.request.render().decode("latin-1")) for seen in phones[username].seen]
+
+    every = (pushes, arrivals, plan, phone, sleep, behave, send_message, diary, requests)
+    words = {function.__name__: function for function in every}
 
     async def obey(line: bytes) -> None:
         order = json.loads(line)

@@ -30,15 +30,15 @@ def require(*names: str) -> None:
         pytest.skip(message)
 
 
-def until(condition: Callable[[], T], seconds: float, what: str, *, step: float = 0.05) -> T:
-    """The first true value of ``condition``; an AssertionError that says ``what`` did not happen after ``seconds``."""
+def until(condition: Callable[[], T], seconds: float, what: str | Callable[[], str], *, step: float = 0.05) -> T:
+    """The first true value of ``condition``; an AssertionError saying ``what`` did not happen within ``seconds``."""
     end = time.monotonic() + seconds
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds:g} s: {what}")
+            raise AssertionError(f"not within {seconds:g} s: {what() if callable(what) else what}")
         time.sleep(step)
 
 
@@ -82,16 +82,19 @@ class Program:
     def output(self) -> str:
         return self.log.read_text(errors="replace")
 
-    def wait_for(self, condition: Callable[[], T], seconds: float, what: str) -> T:
+    def wait_for(self, condition: Callable[[], T], seconds: float, what: str | Callable[[], str]) -> T:
         """``until``, but a program that ends meanwhile is reported at once with the end of its output."""
+
+        def say() -> str:
+            return f"{self.name}: {what() if callable(what) else what}"
 
         def check() -> T:
             if not self.running:
                 tail = "\n".join(self.output().splitlines()[-40:])
-                raise AssertionError(f"{self.name} ended with {self.process.returncode} before: {what}\n{tail}")
+                raise AssertionError(f"{self.name} ended with {self.process.returncode} before: {say()}\n{tail}")
             return condition()
 
-        return until(check, seconds, f"{self.name}: {what}")
+        return until(check, seconds, say)
 
     def signal(self, number: int) -> None:
         """To the whole group: a server's workers go with it."""

@@ -37,3 +37,21 @@ def test_two_baresips_talk_through_kamailio(kamailio, baresip, capture):
         assert seconds > 0.8
         assert loudness > 0.1
     assert wire.check() > 10
+
+
+def test_a_lab_phone_registers_at_kamailio_and_is_called(kamailio, lab, baresip, sipp):
+    upper = kamailio()
+    phone = lab.phone("bob", "secret-bob", f"{upper.host}:{upper.port}", dialect="none")
+    alice = baresip("alice", f"{upper.host}:{upper.port}")
+
+    alice.call("sip:bob@example.test")
+    alice.wait("CALL_ESTABLISHED", 5)
+    time.sleep(1)
+    alice.hang_up()
+    phone.wait("ended")
+    keys = {"realm": "example.test", "callee": "bob", "text": "good morning"}
+    rows = ["alice;[authentication username=alice password=secret-alice]"]
+    sipp("message", f"{upper.host}:{upper.port}", keys=keys, rows=rows).finish()
+
+    assert phone.messages() == ["good morning\r\n"]
+    assert alice.heard()[0][1] > 0.01
