@@ -1,0 +1,149 @@
+"""What happens by time: leases of due refreshes, devices that lapse, users that stay away, rows that grow old."""
+# ruff: noqa: S608 -- SQL is put together from constants of this package alone
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from sbc.store.operation import Operation
+from sbc.store.queries import rows
+from sbc.store.records import UpperRegistration, User
+from sbc.store.rows import UPPER, USER, columns, upper_of, user_of
+from sbc.store.secret import Secret
+from sbc.store.session import Session, Statement
+from sbc.store.settings import DatabaseSettings
+
+CHUNK = 1000
+"""Rows removed by one operation: about 10 ms of the writer, so that no REGISTER waits for housekeeping."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseRegistrations(Operation[list[tuple[User, UpperRegistration]]]):
+    """Take upper registrations whose `next_at` has passed, oldest first: nobody else gets them until `until_at`.
+
+    Users that are not active, or were not seen since `seen_after`, are passed over and not looked at again before
+    `until_at`.
+    """
+
+    node: str
+    now_at: float
+    until_at: float
+    limit: int
+    seen_after: float = 0.0
+
+    def run(self, session: Session, secret: Secret) -> Callable[[], list[tuple[User, UpperRegistration]]]:
+        connection = session.connection()
+        leased = [
+            upper_of(row) for row in rows(connection, _LEASE, (self.until_at, self.node, self.now_at, self.limit))
+        ]
+        users: dict[int, User] = {}
+        for start in range(0, len(leased), _IDS):
+            ids = [row.user_id for row in leased[start : start + _IDS]]
+            ids += [0] * (_IDS - len(ids))
+            for row in rows(connection, _USERS, tuple(ids)):
+                user = user_of(row, secret)
+                if user.state == "active" and user.last_seen_at >= self.seen_after:
+                    users[user.id] = user
+        leased.sort(key=lambda row: row.id)
+        found = [(users[row.user_id], row) for row in leased if row.user_id in users]
+        return lambda: found
+
+
+_IDS = 64  # user ids of one look-up: one prepared statement serves every number of them
+_LEASE = Statement(
+    f"""
+    UPDATE upper_registrations SET next_at = ?, node = ?
+    WHERE id IN (SELECT id FROM upper_registrations WHERE next_at <= ? ORDER BY next_at LIMIT ?{{}})
+    RETURNING {", ".join(UPPER)}
+    """,
+    postgresql=" FOR UPDATE SKIP LOCKED",
+)
+_USERS = Statement(f"SELECT {columns(USER, 'u')} FROM users u WHERE u.id IN ({', '.join('?' * _IDS)})")
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireBindings(Operation[int]):
+    """Remove up to `limit` devices without push that lapsed before `before`; devices with push become `push`.
+
+    Users whose last device goes have their upper registrations ended. Gives how many devices were removed.
+    """
+
+    before: float
+    limit: int = CHUNK
+
+    def run(self, session: Session, secret: Secret) -> Callable[[], int]:
+        session.run(_END_UPPER, (self.before, self.limit, self.before))
+        gone = session.execute(_EXPIRE, (self.before, self.limit))
+        return lambda: len(gone())
+
+
+_LAPSED = "(SELECT {} FROM bindings WHERE NOT push AND expires_at < ? ORDER BY expires_at, id LIMIT ?)"
+_END_UPPER = Statement(
+    f"""
+    UPDATE upper_registrations SET state = 'ended', expires_at = NULL, next_at = NULL
+    WHERE user_id IN {_LAPSED.replace("{}", "user_id")} AND NOT EXISTS
+      (SELECT 1 FROM bindings b WHERE b.user_id = upper_registrations.user_id AND (b.push OR b.expires_at >= ?))
+    """
+)
+_EXPIRE = Statement(f"DELETE FROM bindings WHERE id IN {_LAPSED.replace('{}', 'id')} RETURNING id")
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveGoneUsers(Operation[int]):
+    """Remove up to `limit` active users not seen since `before`, with all that is theirs. Gives how many."""
+
+    before: float
+    limit: int = CHUNK
+
+    def run(self, session: Session, secret: Secret) -> Callable[[], int]:
+        gone = session.execute(_REMOVE_GONE, (self.before, self.limit))
+        return lambda: len(gone())
+
+
+_REMOVE_GONE = Statement(
+    "DELETE FROM users WHERE id IN (SELECT id FROM users WHERE last_seen_at < ? AND state = 'active' LIMIT ?)"
+    " RETURNING id"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Forget(Operation[int]):
+    """Remove up to `limit` rows of a table that grows by time, older than `before`. Gives how many."""
+
+    table: str
+    before: float
+    limit: int = CHUNK
+
+    def run(self, session: Session, secret: Secret) -> Callable[[], int]:
+        gone = session.execute(_FORGET[self.table], (self.before, self.limit))
+        return lambda: len(gone())
+
+
+_FORGET = {
+    table: Statement(
+        f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE {column} < ? ORDER BY {column} LIMIT ?)"
+        " RETURNING id"
+    )
+    for table, column in (
+        ("cdrs", "started_at"),
+        ("call_events", "at"),
+        ("pushes", "sent_at"),
+        ("messages", "received_at"),
+        ("audit", "at"),
+        ("bans", "expires_at"),
+    )
+}
+
+
+def outdated(settings: DatabaseSettings, now_at: float) -> Iterator[Forget]:
+    """What the settings say is too old: run each again until it gives less than its limit."""
+    for table, keep in (
+        ("cdrs", settings.keep_calls),
+        ("call_events", settings.keep_events),
+        ("pushes", settings.keep_pushes),
+        ("messages", settings.keep_messages),
+    ):
+        if keep:
+            yield Forget(table, now_at - keep)
+    yield Forget("bans", now_at)
