@@ -104,7 +104,7 @@ def wake(who: str, rate: int, seconds: float) -> Figure:
             bench.later(provider.stop)
             server = bench.sbc(upper, **provider.sections())
         phones = Phones(
-            (server.host, server.port), DOMAIN, phone_host=PHONES, caller_host=CALLERS, token=lambda n: f"{n:064x}"
+            (server.host, server.port), DOMAIN, phone_host=PHONES, caller_host=UPPER, token=lambda n: f"{n:064x}"
         )
         before, count = cpu(server.pid), int(rate * seconds)
         result = phones.wake(count, rate)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from bench.phones import Phones
 from bench.provider import Provider
-from bench.run import CALLERS, DOMAIN, PHONES, UPPER, Bench, missing, percentile
+from bench.run import DOMAIN, PHONES, UPPER, Bench, missing, percentile
 
 
 def measure(*, rate: int, seconds: float) -> dict[str, object]:
@@ -18,7 +18,7 @@ def measure(*, rate: int, seconds: float) -> dict[str, object]:
         bench.later(provider.stop)
         server = bench.sbc(upper, **provider.sections())
         phones = Phones(
-            (server.host, server.port), DOMAIN, phone_host=PHONES, caller_host=CALLERS, token=lambda n: f"{n:064x}"
+            (server.host, server.port), DOMAIN, phone_host=PHONES, caller_host=UPPER, token=lambda n: f"{n:064x}"
         )
         result = phones.wake(int(rate * seconds), rate)
         arrived = provider.arrivals()

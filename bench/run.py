@@ -2,7 +2,7 @@
 
 CPU is user and system time of the server's whole process tree from ``/proc``, so forked workers and threads count.
 Everything of one bench stands on loopback addresses of its own: the server under test on 127.0.0.1, the upper server on
-127.0.0.2, phones on 127.0.0.3, callers on 127.0.0.4.
+127.0.0.2, phones on 127.0.0.3, callers on 127.0.0.4; callers whose calls come from the upper server stand on 127.0.0.2.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Server:
     port: int
     pid: int
     host: str = SERVER
+    process: Sbc | None = None
 
     @property
     def address(self) -> str:
@@ -173,7 +174,7 @@ class Bench:
         )
         self.later(sbc.stop)
         time.sleep(0.5)
-        return Server("sbc", sbc.port, sbc.program.pid)
+        return Server("sbc", sbc.port, sbc.program.pid, process=sbc)
 
 
 def median(values: list[float]) -> float:

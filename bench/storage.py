@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.phones import Phones
 from bench.provider import Provider
-from bench.run import CALLERS, DOMAIN, PHONES, UPPER, Bench, cpu, memory, missing
+from bench.run import DOMAIN, PHONES, UPPER, Bench, cpu, memory, missing
 
 STEP = 2000  # users registered by one set of sockets before the next
 RATE = 600  # REGISTERs a second
@@ -28,16 +28,34 @@ def measure(*, users: int) -> dict[str, object]:
         done = 0
         for first in range(0, users, STEP):
             phones = Phones(
-                (server.host, server.port), DOMAIN, phone_host=PHONES, caller_host=CALLERS, token=lambda n: f"{n:064x}"
+                (server.host, server.port), DOMAIN, phone_host=PHONES, caller_host=UPPER, token=lambda n: f"{n:064x}"
             )
             bench.later(phones.close)
             done += len(phones.register(min(STEP, users - first), RATE, first).done())
         took, used = time.monotonic() - started, cpu(server.pid) - before
         time.sleep(QUIET)
         full = memory(server.pid)
+        sbc = server.process
+        assert sbc is not None
+        sbc.stop()
+        started = time.monotonic()
+        sbc.start()
+        back = time.monotonic() - started
+        time.sleep(QUIET)
+        again = memory(sbc.program.pid)
         disk = sum(path.stat().st_size for path in Path(bench.folder).rglob("sbc.db*"))
     print(
         f"memory    {done} of {users} users registered at {done / took:.0f}/s: {empty / 1e6:.1f} MB before, "
         f"{full / 1e6:.1f} MB after, {disk / 1e6:.1f} MB on disk, CPU s/1000 {used / max(1, done) * 1000:.3f}"
     )
-    return {"kind": "memory", "users": done, "before": empty, "after": full, "disk": disk, "cpu": used}
+    print(f"restart   with {done} users: healthy after {back:.2f} s, {again / 1e6:.1f} MB")
+    return {
+        "kind": "memory",
+        "users": done,
+        "before": empty,
+        "after": full,
+        "restarted": again,
+        "restart": back,
+        "disk": disk,
+        "cpu": used,
+    }
