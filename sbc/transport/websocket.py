@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
 from wsproto.events import (
     AcceptConnection,
     BytesMessage,
@@ -116,8 +117,12 @@ class WebSocketCodec:
         elif isinstance(event, Pong):
             heard.keep_alive = True
         elif isinstance(event, CloseConnection):
-            heard.reply += self._last(event.response())
-            heard.bye = f"closed by the peer ({int(event.code)})"
+            # wsproto tells of frames it cannot read as if the peer had closed; only a real close changes its state.
+            if self._ws.state is ConnectionState.REMOTE_CLOSING:
+                heard.bye = f"closed by the peer ({int(event.code)})"
+            else:
+                heard.problem = BROKEN_FRAMING
+            heard.reply += self._last(CloseConnection(event.code))
         elif isinstance(event, Request):
             self._request(event, heard)
         elif isinstance(event, AcceptConnection):
