@@ -5,6 +5,7 @@ the metrics, what can be done. Out: JSON, Prometheus text, HTML; actions carried
 call.
 
 Read first `ports` (what is handed in), then `routes` (what a route is: one table serves requests and becomes OpenAPI),
-`access` (who may do what) and `server` (the edge). `resources` are the routes that read, `actions` those that do,
-`pages` the HTML, `timeline` the drawing of a call; `console` is the `sbcctl` program, which talks HTTP only.
+`access` (who may do what) and `server` (the edge). `api` is the table of the API, over `resources` and `queries` (what
+is read) and `actions` (what is done); `pages` makes the HTML, `ladder` the drawing of a call. `console` is the `sbcctl`
+program, which talks HTTP only.
 """

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
 
+from sbc.admin.keys import ApiKey
 from sbc.observe.calllog import CallLog
 from sbc.observe.trace import TraceRing
 from sbc.settings import Configuration
@@ -66,6 +67,12 @@ class Actions(Protocol):
 
     def lift_ban(self, source: str, by: str) -> Deferred[bool]:
         """Let an address in again; whether it was banned."""
+
+    def add_key(self, key: ApiKey, by: str) -> Deferred[None]:
+        """Store a new API key. Refused 409 when there is one of that name."""
+
+    def revoke_key(self, name: str, by: str) -> Deferred[bool]:
+        """Make a stored API key useless from now on; whether there was one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
