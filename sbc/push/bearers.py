@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urlsplit
 
 from google.auth import jwt
 
-from sbc.push.http2 import LostError
+from sbc.push.exchange import LostError
 from sbc.push.jose import sign_es256
 from sbc.push.keys import ServiceAccount, TokenKey, VapidKey
 from sbc.push.wire import Answer, Post

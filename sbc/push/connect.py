@@ -123,7 +123,7 @@ class Connector:
 
 
 def _trust_root(pem: bytes) -> Any:
-    return _Trust(pem) if pem else platformTrust()
+    return _Trust(pem) if pem else platformTrust()  # type: ignore[no-untyped-call]
 
 
 @implementer(IResolutionReceiver)

@@ -91,8 +91,6 @@ class _Reading:
     team: str = ""
 
     def add(self, provider: str, param: str, prid: str, environment: str = "", kind: str = "") -> None:
-        if not environment:
-            environment = self.rules.environments.get(param, "")
         token = PushToken(provider, param, prid, environment, kind, self.now_at)
         problem = words.problem_of(token)
         if problem:

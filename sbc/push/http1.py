@@ -14,7 +14,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer
 from zope.interface import implementer
 
-from sbc.push.http2 import Exchange, LostError
+from sbc.push.exchange import Exchange, LostError
 from sbc.push.wire import MAX_ANSWER, Answer
 
 # Requests under way at once: each needs a connection of its own.

@@ -23,8 +23,9 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from sbc.push.exchange import Exchange, LostError
 from sbc.push.reactors import Clock, Timer
-from sbc.push.wire import MAX_ANSWER, Answer, Post
+from sbc.push.wire import MAX_ANSWER, Answer
 
 # Seconds without any byte received after which a PING asks whether the other end is still there.
 PING_AFTER = 45.0
@@ -44,37 +45,6 @@ RECEIVE_WINDOW = 1 << 20
 MAX_FRAME = 16_384
 
 _GOAWAY = 7
-
-
-class LostError(Exception):
-    """The request got no answer. ``processed`` is false when the server surely did not look at it (RFC 9113 8.7)."""
-
-    def __init__(self, reason: str, processed: bool = True) -> None:
-        super().__init__(reason)
-        self.reason, self.processed = reason, processed
-
-
-class Exchange:
-    """One request under way. Who waits gives ``done``, called once with an ``Answer`` or a ``LostError``."""
-
-    __slots__ = ("body", "connection", "done", "headers", "post", "rank", "size", "status", "stream", "timer")
-
-    def __init__(self, post: Post, rank: int, done: Any) -> None:
-        self.post, self.rank, self.done = post, rank, done
-        self.connection: Http2Connection | None = None
-        self.timer: Timer | None = None
-        self.stream = self.status = self.size = 0
-        self.headers: dict[bytes, bytes] = {}
-        self.body: list[bytes] = []
-
-    def finish(self, outcome: Answer | LostError) -> None:
-        """Report the outcome, unless that has happened."""
-        done, self.done, self.connection = self.done, None, None
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-        if done is not None:
-            done(outcome)
 
 
 class Owner(Protocol):

@@ -15,8 +15,9 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from sbc.push.connect import Connector, Place
+from sbc.push.exchange import Exchange, LostError
 from sbc.push.http1 import Http1Client
-from sbc.push.http2 import Exchange, Http2Connection, LostError
+from sbc.push.http2 import Http2Connection
 from sbc.push.reactors import Timer
 from sbc.push.waiting import Waiting
 from sbc.push.wire import Answer, Post
@@ -135,15 +136,16 @@ class Origin:
             self._connect()
 
     def connection_gone(self, connection: Http2Connection, reason: str) -> None:
-        was_ready = connection in self._connections
-        if was_ready:
+        # One that was retired in order has left the list before.
+        surprise = connection in self._connections
+        if surprise:
             self._connections.remove(connection)
         if self._closed:
             return
         self.last_error = reason
         if not self._connections and not self._connecting:
             self._fail_waiting(reason)
-        if not connection.retired or len(self._waiting):
+        if surprise or len(self._waiting):
             self._later()
 
     def speaks_http1(self, connection: Http2Connection) -> None:
@@ -196,19 +198,19 @@ class Origin:
             self._open()
 
     def _open(self) -> None:
-        factory = Factory.forProtocol(self._connection)  # type: ignore[arg-type]
+        factory = Factory.forProtocol(self._connection)
         factory.noisy = False
         try:
             connecting: Deferred[Any] = self._endpoint([b"h2", b"http/1.1"]).connect(factory)
         except Exception as error:  # noqa: BLE001 - a broken client certificate shows only here
-            self._refused(Failure(error))
+            self._refused(error)
             return
         self._connecting.add(connecting)
 
         def over(result: Any) -> None:
             self._connecting.discard(connecting)
             if isinstance(result, Failure):
-                self._refused(result)
+                self._refused(result.value)
             elif self._closed:
                 result.retire("shutting down")
 
@@ -219,10 +221,10 @@ class Origin:
         self._connections.append(connection)
         return connection
 
-    def _refused(self, failure: Failure) -> None:
+    def _refused(self, error: BaseException | None) -> None:
         if self._closed:
             return
-        self.last_error = f"{type(failure.value).__name__}: {failure.value}"[:200]
+        self.last_error = f"{type(error).__name__}: {error}"[:200]
         if not any(connection.ready for connection in self._connections):
             self._fail_waiting(self.last_error)
         self._later()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 APNS = "apns"
@@ -61,6 +61,11 @@ class UserAgentRule:
     provider: str
     environment: str = ""
 
+    @classmethod
+    def of(cls, pattern: str, param: str, provider: str, environment: str = "") -> UserAgentRule:
+        """From the pattern's text; ``re.error`` when it is none."""
+        return cls(re.compile(pattern), param, provider, environment)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppRules:
@@ -68,7 +73,7 @@ class AppRules:
 
     ``webpush``: X-MPUSH ``w`` means Web Push, else FCM. ``ios_by_fcm``: X-MPUSH ``j`` is accepted. ``team_id``:
     ``auto`` strips a first label that looks like an Apple team id, ``on`` any first label, ``off`` none. ``suffix``:
-    service suffix of a VoIP topic. ``environments``: default environment by app id.
+    service suffix of a VoIP topic.
     """
 
     user_agents: tuple[UserAgentRule, ...] = ()
@@ -76,7 +81,6 @@ class AppRules:
     ios_by_fcm: bool = False
     team_id: str = "auto"
     suffix: str = ".voip"
-    environments: Mapping[str, str] = field(default_factory=dict)
     providers: frozenset[str] = frozenset(PROVIDERS)
 
     def by_user_agent(self, user_agent: str) -> UserAgentRule | None:

@@ -1,0 +1,235 @@
+"""One push from order to result: tries, deadline, authorization, environments, breaker. The same for all providers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+from uuid import UUID
+
+from twisted.internet.defer import Deferred
+
+from sbc.push.breaker import Breaker
+from sbc.push.credentials import App
+from sbc.push.exchange import Exchange, LostError
+from sbc.push.orders import Outcome, PushOrder, PushResult, PushType
+from sbc.push.origins import OVERFLOW, Origin
+from sbc.push.ports import DEAD, LIVE, SUSPECT, Meter, Recorder
+from sbc.push.providers import Provider, RefusedError
+from sbc.push.reactors import Clock
+from sbc.push.templates import MessageTooLongError
+from sbc.push.tokens import PRODUCTION, SANDBOX, VOIP, PushToken
+from sbc.push.waiting import CALL, MESSAGE, OTHER
+from sbc.push.wire import Answer, Verdict
+
+# Tries in all; a request that the provider surely did not look at (GOAWAY, refused stream) may go once more for free.
+TRIES = 3
+FREE_TRIES = 3
+# Seconds of patience with one try, and with all of them: a caller hears nothing meanwhile.
+TRY_WITHIN = {PushType.CALL: 2.0}
+TRY_WITHIN_ELSE = 5.0
+ALL_WITHIN = {PushType.CALL: 6.0}
+ALL_WITHIN_ELSE = 20.0
+# Seconds before the second try, doubled for the next, both with jitter.
+PAUSE = {PushType.CALL: 0.3}
+PAUSE_ELSE = 1.0
+# Seconds for which a push is of use when the order names no deadline.
+PATIENCE = {PushType.CALL: 30.0, PushType.CANCEL: 10.0}
+PATIENCE_ELSE = 60.0
+
+RANKS = {PushType.CALL: CALL, PushType.CHAT: MESSAGE, PushType.CUSTOM: MESSAGE}
+
+
+class Surroundings:
+    """What every push needs: clocks, chance, and who is told."""
+
+    __slots__ = ("clock", "meter", "now_at", "random", "recorder", "remove_dead", "ttl")
+
+    def __init__(
+        self, clock: Clock, now_at: Callable[[], float], random: Random, recorder: Recorder, meter: Meter
+    ) -> None:
+        self.clock, self.now_at, self.random = clock, now_at, random
+        self.recorder, self.meter = recorder, meter
+        self.ttl = 0.0
+        self.remove_dead = True
+
+
+class Sending:
+    """One push on its way; ``start`` returns the Deferred of its result, which never fails."""
+
+    __slots__ = (
+        *("_app", "_around", "_began", "_breaker", "_deadline", "_done", "_exchange", "_flipped", "_free", "_order"),
+        *("_origin", "_provider", "_push_id", "_renewed", "_sent_at", "_token", "_tries"),
+    )
+
+    def __init__(
+        self, around: Surroundings, provider: Provider, app: App, breaker: Breaker, order: PushOrder, token: PushToken
+    ) -> None:
+        self._around, self._provider, self._app, self._breaker = around, provider, app, breaker
+        self._order, self._token = order, token
+        self._done: Deferred[PushResult] | None = Deferred()
+        self._began = around.clock.seconds()
+        self._sent_at = around.now_at()
+        patience = order.deadline - self._sent_at if order.deadline else PATIENCE.get(order.type, PATIENCE_ELSE)
+        self._deadline = self._began + min(patience, ALL_WITHIN.get(order.type, ALL_WITHIN_ELSE))
+        self._push_id = str(UUID(int=around.random.getrandbits(128), version=4))
+        self._tries = self._free = 0
+        self._flipped = self._renewed = False
+        self._origin: Origin | None = None
+        self._exchange: Exchange | None = None
+
+    def start(self) -> Deferred[PushResult]:
+        done = self._done
+        assert done is not None
+        if not self._breaker.allows(self._began):
+            self._finish(Outcome.BREAKER_OPEN, reason=self._breaker.reason)
+        else:
+            self._try()
+        return done
+
+    def _try(self) -> None:
+        now_at = self._around.now_at()
+        if self._around.clock.seconds() >= self._deadline:
+            self._breaker.spared()
+            self._finish(Outcome.DEADLINE, reason="the moment has passed")
+            return
+        try:
+            authorization = self._provider.authorization(self._app, self._token, now_at)
+        except RefusedError as error:
+            self._refuse(str(error))
+            return
+        if authorization == b"":
+            self._provider.wait(self._app, now_at, self._authorized)
+        else:
+            self._post(authorization or b"")
+
+    def _authorized(self, authorization: bytes, problem: str) -> None:
+        if problem:
+            self._tries += 1
+            self._failed(Verdict(Outcome.CONFIG_ERROR, problem, again=True), 0)
+        else:
+            self._post(authorization)
+
+    def _post(self, authorization: bytes) -> None:
+        around, order, token = self._around, self._order, self._token
+        now_at = around.now_at()
+        left = self._deadline - around.clock.seconds()
+        ttl = around.ttl
+        if ttl and order.deadline and order.type in (PushType.CALL, PushType.CANCEL):
+            # A phone that comes back later must not ring for a caller who has gone.
+            ttl = min(ttl, max(0.0, order.deadline - now_at))
+        try:
+            self._origin = self._provider.origin(self._app, token)
+            post = self._provider.build(order, token, self._app, self._push_id, authorization, int(ttl), now_at)
+        except RefusedError as error:
+            self._refuse(str(error))
+            return
+        except MessageTooLongError as error:
+            self._breaker.spared()
+            self._finish(Outcome.PAYLOAD_ERROR, reason=str(error))
+            return
+        self._tries += 1
+        within = max(0.0, min(left, TRY_WITHIN.get(order.type, TRY_WITHIN_ELSE)))
+        self._exchange = self._origin.post(post, RANKS.get(order.type, OTHER), within, self._answered)
+
+    def _answered(self, answer: Answer | LostError) -> None:
+        if isinstance(answer, Answer):
+            self._judge(self._provider.classify(answer, self._around.now_at()), answer.status)
+        elif answer.reason == OVERFLOW:
+            self._refuse(OVERFLOW)
+        elif not answer.processed and self._free < FREE_TRIES and self._has_connection():
+            self._free += 1
+            self._tries -= 1
+            self._try()
+        else:
+            self._failed(Verdict(Outcome.RETRY, answer.reason, again=True), 0)
+
+    def _has_connection(self) -> bool:
+        return self._origin is not None and self._origin.connected
+
+    def _judge(self, verdict: Verdict, status: int) -> None:
+        outcome = verdict.outcome
+        if outcome is Outcome.ACCEPTED:
+            self._breaker.succeeded()
+            self._finish(outcome, status, state=LIVE)
+        elif verdict.other_environment and not self._flipped:
+            # The token may be of the other environment; what the first answer said is not held against anyone.
+            self._flipped = True
+            current = self._token.environment or self._app.environment
+            self._token = replace(self._token, environment=PRODUCTION if current == SANDBOX else SANDBOX)
+            self._tries -= 1
+            self._try()
+        elif outcome is Outcome.DEAD_TOKEN:
+            self._dead(verdict, status)
+        elif outcome is Outcome.PAYLOAD_ERROR:
+            self._breaker.succeeded()
+            self._finish(outcome, status, verdict.reason)
+        else:
+            self._failed(verdict, status)
+
+    def _dead(self, verdict: Verdict, status: int) -> None:
+        self._breaker.succeeded()
+        token, order = self._token, self._order
+        if verdict.other_environment and token.kind == VOIP and order.type is not PushType.CALL:
+            # A VoIP token takes nothing but VoIP pushes: the provider's word is about this message, not about the
+            # token.
+            self._finish(Outcome.CONFIG_ERROR, status, f"{verdict.reason}: the app gave only a VoIP token")
+        elif verdict.gone_at and token.registered_at > verdict.gone_at:
+            self._finish(Outcome.RETRY, status, f"{verdict.reason}, but registered again since", state=SUSPECT)
+        else:
+            state = DEAD if self._around.remove_dead else SUSPECT
+            self._finish(Outcome.DEAD_TOKEN, status, verdict.reason, state=state)
+
+    def _failed(self, verdict: Verdict, status: int) -> None:
+        """A failure of the provider, of the way there, or of our configuration: try again if that can help in time."""
+        connection = self._exchange.connection if self._exchange is not None else None
+        if verdict.reconnect and self._origin is not None:
+            self._origin.retire(connection, verdict.reason)
+        if verdict.again and (not verdict.renew or self._may_renew()) and self._tries < TRIES:
+            pause = PAUSE.get(self._order.type, PAUSE_ELSE) * 2 ** (self._tries - 1)
+            pause *= self._around.random.uniform(0.75, 1.25)
+            if verdict.renew:
+                pause = 0.0
+            if verdict.retry_after is not None:
+                pause = max(pause, verdict.retry_after)
+            if self._around.clock.seconds() + pause < self._deadline:
+                self._around.clock.callLater(pause, self._try)
+                return
+        config = verdict.blame_app
+        self._breaker.failed(self._around.clock.seconds(), verdict.reason, config=config)
+        self._finish(verdict.outcome, status, verdict.reason)
+
+    def _may_renew(self) -> bool:
+        """A new bearer token once for each push."""
+        if self._renewed:
+            return False
+        self._renewed = True
+        return self._provider.renew(self._app, self._token, self._around.now_at())
+
+    def _refuse(self, reason: str) -> None:
+        self._breaker.spared()
+        self._finish(Outcome.REFUSED, reason=reason)
+
+    def _finish(self, outcome: Outcome, status: int = 0, reason: str = "", *, state: str = "") -> None:
+        done, self._done = self._done, None
+        if done is None:
+            return
+        around = self._around
+        latency = around.clock.seconds() - self._began
+        token = self._token
+        result = PushResult(
+            outcome=outcome,
+            status=status,
+            reason=reason,
+            push_id=self._push_id,
+            latency=latency,
+            token=token,
+            tries=self._tries,
+        )
+        around.meter.pushed(self._app.provider, self._order.type, outcome, latency)
+        if state:
+            around.recorder.token_changed(token, state, reason, around.now_at())
+        around.recorder.push_finished(
+            self._order, result, provider=self._app.provider, app=token.param, sent_at=self._sent_at
+        )
+        done.callback(result)

@@ -1,0 +1,238 @@
+"""The push service: what the rest of the product calls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from random import Random, SystemRandom
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+
+from sbc.push import credentials, stock
+from sbc.push.bearers import AccessToken, ProviderTokens, VapidTokens
+from sbc.push.breaker import THRESHOLD, Breaker
+from sbc.push.connect import Connector
+from sbc.push.credentials import Keyring
+from sbc.push.keys import VapidKey
+from sbc.push.orders import Outcome, PushOrder, PushResult, PushType
+from sbc.push.ports import Meter, PushConfiguration, Recorder, Silent, Status
+from sbc.push.providers import ApnsProvider, FcmProvider, Provider, WebPushProvider
+from sbc.push.sender import Sending, Surroundings
+from sbc.push.tokens import APNS, FCM, IOS, WEBPUSH, AppRules, PushToken, UserAgentRule, choose
+
+__all__ = ["Outcome", "PushConfiguration", "PushOrder", "PushResult", "PushService", "PushType", "Recorder"]
+
+# Breakers kept: one for each app and provider, in Web Push for each service.
+MAX_BREAKERS = 5000
+
+
+class PushService(Service):
+    """Sends pushes. ``send`` may be called at any time between ``startService`` and ``stopService``.
+
+    *recorder* and *meter* are told of every push (``ports``). *now_at* gives UTC epoch seconds. *own_addresses* are IP
+    addresses of this SBC itself, where no Web Push subscription may lead.
+    """
+
+    name = "push"
+
+    def __init__(
+        self,
+        reactor: Any,
+        configuration: PushConfiguration,
+        *,
+        recorder: Recorder | None = None,
+        meter: Meter | None = None,
+        now_at: Callable[[], float] = time.time,
+        random: Random | None = None,
+        own_addresses: Collection[str] = (),
+    ) -> None:
+        silent = Silent()
+        self._reactor, self._own = reactor, own_addresses
+        self._random = random or SystemRandom()
+        self._around = Surroundings(reactor, now_at, self._random, recorder or silent, meter or silent)
+        self._provider_tokens = ProviderTokens()
+        self._vapid_tokens = VapidTokens()
+        self._access: dict[str, AccessToken] = {}
+        self._breakers: dict[tuple[str, str, str], Breaker] = {}
+        self._providers: dict[str, Provider] = {}
+        self._templates: stock.Templates | None = None
+        self.keyring = Keyring()
+        self.problems: tuple[str, ...] = ()
+        self.reload(configuration)
+
+    # Configuration.
+
+    def reload(self, configuration: PushConfiguration) -> tuple[str, ...]:
+        """Take a new configuration and read keys, certificates and templates again; answer what is wrong with them.
+
+        Pushes under way end on the connections they are on. Breakers start anew: the operator may have mended the
+        cause.
+        """
+        self.configuration = configuration
+        push = configuration.push
+        self._templates = stock.load(push.credentials, self._templates)
+        self.keyring = credentials.load(
+            push, configuration.apps, configuration.apns, configuration.fcm, self._around.now_at()
+        )
+        problems = [*self._templates.problems, *self.keyring.problems]
+        self._around.ttl = push.ttl
+        self._around.remove_dead = configuration.remove_on.push_failure
+        self._breakers.clear()
+        for provider in self._providers.values():
+            provider.stop()
+        # An access token is tied to the connections of the provider that fetched it.
+        self._access = {}
+        self._providers = self._made(configuration, self._templates, problems)
+        self.problems = tuple(problems)
+        if self.running:
+            self._warm()
+        return self.problems
+
+    def _made(
+        self, configuration: PushConfiguration, templates: stock.Templates, problems: list[str]
+    ) -> dict[str, Provider]:
+        common = (self._reactor, configuration, templates, self._random)
+
+        def connector(place: str, path: str, **guard: Any) -> Connector:
+            pem = b""
+            if path:
+                try:
+                    with open(path, "rb") as file:
+                        pem = file.read(credentials.MAX_FILE)
+                    return Connector(self._reactor, ca_pem=pem, **guard)
+                except (OSError, ValueError) as error:
+                    problems.append(f"{place}.ca_file: {path}: {error}")
+            return Connector(self._reactor, **guard)
+
+        web = configuration.webpush
+        return {
+            APNS: ApnsProvider(*common, connector("apns", configuration.apns.ca_file), self._provider_tokens),
+            FCM: FcmProvider(*common, connector("fcm", configuration.fcm.ca_file), self._access),
+            WEBPUSH: WebPushProvider(
+                *common,
+                connector("webpush", web.ca_file, guarded=True, allow=web.allow, own=self._own),
+                self._vapid_tokens,
+            ),
+        }
+
+    def _warm(self) -> None:
+        for name, provider in self._providers.items():
+            if self.enabled(name):
+                apps = {app.credential.fingerprint: app for key, app in self.keyring.apps.items() if key[0] == name}
+                provider.warm(apps.values())
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]
+        self._warm()
+
+    def stopService(self) -> None:
+        super().stopService()  # type: ignore[no-untyped-call]
+        for provider in self._providers.values():
+            provider.stop()
+
+    # What others ask before they send.
+
+    def enabled(self, provider: str) -> bool:
+        """Whether the operator wants *provider* to be used."""
+        push = self.configuration.push
+        if push.enabled == "off":
+            return False
+        level = {APNS: push.apns, FCM: push.fcm, WEBPUSH: push.webpush}.get(provider, "off")
+        return level != "off"
+
+    def providers(self) -> frozenset[str]:
+        """The providers that are enabled and have a usable credential: what Feature-Caps promises."""
+        return frozenset(provider for provider in self.keyring.providers() if self.enabled(provider))
+
+    def ready(self, token: PushToken) -> bool:
+        """Whether *token* could be pushed: its provider is enabled and its app has a usable credential."""
+        return self.enabled(token.provider) and self.keyring.find(token.provider, token.param) is not None
+
+    def rules(self) -> AppRules:
+        """How tokens are read from REGISTER (``dialects.read``)."""
+        push = self.configuration.push
+        return AppRules(
+            user_agents=tuple(
+                UserAgentRule.of(app.user_agent, app.id, app.provider, app.environment)
+                for app in self.configuration.apps
+                if app.user_agent
+            ),
+            webpush=push.webpush == "on",
+            ios_by_fcm=push.fcm in ("ios", "ios_always"),
+            team_id=push.team_id,
+            suffix=push.team_id_suffix,
+            providers=self.providers(),
+        )
+
+    def vapid_key(self) -> str:
+        """The public VAPID key for ``+sip.vapid``, or ``""``."""
+        for app in self.keyring.apps.values():
+            if isinstance(app.credential, VapidKey):
+                return app.credential.public
+        return ""
+
+    def status(self) -> list[Status]:
+        """One row for each connection place, for ``pushstat`` and the API. No secrets."""
+        return [
+            {
+                "provider": name,
+                "server": origin.place.authority.decode(),
+                "connected": origin.connected,
+                "waiting": origin.waiting,
+                "error": origin.last_error,
+            }
+            for name, provider in self._providers.items()
+            for origin in provider.origins()
+        ]
+
+    def open_breakers(self) -> list[tuple[str, str, str]]:
+        """(provider, app, why) of each app that is suspended just now."""
+        now = self._reactor.seconds()
+        return [
+            (provider, app, breaker.reason)
+            for (provider, app, _), breaker in self._breakers.items()
+            if breaker.is_open(now)
+        ]
+
+    # Sending.
+
+    def send(self, order: PushOrder) -> Deferred[PushResult]:
+        """Push to one device. The Deferred always fires with a result, at the order's deadline at the latest."""
+        token = self._choose(order)
+        if token is None:
+            return self._refused(order, None, "the device has no token that may be used")
+        app = self.keyring.find(token.provider, token.param)
+        if app is None:
+            return self._refused(order, token, f"no credentials for {token.provider} app {token.param}")
+        return Sending(self._around, self._providers[token.provider], app, self._breaker(token), order, token).start()
+
+    def _choose(self, order: PushOrder) -> PushToken | None:
+        usable = [token for token in order.tokens if self.enabled(token.provider)]
+        if len(usable) > 1:
+            # An iPhone known to both providers: Apple's own way, unless ios_always.
+            always = self.configuration.push.fcm == "ios_always"
+            usable.sort(key=lambda token: (token.kind == IOS) is not always)
+            known = [token for token in usable if self.keyring.find(token.provider, token.param) is not None]
+            usable = known or usable
+        return choose(usable, call=order.type is PushType.CALL)
+
+    def _breaker(self, token: PushToken) -> Breaker:
+        place = token.prid.split("/", 3)[2] if token.provider == WEBPUSH and token.prid.count("/") > 2 else ""
+        key = (token.provider, token.param, place)
+        breaker = self._breakers.get(key)
+        if breaker is None:
+            if len(self._breakers) >= MAX_BREAKERS:
+                self._breakers.clear()
+            threshold = self.configuration.fcm.max_failures if token.provider == FCM else THRESHOLD
+            breaker = self._breakers[key] = Breaker(threshold)
+        return breaker
+
+    def _refused(self, order: PushOrder, token: PushToken | None, reason: str) -> Deferred[PushResult]:
+        result = PushResult(outcome=Outcome.REFUSED, reason=reason, token=token)
+        provider, app = (token.provider, token.param) if token is not None else ("", "")
+        self._around.meter.pushed(provider, order.type, Outcome.REFUSED, 0.0)
+        now_at = self._around.now_at()
+        self._around.recorder.push_finished(order, result, provider=provider, app=app, sent_at=now_at)
+        return succeed(result)
