@@ -174,12 +174,18 @@ def stamp(request: Request, host: bytes, port: int) -> None:
     via = request.via
     params = via.params
     if b"rport" in params:
-        changed = {**params, b"received": host, b"rport": b"%d" % port}
+        value = request.first(b"via") or b""
+        bare, found, rest = (value + b";").partition(b";rport;")
+        if found and b"," not in value and b'"' not in value and b"received" not in params:
+            # What nearly every phone sends: nothing to take away, so its line stays as it is but for the addition.
+            stamped = (b"%b;rport=%d;received=%b;%b" % (bare, port, host, rest)).rstrip(b";")
+        else:
+            stamped = via.replace(params={**params, b"rport": b"%d" % port, b"received": host}).render()
     elif via.host.strip(b"[]") != host or b"received" in params:
-        changed = {**params, b"received": host}
+        stamped = via.replace(params={**params, b"received": host}).render()
     else:
         return
-    request.set_top(b"via", via.replace(params=changed).render())
+    request.set_top(b"via", stamped)
 
 
 def _in_transaction(method: bytes, invite: Request, to: Message) -> Request:

@@ -6,6 +6,7 @@ The structure (line ends, Content-Length, sizes) has been judged by `parse` alre
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from sbc.sip import limits
@@ -59,6 +60,15 @@ MOST: Final[dict[bytes, int]] = {
 #: Request-URI schemes that can be routed.
 SCHEMES: Final = frozenset((b"sip", b"sips", b"tel"))
 
+# The addresses of nearly all messages; what it matches NameAddr.parse accepts too, at a tenth of the price. Every
+# repetition ends at a character that is not in it, so it takes linear time.
+_PLAIN: Final = re.compile(
+    rb"""(?:"[^"\\\x00-\x1f]*"[ ]?|[\w.!%*+`'~-][\w .!%*+`'~-]*)?"""
+    rb"""<sips?:(?:[\w.!~*'()&=+$,;?/%-]+@)?[A-Za-z0-9._-]+(?::[1-5]?[0-9]{1,4})?"""
+    rb"""(?:;[\w.!~*'()&+$/:%\[\]-]+(?:=[\w.!~*'()&+$/:%\[\]-]+)?)*>"""
+    rb"""(?:;[\w.!%*+`'~-]+(?:=(?:[\w.!%*+`'~:\[\]-]+|"[^"\\\x00-\x1f]*"))?)*"""
+)
+
 
 def check(message: Message) -> None:
     """Raise ParseError for what makes the message unfit, with the status a request is answered with: 505 for a foreign
@@ -95,7 +105,11 @@ def _check_common(message: Message) -> None:
             raise ParseError(b"Missing " + written(name))
     if not message.call_id:
         raise ParseError(b"Missing Call-ID")
-    _ = message.cseq, message.via, message.from_, message.to
+    _ = message.cseq, message.via
+    if not _PLAIN.fullmatch(message.first(b"from") or b""):
+        _ = message.from_
+    if not _PLAIN.fullmatch(message.first(b"to") or b""):
+        _ = message.to
 
 
 def _check_request(request: Request) -> None:
@@ -113,4 +127,9 @@ def _check_request(request: Request) -> None:
         raise ParseError(b"Unsupported URI Scheme", 416)
     if uri.headers is not None:
         raise ParseError(b"Headers In Request-URI")
-    _ = request.max_forwards, request.expires, request.contacts, request.routes
+    _ = request.max_forwards, request.expires
+    contacts = request.count(b"contact")
+    if contacts > 1 or (contacts and not _PLAIN.fullmatch(request.first(b"contact") or b"")):
+        _ = request.contacts
+    if request.has(b"route"):
+        _ = request.routes

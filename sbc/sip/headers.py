@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 
 from sbc.sip import limits
 from sbc.sip.errors import LocalError, ParseError
-from sbc.sip.names import written
+from sbc.sip.names import WRITTEN, written
 from sbc.sip.scan import BLANK, number, split_commas, unfold
 from sbc.sip.values import CSeq, NameAddr, Via
 
@@ -23,24 +23,26 @@ class Message:
     what they return is not to be changed in place.
     """
 
-    __slots__ = ("_declared", "_lines", "_names", "_typed", "body")
+    __slots__ = ("_lines", "_names", "_typed", "body", "declared")
 
     def __init__(self, names: list[bytes], lines: list[bytes], body: bytes) -> None:
         """`lines` are header lines without their line ends, `names` their canonical names, one for one."""
         self._names = names
         self._lines = lines
         self._typed: dict[bytes, Any] = {}
-        self._declared = -1  # what the Content-Length line says; -1: ask it, or there is none
+        #: What the Content-Length line says; -1 for "look at it". The parser's and the renderer's own.
+        self.declared = -1
         self.body = body
 
     # Reading
 
     def first(self, name: bytes) -> bytes | None:
         """The value of the first line of that name, folding undone, blanks trimmed; None without one."""
-        names = self._names
-        if name not in names:
+        try:
+            at = self._names.index(name)
+        except ValueError:
             return None
-        value = self._lines[names.index(name)].partition(b":")[2]
+        value = self._lines[at].partition(b":")[2]
         return (unfold(value) if b"\r" in value else value).strip(BLANK)
 
     def lines(self, name: bytes) -> list[bytes]:
@@ -80,12 +82,12 @@ class Message:
     def set(self, name: bytes, value: bytes) -> None:
         """Make this the only line of that name: in place of the first, else at the end."""
         names = self._names
-        if name not in names:
+        try:
+            at = names.index(name)
+        except ValueError:
             self._insert(len(names), name, value)
             return
-        at = names.index(name)
-        self._lines[at] = header_line(name, value)
-        self._forget(name)
+        self._put(at, name, value)
         if names.count(name) > 1:
             self._delete(name, at + 1)
 
@@ -127,8 +129,7 @@ class Message:
         if b"," in value:
             members = split_commas(value)
             if len(members) > 1:
-                self._lines[at] = header_line(name, b", ".join(members[1:]))
-                self._forget(name)
+                self._put(at, name, b", ".join(members[1:]))
                 return members[0]
         del self._names[at], self._lines[at]
         self._forget(name)
@@ -136,15 +137,13 @@ class Message:
 
     def set_top(self, name: bytes, value: bytes) -> None:
         """Put another first member in place of the present one, the others of its line stay."""
-        names = self._names
-        if name not in names:
+        present = self.first(name)
+        if present is None:
             self.push(name, value)
             return
-        present = self.first(name) or b""
         if b"," in present:
             value = b", ".join([value, *split_commas(present)[1:]])
-        self._lines[names.index(name)] = header_line(name, value)
-        self._forget(name)
+        self._put(self._names.index(name), name, value)
 
     def copy(self) -> Self:
         """An independent message with the same lines and body."""
@@ -152,14 +151,14 @@ class Message:
         twin._names = self._names[:]
         twin._lines = self._lines[:]
         twin._typed = self._typed.copy()
-        twin._declared = self._declared
+        twin.declared = self.declared
         twin.body = self.body
         return twin
 
     def render(self) -> bytes:
         """The whole message as it goes on the wire, Content-Length right."""
         body = self.body
-        if self._declared != len(body):
+        if self.declared != len(body):
             self._declare(len(body))
         return b"%b\r\n%b\r\n\r\n%b" % (self.start_line(), b"\r\n".join(self._lines), body)
 
@@ -295,6 +294,10 @@ class Message:
         self._names.insert(at, name)
         self._forget(name)
 
+    def _put(self, at: int, name: bytes, value: bytes) -> None:
+        self._lines[at] = header_line(name, value)
+        self._forget(name)
+
     def _delete(self, name: bytes, start: int) -> None:
         names, lines = self._names, self._lines
         for at in range(len(names) - 1, start - 1, -1):
@@ -305,18 +308,18 @@ class Message:
     def _forget(self, name: bytes) -> None:
         self._typed.pop(name, None)
         if name == b"content-length":
-            self._declared = -1
+            self.declared = -1
 
     def _declare(self, length: int) -> None:
         """Make Content-Length say `length`; a line that says so already stays as it is."""
         value = self.first(b"content-length")
         if value is None or self.count(b"content-length") > 1 or value != b"%d" % length:
             self.set(b"content-length", b"%d" % length)
-        self._declared = length
+        self.declared = length
 
 
 def header_line(name: bytes, value: bytes) -> bytes:
     """A header line of ours. A value with a line end is a mistake on our side: it would be a header of its own."""
     if b"\n" in value or b"\r" in value:
         raise LocalError(f"line end in {name!r}: {value!r}")
-    return b"%b: %b" % (written(name), value)
+    return (WRITTEN.get(name) or written(name)) + b": " + value

@@ -12,7 +12,7 @@ from sbc.sip import limits
 from sbc.sip.errors import LocalError, ParseError
 from sbc.sip.headers import Message
 from sbc.sip.names import SPELLINGS, canonical
-from sbc.sip.scan import number
+from sbc.sip.scan import BLANK, number, unfold
 from sbc.sip.uri import Uri
 
 __all__ = ["Message", "Request", "Response", "parse"]
@@ -102,28 +102,50 @@ def parse(data: bytes) -> Request | Response:
     """
     if data[:1] in b"\r\n":
         data = data.lstrip(b"\r\n")
-    end = data.find(b"\r\n\r\n")
-    if end < 0:
+    head, end, body = data.partition(b"\r\n\r\n")
+    if not end:
         raise ParseError(b"Incomplete Header Section")
-    head = data[:end]
-    lines = head.split(b"\r\n")
-    if head.count(b"\n") + head.count(b"\r") != 2 * len(lines) - 2:
+    lines = head.splitlines()
+    # A lone CR or LF is a line end to some elements and not to others: a way to smuggle headers past one of them.
+    if b"\r\n".join(lines) != head:
         raise ParseError(b"Bare Line End")
     if len(lines) > limits.MAX_HEADERS + 1:
         raise ParseError(b"Too Many Headers", 513)
     start = lines.pop(0)
-    if b"\r\n " in head or b"\r\n\t" in head:
-        lines = _join_folded(lines)
+    names = _scan(lines)
+    message: Request | Response
+    if start.startswith(b"SIP/2.0 ") or start[:4].upper() == b"SIP/":
+        message = _response(start, names, lines, body)
+    else:
+        message = _request(start, names, lines, body)
+    trouble = _cut_body(message, names, lines)
+    if len(head) > limits.MAX_HEADER_LINE and max(map(len, lines)) > limits.MAX_HEADER_LINE:
+        trouble = ParseError(b"Header Line Too Long", 513)
+    elif len(message.body) > limits.MAX_BODY:
+        trouble = ParseError(b"Body Too Large", 513)
+    if trouble is not None:
+        if isinstance(message, Request) and all(name in names for name in _ANSWERABLE):
+            trouble.request = message
+        raise trouble
+    return message
+
+
+def _scan(lines: list[bytes]) -> list[bytes]:
+    """The canonical names of header lines. Folded lines are joined to those before them, in place, line ends kept."""
     known = SPELLINGS.get
     names = []
     for line in lines:
         spelling, colon, _ = line.partition(b":")
-        if not colon:
-            raise ParseError(b"Header Without Colon")
-        names.append(known(spelling) or canonical(spelling))
-    message = _begin(start, names, lines, data[end + 4 :])
-    _measure(message, len(head))
-    return message
+        name = known(spelling)
+        if name is None or not colon:
+            if line[:1] in (b" ", b"\t"):
+                lines[:] = _join_folded(lines)
+                return _scan(lines)
+            if not colon:
+                raise ParseError(b"Header Without Colon")
+            name = canonical(spelling)
+        names.append(name)
+    return names
 
 
 def _join_folded(lines: list[bytes]) -> list[bytes]:
@@ -138,52 +160,43 @@ def _join_folded(lines: list[bytes]) -> list[bytes]:
     return [b"\r\n".join(pieces) for pieces in joined]
 
 
-def _begin(start: bytes, names: list[bytes], lines: list[bytes], body: bytes) -> Request | Response:
-    """The message for a start line. The Request-URI is what stands between the first and the last word, right or
-    wrong, so that a bad one can be answered."""
-    if start[:4].upper() == b"SIP/":
-        version, _, rest = start.partition(b" ")
-        digits, _, reason = rest.partition(b" ")
-        if version.upper() != b"SIP/2.0" or len(digits) != 3 or not digits.isdigit() or not b"100" <= digits <= b"699":
-            raise ParseError(b"Bad Status Line")
-        return Response(int(digits), reason, names, lines, body)
+def _response(start: bytes, names: list[bytes], lines: list[bytes], body: bytes) -> Response:
+    version, _, rest = start.partition(b" ")
+    digits, _, reason = rest.partition(b" ")
+    if version.upper() != b"SIP/2.0" or len(digits) != 3 or not digits.isdigit() or not b"100" <= digits <= b"699":
+        raise ParseError(b"Bad Status Line")
+    return Response(int(digits), reason, names, lines, body)
+
+
+def _request(start: bytes, names: list[bytes], lines: list[bytes], body: bytes) -> Request:
+    """The Request-URI is what stands between the first and the last word, right or wrong: a bad one gets an answer."""
     method, _, rest = start.partition(b" ")
-    at = rest.rfind(b" SIP/")
-    if at < 0:
-        at = rest.upper().rfind(b" SIP/")
+    if rest.endswith(b" SIP/2.0"):
+        return Request(method, rest[:-8], names, lines, body)
+    at = rest.upper().rfind(b" SIP/")
     if at < 0 or not method:
         raise ParseError(b"Bad Request Line")
     return Request(method, rest[:at], names, lines, body, rest[at + 1 :])
 
 
-def _measure(message: Request | Response, head: int) -> None:
-    """Apply Content-Length and the limits of size."""
-    names = message._names
-    trouble: ParseError | None = None
-    if head > limits.MAX_HEADER_LINE and max(map(len, message._lines)) > limits.MAX_HEADER_LINE:
-        trouble = ParseError(b"Header Line Too Long", 513)
-    elif b"content-length" in names:
-        trouble = _cut_body(message)
-    if trouble is None and len(message.body) > limits.MAX_BODY:
-        trouble = ParseError(b"Body Too Large", 513)
-    if trouble is not None:
-        if isinstance(message, Request) and all(name in names for name in _ANSWERABLE):
-            trouble.request = message
-        raise trouble
-
-
-def _cut_body(message: Message) -> ParseError | None:
-    value = message.first(b"content-length") or b""
+def _cut_body(message: Message, names: list[bytes], lines: list[bytes]) -> ParseError | None:
+    """Apply Content-Length; returned, not raised, is what is wrong with it."""
+    count = names.count(b"content-length")
+    if not count:
+        return None
+    if count > 1:
+        return ParseError(b"Several Content-Length")
+    value = lines[names.index(b"content-length")].partition(b":")[2]
     try:
-        length = number(value, limits.SECONDS_END, b"Content-Length")
+        length = number(
+            (unfold(value) if b"\r" in value else value).strip(BLANK), limits.SECONDS_END, b"Content-Length"
+        )
     except ParseError as error:
         return error
     body = message.body
-    if message.count(b"content-length") > 1:
-        return ParseError(b"Several Content-Length")
     if length > len(body):
         return ParseError(b"Body Shorter Than Content-Length")
     if length < len(body):
         message.body = body[:length]
-    message._declared = length
+    message.declared = length
     return None

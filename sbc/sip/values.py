@@ -30,7 +30,12 @@ __all__ = ["CSeq", "NameAddr", "Via", "quote", "split_commas", "unquote"]
 # on may read another address than we do.
 _MISPLACED: Final = re.compile(rb'[",;<>\\\x00-\x08\x0a-\x1f]')
 _CONTROL: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f]")
-_BLANKS: Final = re.compile(rb"[ \t]+")
+#: How a Via value begins, nearly always -> its transport.
+_PROTOCOLS: Final = {b"SIP/2.0/" + name: name for name in (b"UDP", b"TCP", b"TLS", b"WS", b"WSS")}
+#: Methods in common use, so that most need no look at their characters.
+_METHODS: Final = frozenset(
+    b"INVITE ACK BYE CANCEL REGISTER OPTIONS PRACK SUBSCRIBE NOTIFY PUBLISH INFO REFER MESSAGE UPDATE".split()
+)
 
 
 @dataclass(slots=True)
@@ -115,14 +120,11 @@ class Via:
     @classmethod
     def parse(cls, value: bytes) -> Via:
         """One value, not a list. ParseError when malformed or not of SIP/2.0."""
-        value = value.strip(BLANK)
         sent, semicolon, tail = value.partition(b";")
-        protocol, blank, place = sent.partition(b" ")
-        if not blank or protocol[:8] != b"SIP/2.0/" or place[:1] in b" \t/":
-            protocol, place = _spaced_protocol(sent)
-        transport = protocol[8:].upper()
-        if not is_token(transport):
-            raise ParseError(b"Bad Via")
+        protocol, _, place = sent.partition(b" ")
+        transport = _PROTOCOLS.get(protocol)
+        if transport is None or place[:1] == b"/":
+            transport, place = _spaced_protocol(sent)
         host, port = parse_host_port(place.strip(BLANK))
         return cls(transport, host, port, parse_params(tail) if semicolon else {})
 
@@ -161,13 +163,15 @@ class Via:
 
 
 def _spaced_protocol(sent: bytes) -> tuple[bytes, bytes]:
-    """`SIP / 2.0 / UDP   host` with blanks anywhere, in odd case, as (`SIP/2.0/UDP`, host)."""
+    """Transport and the rest of `SIP / 2.0 / UDP   host` with blanks anywhere, in odd case, of any transport."""
     name, _, rest = sent.partition(b"/")
     version, slash, rest = rest.partition(b"/")
-    words = _BLANKS.sub(b" ", rest.strip(BLANK)).split(b" ", 1)
+    words = rest.replace(b"\t", b" ").strip(b" ").split(b" ", 1)
     if not slash or name.strip(BLANK).upper() != b"SIP" or version.strip(BLANK) != b"2.0" or len(words) < 2:
         raise ParseError(b"Bad Via")
-    return b"SIP/2.0/" + words[0], words[1]
+    if not is_token(words[0]):
+        raise ParseError(b"Bad Via")
+    return words[0].upper(), words[1]
 
 
 @dataclass(slots=True)
@@ -181,7 +185,7 @@ class CSeq:
     def parse(cls, value: bytes) -> CSeq:
         """ParseError unless it is a number below 2**31, a blank and a token (RFC 3261 section 8.1.1.5)."""
         words = value.split()
-        if len(words) != 2 or not is_token(words[1]):
+        if len(words) != 2 or (words[1] not in _METHODS and not is_token(words[1])):
             raise ParseError(b"Bad CSeq")
         return cls(number(words[0], CSEQ_END, b"CSeq"), words[1])
 
