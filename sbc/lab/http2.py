@@ -156,7 +156,8 @@ class Http2Server(Protocol):
 
     def abort(self) -> None:
         """Cut the connection."""
-        self.transport.abortConnection()
+        if not self.lost:
+            self.transport.abortConnection()
 
     def answer(self, stream: int, lines: list[tuple[str, str]], body: bytes) -> None:
         """Send a response on `stream`."""

@@ -192,14 +192,14 @@ class Phone:
         """Be woken by the pushes that a service accepts for this phone's token."""
         if self.token is not None:
             self._inboxes.append(inbox)
-            for prid in filter(None, (self.token.prid, self.token.remote)):
+            for prid in _addresses(self.token):
                 inbox.listen(prid, self.pushed)
 
     def unlisten(self, inbox: Inbox) -> None:
         """No more."""
         self._inboxes.remove(inbox)
         if self.token is not None:
-            for prid in filter(None, (self.token.prid, self.token.remote)):
+            for prid in _addresses(self.token):
                 inbox.unlisten(prid, self.pushed)
 
     def change_token(self, token: DeviceToken) -> None:
@@ -365,3 +365,8 @@ class Phone:
         if manners.answer_delay is not None:
             decide = call.answer if manners.answer == 200 else lambda: call.refuse(manners.answer)
             self.party.later(manners.answer_delay, decide)
+
+
+def _addresses(token: DeviceToken) -> list[str]:
+    """Under what names a service knows the device: a Web Push subscription without its keys."""
+    return [prid.partition("#")[0] for prid in (token.prid, token.remote) if prid]
