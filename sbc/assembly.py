@@ -1,0 +1,406 @@
+"""Puts the rooms together: the only module that knows every class. `service.py` starts what is built here."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from sbc.admin.api import api_routes
+from sbc.admin.ports import Node, UpperView
+from sbc.admin.routes import Router
+from sbc.admin.server import AdminService
+from sbc.admin.settings import AdminSettings
+from sbc.bookkeeping import BanRecords
+from sbc.credentials import ApiKeys
+from sbc.media.calls import MediaCalls
+from sbc.media.python import PythonEngine
+from sbc.media.settings import MediaSettings
+from sbc.observe.calllog import Batch, CallLog
+from sbc.observe.exposition import Exposition
+from sbc.observe.flushing import Flushing
+from sbc.observe.lag import LagProbe
+from sbc.observe.metrics import Metrics, Reading
+from sbc.observe.sampled import Sampled
+from sbc.observe.settings import LogSettings
+from sbc.observe.trace import TraceRing
+from sbc.operations import Operations
+from sbc.proxy.calls import Calls, CallSettings
+from sbc.proxy.dialog import Dialogs
+from sbc.proxy.settings import ProxySettings
+from sbc.proxy.switch import Switch
+from sbc.proxy.target import push_tokens
+from sbc.proxy.waiting import Waiting
+from sbc.push.decide import decide
+from sbc.push.orders import PushType
+from sbc.push.service import PushService
+from sbc.push.settings import PushSettings, RemoveOnSettings
+from sbc.recording import PushRecords, push_configuration
+from sbc.registrar.decide import DEFAULT_EXPIRES
+from sbc.registrar.flows import LiveFlows
+from sbc.registrar.ledger import Ledger, LedgerRules
+from sbc.registrar.registrar import Registrar, Rules
+from sbc.registrar.settings import RegistrarSettings
+from sbc.security.guard import Guard
+from sbc.security.settings import SecuritySettings
+from sbc.settings import Configuration, NodeSettings
+from sbc.store import queries
+from sbc.store.housekeeping import ExpireBindings
+from sbc.store.journal import SaveCalls
+from sbc.store.records import Subscriber, UpperRegistration, User
+from sbc.store.records import Target as Device
+from sbc.store.secret import Secret
+from sbc.store.service import Store
+from sbc.store.settings import DatabaseSettings
+from sbc.transaction.driver import TICK, Driver
+from sbc.transaction.identifiers import Identifiers
+from sbc.transaction.retry import Retry
+from sbc.transaction.table import TransactionTable
+from sbc.transport.flow import Flow
+from sbc.transport.resolver import Resolver
+from sbc.transport.service import Transports
+from sbc.transport.settings import ListenSettings, TransportSettings
+from sbc.upper.refresher import POLL, Pace, Refresher
+from sbc.upper.servers import UpperServers, server_from
+from sbc.upper.settings import RoutingSettings, UpperSettings
+from sbc.upper.ways import RESOLVE_AGAIN, Ways
+
+log = Logger()
+
+DRAIN = 10.0
+"""Seconds that calls may go on after SIGTERM before both sides get a BYE; new ones are refused meanwhile."""
+
+GC_THRESHOLDS = (50_000, 20, 50)
+"""Allocations between two collections: what is there at the start is frozen, transactions form no cycles."""
+
+EXPIRE_EVERY = 60.0
+"""Seconds between two looks for bindings without push whose time has passed."""
+
+
+class Sbc(MultiService):
+    """One node. `configuration` is what it runs with; `reconfigure` puts another in its place."""
+
+    def __init__(self, reactor: Any, configuration: Configuration, read: Callable[[], Configuration]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.reactor = reactor
+        self.configuration = configuration
+        self.started_at = time.time()
+        self.serving = False
+        self._ours: frozenset[bytes] = frozenset()
+        self._loops: list[LoopingCall] = []
+        state = Path(configuration[NodeSettings].state)
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        secret = Secret.from_file(state / "secret.key")
+        self.metrics = Metrics()
+        self.trace = TraceRing(configuration[LogSettings].trace_bytes)
+        if configuration[LogSettings].trace:
+            self.trace.start()
+        self.store = Store(reactor, configuration[DatabaseSettings].url, secret)
+        self.call_log = CallLog(self._write_calls)
+        self.identifiers = Identifiers(os.urandom)
+        table = TransactionTable(limit=configuration[ProxySettings].transactions)
+        self.driver = Driver(table, time.monotonic, self._sent)
+        self.servers = UpperServers(server_from(each) for each in configuration.each(UpperSettings))
+        self.guard = Guard(configuration[SecuritySettings], BanRecords(self.store))
+        transport = configuration[TransportSettings]
+        resolver = Resolver(reactor)
+        self.ways = Ways(self.servers, resolver, lambda where: self.transports.connect(where, side="upper"))
+        records = PushRecords(self.store, self.metrics)
+        self.push = PushService(reactor, push_configuration(configuration), recorder=records, meter=records)
+        self.engine = PythonEngine(configuration[MediaSettings], reactor)
+        self.media = MediaCalls(configuration[MediaSettings], self.engine)
+        self.calls = self._make_calls()
+        self.registrar = self._make_registrar(secret)
+        self.refresher = self._make_refresher()
+        self.switch = self._make_switch()
+        self.transports = Transports(
+            reactor, configuration.each(ListenSettings), self.switch, transport.limits(), gate=self.guard
+        )
+        self.switch.transports = self.transports
+        self.media.on_silence = self.calls.silent
+        self.operations = Operations(self, read)
+        self._offspring(state)
+        self._watch()
+
+    def _make_calls(self) -> Calls:
+        return Calls(
+            driver=self.driver,
+            ways=self.ways,
+            identifiers=self.identifiers,
+            media=self.media,
+            push=self.push,
+            log=self.call_log,
+            metrics=self.metrics,
+            settings=self._call_settings,
+            ours=self.ours,
+            clock_at=time.time,
+            call_later=self.reactor.callLater,
+            dialogs=Dialogs(),
+            waiting=Waiting(),
+        )
+
+    def _make_registrar(self, secret: Secret) -> Registrar:
+        return Registrar(
+            driver=self.driver,
+            servers=self.servers,
+            ways=self.ways,
+            store=self.store,
+            identifiers=self.identifiers,
+            live=LiveFlows(),
+            rules=self._rules,
+            secret=secret.derive("upper contact"),
+            ours=self.ours,
+            uniform=random.random,
+            clock_at=time.time,
+            event=lambda call_id, kind, detail: self.call_log.event(call_id, kind, detail, time.time()),
+            udp_flow=lambda flow, peer: self.transports.udp_flow(flow.listener, peer),
+        )
+
+    def _make_refresher(self) -> Refresher:
+        return Refresher(
+            ledger=Ledger(self.store, self._ledger_rules, self._needs_wake),
+            driver=self.driver,
+            servers=self.servers,
+            ways=self.ways,
+            identifiers=self.identifiers,
+            pace=self._pace,
+            call_later=self.reactor.callLater,
+            uniform=random.random,
+        )
+
+    def _make_switch(self) -> Switch:
+        return Switch(
+            driver=self.driver,
+            registrar=self.registrar,
+            calls=self.calls,
+            servers=self.servers,
+            store=self.store,
+            metrics=self.metrics,
+            ours=self.ours,
+            udp_awake=lambda: self.configuration[RegistrarSettings].udp_awake,
+            pushes=self._pushes,
+            clock_at=time.time,
+            node=self.configuration[NodeSettings].name,
+            accepting=lambda: self.serving,
+        )
+
+    def _offspring(self, state: Path) -> None:
+        """The services below this one, in the order in which they start; they stop in the opposite order."""
+        node = Node(
+            name=self.configuration[NodeSettings].name,
+            missing=self.missing,
+            metrics_text=Exposition(self.metrics, self._metric_failed).text,
+            store=self.store,
+            call_log=self.call_log,
+            trace=self.trace,
+            actions=self.operations,
+            configuration=lambda: self.configuration,
+            uppers=self.uppers,
+            started_at=self.started_at,
+        )
+        router = Router(api_routes(node, version("sbc")))
+        self.admin = AdminService(
+            self.reactor, self.configuration[AdminSettings], router, state, monotonic=time.monotonic, utc=time.time
+        )
+        self.api_keys = ApiKeys(self.store, self.admin.keys)
+        self.counted = Sampled(self.reactor, lambda: self._count(lambda counts: counts.bindings))
+        self.counted_upper = Sampled(self.reactor, lambda: self._count(lambda counts: counts.registrations))
+        self.lag = LagProbe(self.reactor, time.monotonic)
+        flushing = Flushing(self.reactor, self.call_log, time.time)
+        for service in (
+            self.store,
+            flushing,
+            self.media,
+            self.push,
+            self.lag,
+            self.counted,
+            self.counted_upper,
+            self.transports,
+            self.admin,
+        ):
+            service.setServiceParent(self)  # type: ignore[no-untyped-call]
+
+    def _count(self, choose: Callable[[queries.Counts], dict[Any, int]]) -> Deferred[Reading]:
+        return self.store.report(queries.counts).addCallback(
+            lambda counts: {key if isinstance(key, tuple) else (key,): n for key, n in choose(counts).items()}
+        )
+
+    def _watch(self) -> None:
+        """The gauges."""
+        watch = self.metrics.watch
+        engine = self.engine
+        watch("sbc_transactions", lambda: len(self.driver.table))
+        watch("sbc_calls", lambda: len(self.call_log))
+        watch("sbc_waiting_requests", lambda: len(self.calls.waiting))
+        watch("sbc_bans", lambda: len(self.guard.bans))
+        watch("sbc_event_loop_lag_seconds", self.lag.worst)
+        watch("sbc_bindings", self.counted.reading)
+        watch("sbc_upper_registrations", self.counted_upper.reading)
+        watch("sbc_relay_packets_total", lambda: engine.packets)
+        watch("sbc_relay_streams", lambda: {(engine.name,): engine.streams})
+
+    # Life
+
+    def startService(self) -> None:
+        """Start everything; nothing is heard before the store is ready."""
+        super().startService()  # type: ignore[no-untyped-call]
+        hosts = {host for each in self.transports.listeners for host in (each.advertise_host, each.host.encode())}
+        self._ours = frozenset(host.strip(b"[]").lower() for host in hosts) - {b"0.0.0.0", b"::"}
+        self.api_keys.read().addErrback(lambda failure: log.failure("the API keys could not be read", failure))
+        self._loop(self.driver.tick, TICK)
+        self._loop(self.refresher.tick, POLL)
+        self._loop(self.ways.locate_all, RESOLVE_AGAIN)
+        self._loop(self._expire, EXPIRE_EVERY)
+        self.serving = True
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+
+    def stopService(self) -> Deferred[None]:
+        """Drain: no new calls; those there are may end by themselves for `DRAIN` seconds, then both sides get a BYE."""
+        self.serving = False
+        return self._drained().addCallback(self._stop)
+
+    def _drained(self) -> Deferred[None]:
+        done: Deferred[None] = Deferred()
+        patience = self.reactor.seconds() + DRAIN
+
+        def look() -> None:
+            if len(self.call_log) and self.reactor.seconds() < patience:
+                self.reactor.callLater(0.1, look)
+                return
+            self.calls.end_all("the SBC stops")
+            done.callback(None)
+
+        look()
+        return done
+
+    def _stop(self, _: None) -> Deferred[None]:
+        for loop in self._loops:
+            loop.stop()
+        self._loops.clear()
+        stopped: Deferred[None] = super().stopService()  # type: ignore[no-untyped-call]
+        return stopped
+
+    def _loop(self, function: Callable[[], object], seconds: float) -> None:
+        loop = LoopingCall(function)
+        loop.clock = self.reactor
+        loop.start(seconds).addErrback(lambda failure: log.failure("a clock of the SBC stopped", failure))
+        self._loops.append(loop)
+
+    # What the rooms ask
+
+    def ours(self) -> frozenset[bytes]:
+        """Hosts that name this node, lower case."""
+        return self._ours
+
+    def missing(self) -> Sequence[str]:
+        """What keeps the node from serving."""
+        if not self.serving:
+            return ("the node stops",) if self.running else ("the node starts",)
+        return ()
+
+    def uppers(self) -> Sequence[UpperView]:
+        """The upper servers as operators see them."""
+        return [
+            UpperView(
+                name=server.name,
+                uri=server.uri.render().decode(),
+                domain=server.domain.decode(),
+                priority=server.priority,
+                weight=server.weight,
+                state="unknown",
+            )
+            for server in self.servers.ordered
+        ]
+
+    def reconfigure(self, configuration: Configuration) -> None:
+        """Settings that need no restart take effect from here on."""
+        self.configuration = configuration
+        self.guard.configure(configuration[SecuritySettings])
+        self.admin.configure(configuration[AdminSettings])
+
+    def _sent(self, data: bytes, flow: Flow) -> None:
+        self.switch.sent(data, flow)
+
+    def _write_calls(self, batch: Batch) -> None:
+        node = self.configuration[NodeSettings].name
+        written = self.store.write(SaveCalls(batch.calls, batch.events, node))
+        written.addErrback(self._calls_lost, batch)
+
+    def _calls_lost(self, failure: Failure, batch: Batch) -> None:
+        self.call_log.lost(batch)
+        self.metrics.call_log_dropped.add(by=len(batch.calls) + len(batch.events))
+        log.failure("calls could not be written", failure)
+
+    def _metric_failed(self, name: str, error: Exception) -> None:
+        log.error("metric {name} failed: {error}", name=name, error=error)
+
+    def _expire(self) -> None:
+        expired = self.store.write(ExpireBindings(time.time()))
+        expired.addErrback(lambda failure: log.failure("expired bindings could not be removed", failure))
+
+    def _call_settings(self) -> CallSettings:
+        push = self.configuration[PushSettings]
+        routing = self.configuration[RoutingSettings]
+        return CallSettings(
+            max_wait=push.max_wait,
+            max_wait_non_invite=self.configuration[ProxySettings].max_wait_message,
+            no_wake_code=routing.no_wake_code,
+            waiting_answer=routing.waiting_answer,
+            wake_retry=wake_retry(push.invite_retry, push.max_invites, push.max_wait),
+        )
+
+    def _rules(self) -> Rules:
+        push = self.configuration[PushSettings]
+        return Rules(
+            apps=self.push.rules(),
+            unregister=push.unregister,
+            upper_expires=push.upper_expires,
+            keep=push.keep_upper_registration,
+            node=self.configuration[NodeSettings].name,
+        )
+
+    def _ledger_rules(self) -> LedgerRules:
+        return LedgerRules(
+            node=self.configuration[NodeSettings].name,
+            remove_rejected=self.configuration[RemoveOnSettings].register_failure,
+            max_offline=self.configuration[PushSettings].client_max_offline_days,
+        )
+
+    def _pace(self) -> Pace:
+        expires = self.configuration[PushSettings].upper_expires
+        return Pace(
+            rate=self.configuration[RegistrarSettings].refresh_rate, expires=expires if expires > 0 else DEFAULT_EXPIRES
+        )
+
+    def _pushes(self, kind: PushType, device: Device, awake: bool, subscriber: Subscriber) -> bool:
+        offline = time.time() - subscriber.user.last_seen_at
+        settings = self.configuration[PushSettings]
+        ready = any(self.push.ready(token) for token in push_tokens(device))
+        return decide(settings, kind, awake=awake, ready=ready, offline_for=offline).push
+
+    def _needs_wake(self, user: User, row: UpperRegistration) -> None:
+        if self.configuration[PushSettings].wake_to_refresh == "off":
+            return
+        self.operations.wake_to_refresh(user.id)
+
+
+def wake_retry(times: int, sends: int, seconds: float) -> Retry:
+    """How an INVITE is repeated to a phone that has just woken: `times` longer than RFC 3261 §17.1.1.2 asks.
+
+    Never more than `sends` INVITEs nor longer than `seconds`; the pauses double up to 4 s, so that a radio that drops
+    packets for a while still gets one.
+    """
+    return Retry(cap=4.0, max_sends=sends, give_up=min(seconds, 32.0 * max(1, times)))

@@ -1,0 +1,159 @@
+"""What operators, signals and timers make the node do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.logger import Logger
+
+from sbc.admin.keys import ApiKey
+from sbc.admin.ports import PushAnswer, PushRequest
+from sbc.proxy.target import push_tokens
+from sbc.push.orders import PushOrder, PushResult, PushType
+from sbc.push.tokens import PushToken
+from sbc.recording import push_configuration
+from sbc.settings import Change, Configuration, ConfigurationErrors, changes
+from sbc.store import queries
+from sbc.store.journal import SaveAudit
+from sbc.store.records import Subscriber
+
+if TYPE_CHECKING:
+    from sbc.assembly import Sbc
+
+log = Logger()
+
+REFRESH_PATIENCE = 60.0
+"""Seconds in which a push that asks an app to register again is of use."""
+
+
+class Operations:
+    """The actions of a node. `read` gives the configuration as it stands in the file now."""
+
+    def __init__(self, node: Sbc, read: Callable[[], Configuration]) -> None:
+        self._node = node
+        self._read = read
+
+    def reload(self, by: str) -> Deferred[Sequence[str]]:
+        """Read configuration, credentials and templates again. A mistake leaves everything as it was."""
+        node = self._node
+        try:
+            configuration = self._read()
+        except ConfigurationErrors as mistakes:
+            return succeed([*(str(mistake) for mistake in mistakes.mistakes), "nothing was changed"])
+        told = [_told(change) for change in changes(node.configuration, configuration)]
+        node.reconfigure(configuration)
+        told += node.push.reload(push_configuration(configuration))
+        self._audit(by, "reload", "; ".join(told))
+        return succeed(told or ["nothing has changed"])
+
+    def send_push(self, request: PushRequest, by: str) -> Deferred[Sequence[PushAnswer]]:
+        """Send a push to each device meant: those of a user, or one token."""
+        self._audit(by, "push", f"{request.type} to {request.to_user or request.app}")
+        if request.token:
+            token = PushToken(request.provider, request.app, request.token)
+            return self._send(request, [(token,)], None)
+        username, _, domain = request.to_user.partition("@")
+        return self._devices(username, domain).addCallback(
+            lambda found: (
+                succeed([])
+                if found is None
+                else self._send(request, [push_tokens(device) for device in found.targets], found.user.id)
+            )
+        )
+
+    def wake_to_refresh(self, user_id: int) -> None:
+        """Ask the user's devices to register again: the upper server wants an answer that only they can give."""
+        found = self._node.store.read(lambda connection: queries.subscriber_by_id(connection, user_id))
+        found.addCallback(self._ask_to_register)
+        found.addErrback(lambda failure: log.failure("a refresh push could not be sent", failure))
+
+    def end_call(self, call_id: str, by: str) -> Deferred[int]:
+        """Hang up the calls with this Call-ID."""
+        self._audit(by, "end call", call_id)
+        return succeed(self._node.calls.end_call(call_id.encode(), f"ended by {by}"))
+
+    def lift_ban(self, source: str, by: str) -> Deferred[bool]:
+        """Let an address in again."""
+        self._audit(by, "lift ban", source)
+        return succeed(self._node.guard.bans.lift(source))
+
+    def add_key(self, key: ApiKey, by: str) -> Deferred[None]:
+        """Store a new API key."""
+        self._audit(by, "add key", key.name)
+        return self._node.api_keys.add(key, by)
+
+    def revoke_key(self, name: str, by: str) -> Deferred[bool]:
+        """Make a stored API key useless."""
+        self._audit(by, "revoke key", name)
+        return self._node.api_keys.revoke(name)
+
+    def _ask_to_register(self, found: Subscriber | None) -> None:
+        if found is None:
+            return
+        for device in found.targets:
+            tokens = push_tokens(device)
+            if tokens:
+                order = PushOrder(
+                    type=PushType.REFRESH,
+                    tokens=tokens,
+                    to_user=found.user.username,
+                    to_uri=f"{found.user.username}@{found.user.domain}",
+                    deadline=time.time() + REFRESH_PATIENCE,
+                    user_id=found.user.id,
+                )
+                self._node.push.send(order)
+
+    def _devices(self, username: str, domain: str) -> Deferred[Subscriber | None]:
+        domains = [domain] if domain else [server.domain.decode() for server in self._node.servers.ordered]
+        return self._node.store.read(
+            lambda connection: next(
+                (found for each in domains if (found := queries.subscriber(connection, username, each)) is not None),
+                None,
+            )
+        )
+
+    def _send(
+        self, request: PushRequest, devices: Sequence[Sequence[PushToken]], user_id: int | None
+    ) -> Deferred[Sequence[PushAnswer]]:
+        sending = [
+            self._node.push.send(
+                PushOrder(
+                    type=PushType[request.type.upper()],
+                    tokens=tuple(tokens),
+                    from_user=request.from_user,
+                    to_user=request.to_user,
+                    title=request.title,
+                    message=request.message,
+                    body=request.message,
+                    user_id=user_id,
+                )
+            )
+            for tokens in devices
+            if tokens
+        ]
+        return gatherResults(sending).addCallback(lambda results: [_answer(result) for result in results])
+
+    def _audit(self, by: str, action: str, detail: str) -> None:
+        written = self._node.store.write(SaveAudit(at=time.time(), who=by, source="", action=action, detail=detail))
+        written.addErrback(lambda failure: log.failure("an action could not be noted", failure))
+
+
+def _told(change: Change) -> str:
+    later = " (after a restart)" if change.restart else ""
+    return f"{change.name}: {change.old} -> {change.new}{later}"
+
+
+def _answer(result: PushResult) -> PushAnswer:
+    token = result.token
+    return PushAnswer(
+        outcome=result.outcome.value,
+        status=result.status,
+        reason=result.reason,
+        provider=token.provider if token is not None else "",
+        app=token.param if token is not None else "",
+        push_id=result.push_id,
+        seconds=result.latency,
+    )

@@ -1,0 +1,438 @@
+"""One request outside a dialog on its way to its targets: carries out what its `Fork` decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from sbc.observe import kinds
+from sbc.observe.calllog import Call
+from sbc.proxy import fork as forks
+from sbc.proxy.dialog import FORMING, Leg, Side
+from sbc.proxy.fork import Branch, Candidate, Fork
+from sbc.proxy.hiding import homeward, outward, renamed
+from sbc.proxy.target import PUSH_TYPES, Target
+from sbc.push.orders import Outcome, PushOrder, PushResult
+from sbc.registrar.registrar import Awake
+from sbc.sip.build import respond
+from sbc.sip.message import Request, Response
+from sbc.store.records import User
+from sbc.transaction.client import ClientTransaction
+from sbc.transaction.retry import RFC_RETRY
+from sbc.transaction.server import ServerTransaction
+from sbc.transport.flow import Flow
+from sbc.upper.face import contact, via
+from sbc.upper.servers import UpperServer
+from sbc.upper.ways import on_flow, refusal
+
+if TYPE_CHECKING:
+    from sbc.proxy.calls import Calls
+
+log = Logger()
+
+COMPLETED = b'SIP;cause=200;text="Call completed elsewhere"'
+"""The Reason of a CANCEL to a device that was slower than another (RFC 3326)."""
+
+
+class Attempt:
+    """One server transaction, its fork, its legs, its CDR.
+
+    `caller` is the side that sent the request; `origin` the upper server, if it came from one.
+    """
+
+    __slots__ = (
+        "_alarm",
+        "_answers",
+        "_fork_done",
+        "call",
+        "caller",
+        "calls",
+        "flow",
+        "fork",
+        "invite",
+        "legs",
+        "origin",
+        "request",
+        "started",
+        "txn",
+        "user",
+    )
+
+    def __init__(
+        self, calls: Calls, txn: ServerTransaction, request: Request, flow: Flow, origin: UpperServer | None, now: float
+    ) -> None:
+        self.calls = calls
+        self.txn = txn
+        self.request = request
+        self.flow = flow
+        self.origin = origin
+        self.started = now
+        self.invite = request.method == b"INVITE"
+        settings = calls.settings()
+        wait = settings.max_wait if self.invite else min(settings.max_wait, settings.max_wait_non_invite)
+        self.fork: Fork[Target] = Fork(self.invite, wait=wait, no_wake=settings.no_wake_code)
+        self.user: User | None = None
+        self.legs: list[Leg] = []
+        self._alarm: Any = None
+        self._fork_done = False
+        self._answers: dict[bytes, Response] = {}
+        contacts = request.contacts if request.method in FORMING else []
+        self.caller = Side(
+            b"",
+            flow,
+            contacts[0].uri.render() if contacts else b"",
+            tuple(request.each(b"record-route")),
+            origin.name if origin is not None else None,
+            flow.peer[0],
+        )
+        self.call: Call | None = calls.opened(self, now) if self.invite else None
+
+    def begin(self, candidates: Sequence[Candidate[Target]], user: User | None, now: float) -> None:
+        """The targets are known: `user` if they are the devices of one of ours."""
+        self.user = user
+        missed = []
+        if user is not None:
+            self.calls.waiting.enter(user.id, self)
+            missed = self.calls.waiting.since(user.id, self.started, now)
+        self._note_asleep(candidates)
+        self._run(self.fork.start(candidates, now), now)
+        if self.fork.waiting:
+            self._hold()
+        for news in missed:
+            self.woken(news, now)
+
+    def woken(self, news: Awake, now: float) -> None:
+        """A device of the callee registered."""
+        known = self.fork.branches.get(news.identity)
+        elsewhere = known is not None and known.target.flow is not news.flow
+        held = known is not None and known.state is forks.WAITING
+        target = Target(
+            news.contact.encode(),
+            f"{news.flow.transport.decode()} {news.flow.peer[0]}:{news.flow.peer[1]}",
+            news.flow,
+            None,
+            news.tokens,
+            woken=True,
+        )
+        if known is not None:
+            target.leg, target.txn = known.target.leg, known.target.txn
+        effects = self.fork.woken(news.identity, target, bool(news.tokens), elsewhere, now)
+        if effects and self.call is not None:
+            self.note(kinds.WOKEN if held else kinds.REGISTER, f"{target.name} registered")
+        if effects and held:
+            self.calls.woke(self, now)
+        self._run(effects, now)
+
+    def cancelled(self, now: float) -> None:
+        """The caller gave up."""
+        self.note(kinds.CANCEL, "the caller gave up")
+        self._run(self.fork.cancel(now), now)
+
+    def responded(self, branch: Branch[Target], response: Response, now: float) -> None:
+        """A response came on one of the branches."""
+        if branch.state is forks.DONE and not (self.invite and response.status < 300):
+            return
+        if response.status >= 300 and self.call is not None:
+            kind = kinds.CHALLENGED if response.status in (401, 407) else kinds.BRANCH_FAILED
+            self.note(kind, f"{branch.target.name}: {response.status} {response.reason.decode('utf-8', 'replace')}")
+        self._run(self.fork.response(branch, response, now), now)
+
+    def branch_failed(self, branch: Branch[Target], status: int, reason: str, now: float) -> None:
+        """No final response will come on this branch."""
+        if branch.state is not forks.DONE:
+            self.note(kinds.TIMEOUT if status == 408 else kinds.BRANCH_FAILED, f"{branch.target.name}: {reason}")
+        self._run(self.fork.failed(branch, status, now), now)
+
+    def note(self, kind: str, detail: str) -> None:
+        """Add a line to the call's timeline."""
+        if self.call is not None:
+            self.calls.log.event(self.call, kind, detail, self.calls.clock_at())
+
+    def refuse(self, status: int, reason: bytes = b"") -> None:
+        """Answer with an error before any target was tried."""
+        self.fork.finished = True
+        self._answer(respond(self.request, status, reason or None, to_tag=self.calls.identifiers.tag()))
+
+    # What the fork decides
+
+    def _run(self, effects: Sequence[forks.Effect[Target]], now: float) -> None:
+        for effect in effects:
+            _CARRY_OUT[type(effect)](self, effect, now)
+        self._arm(now)
+
+    def _forward(self, effect: forks.Forward[Target], now: float) -> None:
+        branch = effect.branch
+        target = branch.target
+        if target.flow is not None:
+            self._offer(branch, target.flow)
+            return
+        assert target.server is not None
+        unreachable = partial(self._unreachable, branch)
+        on_flow(self.calls.ways.flow(target.server), partial(self._offer, branch), unreachable)
+
+    def _offer(self, branch: Branch[Target], flow: Flow) -> None:
+        """Open the branch's leg and rewrite its media; then it can be sent."""
+        if branch.state is forks.DONE:
+            return
+        calls, target = self.calls, branch.target
+        target.flow = flow
+        token = calls.identifiers.token()
+        if self.request.method not in FORMING:
+            self._send(branch, flow, self.request.body)
+            return
+        shown_a = contact(self.flow.listener, token)
+        shown_b = contact(flow.listener, token)
+        caller = self.caller
+        leg = Leg(
+            token,
+            self.request.call_id,
+            self.request.from_tag or b"",
+            Side(shown_a, caller.hop, caller.target, caller.routes, caller.upper, caller.address),
+            Side(shown_b, flow, b"", (), target.server.name if target.server else None, flow.peer[0]),
+            self,
+            calls.driver.clock(),
+            from_=self.request.first(b"from") or b"",
+            to=self.request.first(b"to") or b"",
+            cseq=self.request.cseq.number,
+        )
+        if not calls.dialogs.open(leg):
+            self._unreachable(branch, "too many dialogs")
+            return
+        target.leg = leg
+        self.legs.append(leg)
+        if not self.request.body:
+            self._send(branch, flow, b"")
+            return
+        body = calls.described(leg, "a", self.request, self.flow, flow, final=True)
+        body.addCallbacks(partial(self._send, branch, flow), partial(self._no_media, branch))
+
+    def _no_media(self, branch: Branch[Target], failure: Failure) -> None:
+        self._unreachable(branch, str(refusal(failure)))
+
+    def _send(self, branch: Branch[Target], flow: Flow, body: bytes) -> None:
+        if branch.state is forks.DONE:
+            return
+        calls, target, request = self.calls, branch.target, self.request
+        hops = request.max_forwards
+        out = outward(
+            request,
+            uri=target.uri,
+            via=via(flow.listener, calls.identifiers.branch()),
+            routes=(),
+            contact=target.leg.b.contact if target.leg is not None else None,
+            hops=(70 if hops is None else hops) - 1,
+        )
+        if body is not request.body:
+            out.body = body
+        if target.server is not None:
+            for name in (b"from", b"to"):
+                value = request.first(name) or b""
+                shown = renamed(value, calls.ours(), target.server.domain)
+                if shown is not value:
+                    out.set(name, shown)
+        retry = calls.settings().wake_retry if target.woken and not flow.reliable and self.invite else RFC_RETRY
+        target.txn = calls.driver.send(out, flow, _BranchClient(self, branch), retry)
+        if self.call is not None:
+            self.note(kinds.DELIVERED, f"{target.name}, Request-URI {target.uri.decode('utf-8', 'replace')}")
+
+    def _unreachable(self, branch: Branch[Target], reason: str) -> None:
+        self.branch_failed(branch, 503, reason, self.calls.driver.clock())
+
+    def _move(self, effect: forks.Move[Target], now: float) -> None:
+        target = effect.branch.target
+        flow, txn = target.flow, target.txn
+        self.note(kinds.RESENT, f"{target.name}, on its new flow")
+        txn.request.set_top(b"via", via(flow.listener, txn.branch))
+        if target.leg is not None:
+            side = target.leg.b
+            side.hop, side.address = flow, flow.peer[0]
+            side.contact = contact(flow.listener, target.leg.token)
+            txn.request.replace(b"contact", (b"<" + side.contact + b">",))
+        self.calls.driver.move(txn, flow)
+
+    def _wake(self, effect: forks.Wake[Target], now: float) -> None:
+        branch = effect.branch
+        calls, request = self.calls, self.request
+        caller, callee = request.from_, request.to
+        token = branch.target.tokens[0]
+        self.note(kinds.PUSH_SENT, f"{token.provider}, app {token.param}")
+        now_at = calls.clock_at()
+        order = PushOrder(
+            type=PUSH_TYPES[request.method],
+            tokens=branch.target.tokens,
+            call_id=request.call_id.decode("utf-8", "replace"),
+            from_uri=caller.uri.address,
+            from_user=caller.uri.username,
+            from_display=caller.name,
+            to_uri=callee.uri.address,
+            to_user=callee.uri.username,
+            message=request.body.decode("utf-8", "replace") if request.method == b"MESSAGE" else "",
+            deadline=now_at + (calls.settings().max_wait if self.invite else calls.settings().max_wait_non_invite),
+            user_id=self.user.id if self.user is not None else None,
+        )
+        calls.push.send(order).addCallbacks(
+            partial(self._pushed, branch), lambda failure: log.failure("a push failed", failure)
+        )
+
+    def _pushed(self, branch: Branch[Target], result: PushResult) -> None:
+        accepted = result.outcome is Outcome.ACCEPTED
+        told = f"{result.status} {result.reason}".strip() + f" after {result.latency * 1000:.1f} ms"
+        self.note(kinds.PUSH_ACCEPTED if accepted else kinds.PUSH_FAILED, f"{result.outcome.value}: {told}")
+        now = self.calls.driver.clock()
+        self._run(self.fork.pushed(branch, accepted, now), now)
+
+    def _relay(self, effect: forks.Relay[Target], now: float) -> None:
+        branch, response = effect.branch, effect.response
+        leg = branch.target.leg
+        if leg is None:
+            self._pass(branch, None, response, response.body)
+            return
+        again = self._answers.get(response.to_tag or b"") if response.status >= 200 else None
+        if again is not None:
+            self.calls.driver.respond(self.txn, again)
+            return
+        flow = branch.target.txn.hop
+        self.calls.dialogs.responded(leg, response, flow, now)
+        if not response.body or response.status >= 300:
+            self._pass(branch, leg, response, response.body)
+            return
+        answered = self.calls.described(leg, "b", response, flow, self.flow, final=response.status >= 200)
+        answered.addCallbacks(
+            partial(self._pass, branch, leg, response), partial(self._bad_answer, branch, leg, response)
+        )
+
+    def _bad_answer(self, branch: Branch[Target], leg: Leg, response: Response, failure: Failure) -> None:
+        self.note(kinds.ERROR, f"{branch.target.name}: media refused: {refusal(failure)}")
+        self._pass(branch, leg, response, response.body)
+
+    def _pass(self, branch: Branch[Target], leg: Leg | None, response: Response, body: bytes) -> None:
+        back = homeward(response, self.request, contact=leg.a.contact if leg is not None else None)
+        if body is not response.body:
+            back.body = body
+        if self.invite and 200 <= response.status < 300:
+            self._answers[response.to_tag or b""] = back
+        if self.call is not None:
+            kind = _HEARD.get(response.status // 100)
+            if kind is not None and not (kind is kinds.ANSWERED and self._fork_done):
+                self.note(kind, f"{branch.target.name}: {response.status}")
+        self._answer(back)
+
+    def _local(self, effect: forks.Answer, now: float) -> None:
+        back = respond(self.request, effect.status, effect.reason.encode(), to_tag=self.calls.identifiers.tag())
+        self._answer(back)
+
+    def _cancel(self, effect: forks.Cancel[Target], now: float) -> None:
+        txn = effect.branch.target.txn
+        if txn is None:
+            return
+        self.note(
+            kinds.CANCEL, f"to {effect.branch.target.name}" + (", answered elsewhere" if effect.completed else "")
+        )
+        self.calls.driver.cancel(txn, [(b"Reason", COMPLETED)] if effect.completed else [])
+
+    def _hang_up(self, effect: forks.HangUp[Target], now: float) -> None:
+        branch, response = effect.branch, effect.response
+        leg = branch.target.leg
+        first = response.to_tag not in leg.dialogs
+        self.calls.dialogs.responded(leg, response, branch.target.txn.hop, now)
+        self.calls.reject_answer(leg, response.to_tag or b"", branch.target.txn, first)
+
+    # Ending
+
+    def _hold(self) -> None:
+        settings = self.calls.settings()
+        if not self.invite:
+            return
+        self.note(kinds.WAITING, f"at most {settings.max_wait:g} s, the caller hears {settings.waiting_answer}")
+        if settings.waiting_answer != "none" and not self._fork_done:
+            status = int(settings.waiting_answer)
+            self.calls.driver.respond(self.txn, respond(self.request, status, to_tag=self.calls.identifiers.tag()))
+
+    def _answer(self, response: Response) -> None:
+        self.calls.driver.respond(self.txn, response)
+        if response.status >= 200 and not self._fork_done:
+            self._finish(response.status, response.reason.decode("utf-8", "replace"))
+
+    def _finish(self, status: int, reason: str) -> None:
+        """The request is answered: nobody waits any more, failed calls leave nothing behind."""
+        self._fork_done = True
+        if self.user is not None:
+            self.calls.waiting.leave(self.user.id, self)
+        self._arm(0.0)
+        self.calls.answered(self, status, reason)
+
+    def _arm(self, now: float) -> None:
+        if self._alarm is not None:
+            if self._alarm.active():
+                self._alarm.cancel()
+            self._alarm = None
+        deadline = None if self._fork_done else self.fork.deadline()
+        if deadline is not None:
+            self._alarm = self.calls.call_later(max(0.0, deadline - now), self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        now = self.calls.driver.clock()
+        self._run(self.fork.expire(now), now)
+
+    def _note_asleep(self, candidates: Sequence[Candidate[Target]]) -> None:
+        if self.call is None:
+            return
+        for candidate in candidates:
+            if not candidate.awake:
+                self.note(kinds.ASLEEP, candidate.target.name)
+            elif candidate.target.server is not None:
+                self.note(kinds.ROUTED, f"to upper server {candidate.target.server.name}")
+
+
+class _BranchClient:
+    """The client of one branch's transaction."""
+
+    __slots__ = ("attempt", "branch")
+
+    def __init__(self, attempt: Attempt, branch: Branch[Target]) -> None:
+        self.attempt = attempt
+        self.branch = branch
+
+    def received(self, txn: ClientTransaction, response: Response, now: float) -> None:
+        self.attempt.responded(self.branch, response, now)
+
+    def timed_out(self, txn: ClientTransaction, now: float) -> None:
+        self.attempt.branch_failed(self.branch, 408, "no answer", now)
+
+    def failed(self, txn: ClientTransaction, reason: str, now: float) -> None:
+        self.attempt.branch_failed(self.branch, 503, reason, now)
+
+
+class _Nobody:
+    """The client of requests whose outcome changes nothing: a CANCEL, a BYE after the end."""
+
+    __slots__ = ()
+
+    def received(self, txn: ClientTransaction, response: Response, now: float) -> None:
+        """Nothing follows."""
+
+    def timed_out(self, txn: ClientTransaction, now: float) -> None:
+        """Nothing follows."""
+
+    def failed(self, txn: ClientTransaction, reason: str, now: float) -> None:
+        """Nothing follows."""
+
+
+NOBODY = _Nobody()
+
+_HEARD = {1: kinds.RINGING, 2: kinds.ANSWERED}
+
+_CARRY_OUT: dict[type, Any] = {
+    forks.Forward: Attempt._forward,
+    forks.Move: Attempt._move,
+    forks.Wake: Attempt._wake,
+    forks.Relay: Attempt._relay,
+    forks.Answer: Attempt._local,
+    forks.Cancel: Attempt._cancel,
+    forks.HangUp: Attempt._hang_up,
+}

@@ -1,0 +1,318 @@
+"""Requests and dialogs under way on this node, and what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import Logger
+
+from sbc.media.calls import MediaCalls
+from sbc.media.engine import Statistics
+from sbc.observe import kinds
+from sbc.observe.calllog import Call, CallLog
+from sbc.observe.metrics import Metrics
+from sbc.proxy.attempt import NOBODY, Attempt
+from sbc.proxy.dialog import Dialog, Dialogs, Inside, Leg, Side, next_hop
+from sbc.proxy.passing import Passing, passed_on
+from sbc.proxy.waiting import Waiting
+from sbc.push.service import PushService
+from sbc.registrar.registrar import Awake
+from sbc.sip.build import make_request
+from sbc.sip.errors import RemoteError
+from sbc.sip.message import Message, Request
+from sbc.transaction.client import ClientTransaction
+from sbc.transaction.driver import Driver
+from sbc.transaction.identifiers import Identifiers
+from sbc.transaction.retry import Retry
+from sbc.transaction.server import ServerTransaction
+from sbc.transport.flow import Flow
+from sbc.upper.face import via
+from sbc.upper.servers import UpperServer
+from sbc.upper.ways import Ways, flow_of, on_flow
+
+log = Logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSettings:
+    """What the settings say about calls. Waits in seconds."""
+
+    max_wait: float
+    max_wait_non_invite: float
+    no_wake_code: int
+    waiting_answer: str
+    wake_retry: Retry
+
+
+@dataclass(kw_only=True, slots=True)
+class Calls:
+    """What attempts and passing requests share on this node."""
+
+    driver: Driver
+    ways: Ways
+    identifiers: Identifiers
+    media: MediaCalls
+    push: PushService
+    log: CallLog
+    metrics: Metrics
+    settings: Callable[[], CallSettings]
+    ours: Callable[[], frozenset[bytes]]
+    clock_at: Callable[[], float]
+    call_later: Callable[..., Any]
+    dialogs: Dialogs
+    waiting: Waiting
+
+    # Requests
+
+    def attempt(
+        self, txn: ServerTransaction, request: Request, flow: Flow, origin: UpperServer | None, now: float
+    ) -> Attempt:
+        """A request outside any dialog begins; its targets follow by `Attempt.begin`."""
+        attempt = Attempt(self, txn, request, flow, origin, now)
+        txn.user = attempt
+        return attempt
+
+    def inside(self, txn: ServerTransaction, request: Request, flow: Flow, now: float) -> None:
+        """A request inside a dialog. Raises RemoteError 481 when there is none."""
+        inside = self.dialogs.find(request, now)
+        if inside is None:
+            raise RemoteError(481, b"Call/Transaction Does Not Exist")
+        self.dialogs.requested(inside, request, flow)
+        passing = Passing(self, txn, request, flow, inside)
+        txn.user = passing
+        if request.method == b"BYE":
+            self._bye(inside)
+        passing.begin()
+
+    def ack(self, request: Request, flow: Flow, now: float) -> None:
+        """The ACK of a 2xx goes to the side that sent it; it has no transaction."""
+        inside = self.dialogs.find(request, now)
+        if inside is None:
+            return
+        on_flow(self.reach(inside.receiver), partial(self._ack, request, flow, inside), lambda reason: None)
+
+    def awake(self, news: Awake, now: float) -> None:
+        """A device registered."""
+        self.waiting.awake(news, now)
+
+    def passed(self, inside: Inside, request: Request, status: int) -> None:
+        """A request inside a dialog has got its final response."""
+        if request.method == b"BYE" or (status in (408, 481) and request.method == b"INVITE"):
+            self._over(inside, "caller" if inside.from_a else "callee", "gone" if status in (408, 481) else "hung up")
+
+    # Media
+
+    def described(
+        self, leg: Leg, side: Literal["a", "b"], message: Message, came: Flow, goes: Flow, *, final: bool
+    ) -> Deferred[bytes]:
+        """The body of a message of this leg as the other side is to see it.
+
+        An SDP body is the answer to the offer that the other side has open, else an offer (RFC 3264). `final`: nothing
+        more will answer that offer (a 2xx, an ACK or PRACK; not a 18x).
+        """
+        content_type = message.first(b"content-type")
+        key = leg.token.decode()
+        if message_is_ack(message) or (leg.offer and leg.offer != side):
+            if final:
+                leg.offer = ""
+            return self.media.answer(key, message.body, source=came.peer[0], from_=side, content_type=content_type)
+        leg.offer = side
+        return self.media.offer(
+            key,
+            message.body,
+            source=came.peer[0],
+            toward=goes.listener.advertise_host,
+            back=came.listener.advertise_host,
+            from_=side,
+            content_type=content_type,
+        )
+
+    def silent(self, key: str, why: str) -> None:
+        """The relay hears nothing of either party any more: end the call on both sides."""
+        leg = self.dialogs.leg(key.encode())
+        if leg is None:
+            return
+        leg.call.note(kinds.TIMEOUT, f"media: {why}")
+        for dialog in tuple(leg.dialogs.values()):
+            if dialog.confirmed and not dialog.ended:
+                self.hang_up(dialog, b'SIP;cause=200;text="Media timeout"')
+                self._over(Inside(dialog, True), "sbc", f"media timeout: {why}")
+
+    # Ends
+
+    def opened(self, attempt: Attempt, now: float) -> Call:
+        """An INVITE begins a call."""
+        request = attempt.request
+        return self.log.start(
+            request.call_id.decode("utf-8", "replace"),
+            request.from_.uri.address,
+            request.to.uri.address,
+            attempt.origin.name if attempt.origin is not None else "",
+            self.clock_at(),
+        )
+
+    def woke(self, attempt: Attempt, now: float) -> None:
+        """The device that a call waited for has registered."""
+        call = attempt.call
+        if call is not None and call.woke_after is not None:
+            self.metrics.wake_seconds.observe(call.woke_after)
+
+    def answered(self, attempt: Attempt, status: int, reason: str) -> None:
+        """An attempt has its final response: legs without a dialog go, a failed call is over."""
+        success = 200 <= status < 300
+        for leg in attempt.legs:
+            if not success or not any(dialog.confirmed for dialog in leg.dialogs.values()):
+                self._close(leg, attempt.call if success else None)
+        if attempt.call is None or success:
+            return
+        cancelled = status == 487 and attempt.fork.cancelled
+        attempt.note(kinds.CANCELLED if cancelled else kinds.REJECTED, f"{status} {reason}")
+        self._end(attempt.call, status, reason, "caller" if cancelled else "callee")
+
+    def hang_up(self, dialog: Dialog, reason: bytes) -> None:
+        """BYE to both sides, in the name of the other."""
+        leg = dialog.leg
+        to = leg.to + b";tag=" + dialog.tag
+        dialog.cseq_a += 1
+        dialog.cseq_b += 1
+        self._bye_to(dialog.b, leg.from_, to, leg.call_id, dialog.cseq_a, reason)
+        self._bye_to(dialog.a, to, leg.from_, leg.call_id, dialog.cseq_b, reason)
+
+    def end_all(self, reason: str) -> None:
+        """End every call there is: BYE to both sides of each."""
+        for leg in self.dialogs.all():
+            for dialog in tuple(leg.dialogs.values()):
+                if dialog.confirmed and not dialog.ended and leg.call.invite:
+                    self.hang_up(dialog, b'SIP;cause=503;text="Going down"')
+                    self._over(Inside(dialog, True), "sbc", reason)
+
+    def end_call(self, call_id: bytes, reason: str) -> int:
+        """End the established calls of a Call-ID; how many there were."""
+        ended = 0
+        for leg in self.dialogs.all():
+            for dialog in tuple(leg.dialogs.values()):
+                if leg.call_id == call_id and dialog.confirmed and not dialog.ended and leg.call.invite:
+                    self.hang_up(dialog, b'SIP;cause=200;text="Ended by the operator"')
+                    self._over(Inside(dialog, True), "operator", reason)
+                    ended += 1
+        return ended
+
+    def reject_answer(self, leg: Leg, tag: bytes, txn: ClientTransaction, first: bool) -> None:
+        """A device answered after all was over: acknowledge its 2xx, and end its dialog (once)."""
+        dialog = leg.dialogs.get(tag)
+        if dialog is None:
+            return
+        to = leg.to + b";tag=" + tag
+        uri, routes, _ = next_hop(dialog.b)
+        headers = [(b"Route", route) for route in routes]
+        ack = make_request(
+            b"ACK",
+            uri,
+            via=via(flow_of(txn).listener, self.identifiers.branch()),
+            from_=leg.from_,
+            to=to,
+            call_id=leg.call_id,
+            cseq=leg.cseq,
+            headers=headers,
+        )
+        self.driver.put(ack.render(), txn.hop)
+        if first:
+            self._bye_to(dialog.b, leg.from_, to, leg.call_id, leg.cseq + 1, COMPLETED_ELSEWHERE)
+
+    def reach(self, side: Side) -> Deferred[Flow]:
+        """A flow toward one side of a dialog. Fails with RemoteError 503."""
+        hop = side.hop
+        if side.upper is None:
+            if hop is not None and hop.open:
+                return succeed(hop)
+            return fail(RemoteError(503, b"Flow Gone"))
+        _, _, uri = next_hop(side)
+        wanted = (uri.transport or b"UDP").upper()
+        if hop is not None and hop.open and hop.transport == wanted and hop.peer == _literal(uri.host, uri.port):
+            return succeed(hop)
+        return self.ways.flow_to(uri, wanted)
+
+    def _bye_to(self, side: Side, from_: bytes, to: bytes, call_id: bytes, cseq: int, reason: bytes) -> None:
+        uri, routes, _ = next_hop(side)
+
+        def send(flow: Flow) -> None:
+            headers = [(b"Route", route) for route in routes]
+            headers.append((b"Reason", reason))
+            bye = make_request(
+                b"BYE",
+                uri,
+                via=via(flow.listener, self.identifiers.branch()),
+                from_=from_,
+                to=to,
+                call_id=call_id,
+                cseq=cseq,
+                headers=headers,
+            )
+            self.driver.send(bye, flow, NOBODY)
+
+        on_flow(self.reach(side), send, lambda why: log.warn("no BYE sent: {why}", why=why))
+
+    def _ack(self, request: Request, came: Flow, inside: Inside, goes: Flow) -> None:
+        if not request.body:
+            self._put_ack(request, inside, goes, b"")
+            return
+        side: Literal["a", "b"] = "a" if inside.from_a else "b"
+        body = self.described(inside.dialog.leg, side, request, came, goes, final=True)
+        body.addCallback(lambda described: self._put_ack(request, inside, goes, described))
+        body.addErrback(lambda failure: log.warn("ACK not sent on: {why}", why=failure.getErrorMessage()))
+
+    def _put_ack(self, request: Request, inside: Inside, flow: Flow, body: bytes) -> None:
+        self.driver.put(passed_on(self, request, inside, flow, body).render(), flow)
+
+    def _bye(self, inside: Inside) -> None:
+        inside.dialog.leg.call.note(kinds.BYE, f"from the {'caller' if inside.from_a else 'callee'}")
+
+    def _over(self, inside: Inside, by: str, reason: str) -> None:
+        dialog = inside.dialog
+        if dialog.ended:
+            return
+        dialog.ended = True
+        leg = dialog.leg
+        if any(not other.ended for other in leg.dialogs.values()):
+            return
+        attempt = leg.call
+        self._close(leg, attempt.call).addCallback(lambda _: self._end(attempt.call, 200, reason, by))
+
+    def _close(self, leg: Leg, call: Call | None) -> Deferred[None]:
+        self.dialogs.close(leg)
+        return self.media.close(leg.token.decode()).addCallback(self._note_media, call)
+
+    def _note_media(self, statistics: Statistics, call: Call | None) -> None:
+        if call is None or not statistics.streams:
+            return
+        for stream in statistics.streams:
+            a, b = stream.from_a, stream.from_b
+            self.log.event(
+                call,
+                kinds.MEDIA,
+                f"{stream.kind}: from the caller {a.packets} packets ({a.lost} lost), "
+                f"from the callee {b.packets} packets ({b.lost} lost)",
+                self.clock_at(),
+            )
+
+    def _end(self, call: Call | None, code: int, reason: str, by: str) -> None:
+        if call is None or call.ended_at is not None:
+            return
+        self.log.end(call, code, reason, by, self.clock_at())
+        self.metrics.calls_ended.add(str(code))
+
+
+COMPLETED_ELSEWHERE = b'SIP;cause=200;text="Call completed elsewhere"'
+
+
+def message_is_ack(message: Message) -> bool:
+    """Whether this is an ACK: its body is an answer, also when it comes again (RFC 3264 §4 with RFC 3261 §13.2.1)."""
+    return isinstance(message, Request) and message.method == b"ACK"
+
+
+def _literal(host: bytes, port: int | None) -> tuple[str, int]:
+    return host.strip(b"[]").decode("ascii", "replace"), port or 5060

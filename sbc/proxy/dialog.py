@@ -1,0 +1,213 @@
+"""Dialogs through the SBC: which request belongs to which, and where it goes next. Pure.
+
+Each branch of a dialog-forming request gets a token. `sip:TOKEN@…` is the Contact that both sides see, so a request
+inside a dialog names its dialog in its Request-URI; the tags tell which dialog of the branch and which direction. Both
+hold when a call passes through the same SBC twice with one Call-ID.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sbc.sip.message import Request, Response
+from sbc.sip.uri import Uri
+
+MAX_LEGS = 200_000
+"""Branches with dialogs at once: 100,000 calls and as many subscriptions; about 2 kB each."""
+
+IDLE_LEG = 3 * 86_400.0
+"""Seconds after which a leg without any message is dropped: a call or subscription of three silent days is lost."""
+
+FORMING = frozenset((b"INVITE", b"SUBSCRIBE", b"REFER", b"NOTIFY"))
+"""Methods whose success makes a dialog or a usage of one."""
+
+REFRESHING = frozenset((b"INVITE", b"UPDATE", b"SUBSCRIBE", b"NOTIFY", b"REFER"))
+"""Methods that refresh a remote target (RFC 3261 §12.2, 3311, 6665)."""
+
+
+@dataclass(slots=True)
+class Side:
+    """One end of a dialog as the SBC sees it.
+
+    `target` is the peer's Contact URI, `routes` its route set in the order in which requests toward it carry it, `hop`
+    the flow on which it was last heard, `contact` the URI of ours that it knows, `upper` the name of the upper server
+    if the peer is one, `address` the IP that its signalling came from.
+    """
+
+    contact: bytes
+    hop: Any = None
+    target: bytes = b""
+    routes: tuple[bytes, ...] = ()
+    upper: str | None = None
+    address: str = ""
+
+
+@dataclass(slots=True)
+class Dialog:
+    """One dialog: the leg it belongs to, the tag of side B, and side B as that tag's peer."""
+
+    leg: Leg
+    tag: bytes
+    b: Side
+    confirmed: bool = False
+    ended: bool = False
+    cseq_a: int = 0
+    cseq_b: int = 0
+
+    @property
+    def a(self) -> Side:
+        """The side that sent the request."""
+        return self.leg.a
+
+
+@dataclass(slots=True)
+class Leg:
+    """A branch of a dialog-forming request, with every dialog that came of it.
+
+    `from_`, `to` (without a tag) and `cseq` are those of that request; `call` is the attempt that sent it.
+    """
+
+    token: bytes
+    call_id: bytes
+    tag: bytes
+    a: Side
+    b: Side
+    call: Any
+    touched: float
+    from_: bytes = b""
+    to: bytes = b""
+    cseq: int = 0
+    offer: str = ""
+    """Which side ("a", "b") has an SDP offer open on this leg; empty: none."""
+    dialogs: dict[bytes, Dialog] = field(default_factory=dict)
+
+
+@dataclass(slots=True, frozen=True)
+class Inside:
+    """A request inside a dialog: it came from side A (`from_a`) or from side B."""
+
+    dialog: Dialog
+    from_a: bool
+
+    @property
+    def sender(self) -> Side:
+        """The side that the request came from."""
+        return self.dialog.a if self.from_a else self.dialog.b
+
+    @property
+    def receiver(self) -> Side:
+        """The side that it goes to."""
+        return self.dialog.b if self.from_a else self.dialog.a
+
+
+class Dialogs:
+    """All legs, found by token."""
+
+    def __init__(self) -> None:
+        self._legs: dict[bytes, Leg] = {}
+
+    def __len__(self) -> int:
+        return len(self._legs)
+
+    def open(self, leg: Leg) -> bool:
+        """Keep a leg; False when there are too many."""
+        if len(self._legs) >= MAX_LEGS:
+            return False
+        self._legs[leg.token] = leg
+        return True
+
+    def close(self, leg: Leg) -> None:
+        """Forget a leg and its dialogs."""
+        self._legs.pop(leg.token, None)
+        leg.dialogs.clear()
+
+    def find(self, request: Request, now: float) -> Inside | None:
+        """The dialog that a request with a To tag belongs to."""
+        token = request.parsed_uri.user
+        leg = self._legs.get(token.lower()) if token is not None else None
+        if leg is None or leg.call_id != request.call_id:
+            return None
+        leg.touched = now
+        from_tag, to_tag = request.from_tag or b"", request.to_tag or b""
+        dialog = leg.dialogs.get(to_tag)
+        if dialog is not None and from_tag == leg.tag:
+            return Inside(dialog, True)
+        dialog = leg.dialogs.get(from_tag)
+        if dialog is None and to_tag == leg.tag and request.method in FORMING:
+            dialog = self._learn(leg, from_tag)
+        if dialog is not None and to_tag == leg.tag:
+            return Inside(dialog, False)
+        return None
+
+    def responded(self, leg: Leg, response: Response, hop: Any, now: float) -> Dialog | None:
+        """A response to the leg's first request makes or refreshes the dialog that its To tag names."""
+        tag = response.to_tag
+        if tag is None or response.status == 100 or response.status >= 300:
+            return None
+        leg.touched = now
+        dialog = leg.dialogs.get(tag)
+        if dialog is None:
+            dialog = self._learn(leg, tag)
+        side = dialog.b
+        side.hop = hop
+        if not dialog.confirmed:
+            side.routes = tuple(reversed(response.each(b"record-route"))) or side.routes
+        contacts = response.contacts
+        if contacts:
+            side.target = contacts[0].uri.render()
+        if response.status >= 200:
+            dialog.confirmed = True
+        return dialog
+
+    def requested(self, inside: Inside, request: Request, hop: Any) -> None:
+        """A request inside the dialog tells where its sender is now."""
+        sender = inside.sender
+        sender.hop = hop
+        if request.method in REFRESHING and not request.star_contact:
+            contacts = request.contacts
+            if contacts:
+                sender.target = contacts[0].uri.render()
+        if not sender.routes and not inside.dialog.confirmed and not inside.from_a:
+            sender.routes = tuple(request.each(b"record-route"))
+        number = request.cseq.number
+        if inside.from_a:
+            inside.dialog.cseq_a = max(inside.dialog.cseq_a, number)
+        else:
+            inside.dialog.cseq_b = max(inside.dialog.cseq_b, number)
+
+    def idle(self, now: float) -> list[Leg]:
+        """Legs on which nothing happened for `IDLE_LEG` seconds."""
+        return [leg for leg in self._legs.values() if leg.touched + IDLE_LEG < now]
+
+    def leg(self, token: bytes) -> Leg | None:
+        """The leg of that token."""
+        return self._legs.get(token)
+
+    def all(self) -> list[Leg]:
+        """Every leg."""
+        return list(self._legs.values())
+
+    def _learn(self, leg: Leg, tag: bytes) -> Dialog:
+        side = Side(leg.b.contact, leg.b.hop, leg.b.target, leg.b.routes, leg.b.upper, leg.b.address)
+        dialog = Dialog(leg, tag, side, cseq_a=leg.cseq)
+        leg.dialogs[tag] = dialog
+        return dialog
+
+
+def next_hop(side: Side) -> tuple[bytes, tuple[bytes, ...], Uri]:
+    """Request-URI, Route values and the URI to send to, for a request toward this side (RFC 3261 §12.2.1.1).
+
+    A strict router in first place (no `lr`) gets the Request-URI, and the target goes last.
+    """
+    if not side.routes:
+        return side.target, (), Uri.parse(side.target)
+    first = _route_uri(side.routes[0])
+    if b"lr" in first.params:
+        return side.target, side.routes, first
+    return first.render(), (*side.routes[1:], b"<" + side.target + b">"), first
+
+
+def _route_uri(route: bytes) -> Uri:
+    start, end = route.find(b"<"), route.rfind(b">")
+    return Uri.parse(route[start + 1 : end] if 0 <= start < end else route)

@@ -1,0 +1,325 @@
+"""The target set of one request and what becomes of it (RFC 3261 §16.7), grown by devices that wake: pure.
+
+A `Fork` is told which targets there are, which of them sleep, what their pushes, registrations and responses say, and
+the time; it answers with effects. It never sends the same request twice to one device: a branch is sent once, and only
+*moved* (same Via branch, so a phone sees a retransmission) while nothing at all has come back on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sbc.sip.message import Response
+
+T = TypeVar("T")
+
+WAITING, TRYING, RINGING, DONE = "waiting", "trying", "ringing", "done"
+
+DOUBT = 2.0
+"""Seconds of silence after which a device that looked awake is pushed all the same: it may just have fallen asleep."""
+
+
+class Branch(Generic[T]):
+    """One target of the request. `key` names the device, `target` is what the caller of `Fork` knows of it."""
+
+    __slots__ = ("cancelled", "heard", "key", "pushable", "pushed", "response", "sent_at", "state", "status", "target")
+
+    def __init__(self, key: str, target: T, pushable: bool) -> None:
+        self.key = key
+        self.target = target
+        self.pushable = pushable
+        self.state = WAITING
+        self.pushed = False
+        self.heard = False
+        self.cancelled = False
+        self.sent_at: float | None = None
+        self.status = 0
+        self.response: Response | None = None
+
+
+@dataclass(slots=True, frozen=True)
+class Forward(Generic[T]):
+    """Send the request to this branch's target now."""
+
+    branch: Branch[T]
+
+
+@dataclass(slots=True, frozen=True)
+class Move(Generic[T]):
+    """The branch's request, unanswered, goes on to the branch's new target under the same Via branch."""
+
+    branch: Branch[T]
+
+
+@dataclass(slots=True, frozen=True)
+class Wake(Generic[T]):
+    """Send a push to this branch's device."""
+
+    branch: Branch[T]
+
+
+@dataclass(slots=True, frozen=True)
+class Relay(Generic[T]):
+    """Pass this response of this branch on to the sender of the request."""
+
+    branch: Branch[T]
+    response: Response
+
+
+@dataclass(slots=True, frozen=True)
+class Answer:
+    """Answer the request ourselves."""
+
+    status: int
+    reason: str
+
+
+@dataclass(slots=True, frozen=True)
+class Cancel(Generic[T]):
+    """CANCEL this branch, at once or as soon as it has been heard of (RFC 3261 §9.1); nothing is sent again meanwhile.
+
+    `completed`: another device answered (RFC 3326: cause 200).
+    """
+
+    branch: Branch[T]
+    completed: bool
+
+
+@dataclass(slots=True, frozen=True)
+class HangUp(Generic[T]):
+    """This branch answered 2xx after the request was answered otherwise: acknowledge and end its dialog."""
+
+    branch: Branch[T]
+    response: Response
+
+
+Effect = Forward[T] | Move[T] | Wake[T] | Relay[T] | Answer | Cancel[T] | HangUp[T]
+
+
+@dataclass(slots=True, frozen=True)
+class Candidate(Generic[T]):
+    """A target as first known: `awake` means that its flow is believed to be alive."""
+
+    key: str
+    target: T
+    awake: bool
+    pushable: bool
+    push_anyway: bool = False
+
+
+class Fork(Generic[T]):
+    """One request's branches. `wait`: seconds that sleeping devices may take; `no_wake`: the answer if none does."""
+
+    __slots__ = ("_deadline", "_no_wake", "_wait", "branches", "cancelled", "finished", "invite")
+
+    def __init__(self, invite: bool, *, wait: float, no_wake: int = 480) -> None:
+        self.invite = invite
+        self.branches: dict[str, Branch[T]] = {}
+        self.cancelled = False
+        self.finished = False
+        """A final response has gone to the sender."""
+        self._wait = wait
+        self._no_wake = no_wake
+        self._deadline: float | None = None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether some device is still to wake."""
+        return not self.finished and any(branch.state is WAITING for branch in self.branches.values())
+
+    def deadline(self) -> float | None:
+        """When `expire` has something to do."""
+        if self.finished:
+            return None
+        times = [
+            branch.sent_at + DOUBT
+            for branch in self.branches.values()
+            if branch.state is TRYING and branch.pushable and not branch.pushed and branch.sent_at is not None
+        ]
+        if self._deadline is not None:
+            times.append(self._deadline)
+        return min(times, default=None)
+
+    def start(self, candidates: Sequence[Candidate[T]], now: float) -> list[Effect[T]]:
+        """The targets known when the request arrives."""
+        effects: list[Effect[T]] = []
+        for candidate in candidates:
+            branch = Branch(candidate.key, candidate.target, candidate.pushable)
+            self.branches[candidate.key] = branch
+            if candidate.awake:
+                effects.append(self._forward(branch, now))
+            if candidate.pushable and (candidate.push_anyway or not candidate.awake):
+                effects.append(self._wake(branch, now))
+            elif not candidate.awake:
+                branch.state = DONE
+                branch.status = 480
+        effects += self._conclude()
+        return effects
+
+    def woken(self, key: str, target: T, pushable: bool, elsewhere: bool, now: float) -> list[Effect[T]]:
+        """A device of the callee registered. `elsewhere`: on another flow than its branch was sent on."""
+        if self.finished or self.cancelled:
+            return []
+        branch = self.branches.get(key)
+        if branch is None:
+            if not self.invite and not self.waiting:
+                return []
+            branch = self.branches[key] = Branch(key, target, pushable)
+            return [self._forward(branch, now)]
+        if branch.state is WAITING:
+            branch.target = target
+            return [self._forward(branch, now)]
+        if branch.state is TRYING and elsewhere and not branch.heard:
+            branch.target = target
+            return [Move(branch)]
+        return []
+
+    def pushed(self, branch: Branch[T], accepted: bool, now: float) -> list[Effect[T]]:
+        """What became of the branch's push; a refused one ends a branch that only waited for it."""
+        if accepted or branch.state is not WAITING or self.finished:
+            return []
+        branch.state = DONE
+        branch.status = self._no_wake
+        return self._conclude()
+
+    def response(self, branch: Branch[T], response: Response, now: float) -> list[Effect[T]]:
+        """A response on this branch."""
+        status = response.status
+        branch.heard = True
+        if status < 200:
+            return self._provisional(branch, response)
+        if status < 300 and self.invite:
+            return self._success(branch, response)
+        if branch.state is DONE:
+            return []
+        branch.state = DONE
+        branch.status = status
+        branch.response = response
+        effects: list[Effect[T]] = []
+        if status >= 600 or (status < 300 and not self.finished):
+            effects += self._stop(branch, completed=status < 300)
+        return effects + self._conclude()
+
+    def failed(self, branch: Branch[T], status: int, now: float) -> list[Effect[T]]:
+        """No final response will come on this branch: 408 after silence, 503 when its flow broke.
+
+        A device whose flow broke before it answered anything is pushed instead, where it can be.
+        """
+        if branch.state is DONE:
+            return []
+        if status == 503 and branch.pushable and not branch.heard and not self.cancelled and not self.finished:
+            branch.state = WAITING
+            return [] if branch.pushed else [self._wake(branch, now)]
+        effects: list[Effect[T]] = []
+        if branch.heard and self.invite and not branch.cancelled:
+            branch.cancelled = True
+            effects.append(Cancel(branch, False))
+        branch.state = DONE
+        branch.status = status
+        return effects + self._conclude()
+
+    def cancel(self, now: float) -> list[Effect[T]]:
+        """The sender gave up. Nobody rings afterwards."""
+        if self.finished or self.cancelled:
+            return []
+        self.cancelled = True
+        return self._stop(None, completed=False) + self._conclude()
+
+    def expire(self, now: float) -> list[Effect[T]]:
+        """Time has passed: devices in doubt are pushed, those that did not wake in time are given up."""
+        effects: list[Effect[T]] = []
+        if self.finished:
+            return effects
+        for branch in self.branches.values():
+            in_doubt = branch.state is TRYING and branch.pushable and not branch.pushed and not branch.heard
+            if in_doubt and branch.sent_at is not None and branch.sent_at + DOUBT <= now:
+                effects.append(self._wake(branch, now))
+        if self._deadline is not None and self._deadline <= now:
+            self._deadline = None
+            for branch in self.branches.values():
+                if branch.state is WAITING:
+                    branch.state = DONE
+                    branch.status = self._no_wake
+            effects += self._conclude()
+        return effects
+
+    def _forward(self, branch: Branch[T], now: float) -> Effect[T]:
+        branch.state = TRYING
+        branch.sent_at = now
+        return Forward(branch)
+
+    def _wake(self, branch: Branch[T], now: float) -> Effect[T]:
+        branch.pushed = True
+        if self._deadline is None:
+            self._deadline = now + self._wait
+        return Wake(branch)
+
+    def _provisional(self, branch: Branch[T], response: Response) -> list[Effect[T]]:
+        if self.cancelled or self.finished or branch.state is DONE:
+            return []
+        branch.state = RINGING
+        return [] if response.status == 100 else [Relay(branch, response)]
+
+    def _success(self, branch: Branch[T], response: Response) -> list[Effect[T]]:
+        if self.finished and not 200 <= branch.status < 300:
+            branch.state = DONE
+            return [HangUp(branch, response)]
+        first = not self.finished
+        branch.state = DONE
+        branch.status = response.status
+        self.finished = True
+        effects: list[Effect[T]] = [Relay(branch, response)]
+        return effects + self._stop(branch, completed=True) if first else effects
+
+    def _stop(self, keep: Branch[T] | None, *, completed: bool) -> list[Effect[T]]:
+        effects: list[Effect[T]] = []
+        for branch in self.branches.values():
+            if branch is keep or branch.state is DONE:
+                continue
+            if branch.state is not WAITING and self.invite and not branch.cancelled:
+                branch.cancelled = True
+                effects.append(Cancel(branch, completed))
+            if branch.state is not RINGING or not self.invite:
+                branch.state = DONE
+                branch.status = 487
+        return effects
+
+    def _conclude(self) -> list[Effect[T]]:
+        if self.finished or any(branch.state is not DONE for branch in self.branches.values()):
+            return []
+        self.finished = True
+        if self.cancelled:
+            return [Answer(487, "Request Terminated")]
+        return [self._best()]
+
+    def _best(self) -> Effect[T]:
+        """RFC 3261 §16.7 step 6; a branch without a response counts by its status."""
+        done = list(self.branches.values())
+        if not done:
+            return Answer(self._no_wake, "Temporarily Unavailable")
+        best = min(done, key=_rank)
+        if best.response is not None and best.status != 503:
+            return Relay(best, best.response)
+        return Answer(*LOCAL.get(best.status, (best.status, "Temporarily Unavailable")))
+
+
+PREFERRED = {401: 0, 407: 0, 415: 1, 420: 1, 484: 1}
+"""Responses of the 4xx class that help the sender to try again, and so win over others of their class."""
+
+LOCAL = {
+    408: (408, "Request Timeout"),
+    480: (480, "Temporarily Unavailable"),
+    487: (487, "Request Terminated"),
+    500: (500, "Server Internal Error"),
+    503: (500, "Server Internal Error"),
+}
+"""What the sender hears for a branch that ended without a response of its own; a 503 is not passed on (§16.7)."""
+
+
+def _rank(branch: Branch[Any]) -> tuple[int, int, int]:
+    status = branch.status
+    if status >= 600:
+        return (0, 0, status)
+    return (status // 100, PREFERRED.get(status, 2) if branch.response is not None else 3, status)

@@ -1,0 +1,93 @@
+"""What each side gets to see: requests and responses as they cross the SBC. Pure.
+
+Call-ID, tags, CSeq, bodies and unknown headers pass. Via, Route, Record-Route and Contact of one side never reach the
+other: the request leaves with our Via and our Contact alone, the response comes back with the Vias, From and To that
+its sender knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sbc.sip.message import Request, Response
+from sbc.sip.values import NameAddr
+
+OURS = (
+    b"x-mpush",
+    b"x-piid",
+    b"x-sy.uppersrv",
+    b"x-sy.upperproxy",
+    b"x-sy.uppersrvd",
+    b"record-route",
+    b"path",
+    b"service-route",
+)
+"""Headers that concern one side and us alone."""
+
+PRIVATE_PARAMS = (b"+sip.instance", b"reg-id", b"expires", b"q", b"pub-gruu", b"temp-gruu")
+"""Contact header parameters that identify a device or belong to registrations (RFC 5626, 5627)."""
+
+
+def outward(
+    request: Request, *, uri: bytes, via: bytes, routes: Sequence[bytes], contact: bytes | None, hops: int
+) -> Request:
+    """The request as the next side sees it.
+
+    `uri` is the new Request-URI, `via` the value of our Via, `routes` the next side's route set, `contact` our Contact
+    URI for that side, `hops` the new Max-Forwards.
+    """
+    out = request.copy()
+    out.uri = uri
+    out.replace(b"via", (via,))
+    out.replace(b"route", tuple(routes))
+    out.set(b"max-forwards", b"%d" % hops)
+    out.remove(*OURS)
+    show_contact(out, contact)
+    return out
+
+
+def homeward(response: Response, request: Request, *, contact: bytes | None) -> Response:
+    """The response as the sender of `request` sees it: its own Vias, From and To come back as they were sent."""
+    back = response.copy()
+    back.replace(b"via", tuple(request.lines(b"via")))
+    back.set(b"from", request.first(b"from") or b"")
+    tag = response.to_tag
+    to = request.first(b"to") or b""
+    if tag is not None and request.to_tag is None:
+        to += b";tag=" + tag
+    back.set(b"to", to)
+    back.remove(*OURS)
+    if 300 <= response.status < 400:
+        return back
+    show_contact(back, contact)
+    return back
+
+
+def show_contact(message: Request | Response, contact: bytes | None) -> None:
+    """Put our URI in the place of the peer's in every Contact; its feature parameters stay."""
+    if not message.has(b"contact"):
+        return
+    if contact is None or message.star_contact:
+        message.remove(b"contact")
+        return
+    shown = message.contacts[0]
+    params = {
+        name: value
+        for name, value in shown.params.items()
+        if name not in PRIVATE_PARAMS and not name.startswith((b"pn-", b"push-token", b"app-id"))
+    }
+    message.replace(
+        b"contact", (b"<" + contact + b">" + b"".join(_param(name, value) for name, value in params.items()),)
+    )
+
+
+def renamed(value: bytes, ours: frozenset[bytes], domain: bytes) -> bytes:
+    """A From or To value whose host, where it is one of ours, has become the upper server's domain."""
+    address = NameAddr.parse(value)
+    if address.uri.host.lower() not in ours:
+        return value
+    return address.replace(uri=address.uri.replace(host=domain, port=None)).render()
+
+
+def _param(name: bytes, value: bytes | None) -> bytes:
+    return b";" + name if value is None else b";" + name + b"=" + value

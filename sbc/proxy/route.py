@@ -1,0 +1,96 @@
+"""Whose request this is and where it may go: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from sbc.proxy.fork import Candidate
+from sbc.proxy.target import Target
+from sbc.registrar.flows import Resident
+from sbc.sip.errors import RemoteError
+from sbc.sip.message import Request
+from sbc.upper.servers import UpperServer, UpperServers
+
+TOKEN_LENGTH = 24
+"""Characters of the opaque user part under which an upper server knows one of our users."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToUser:
+    """The request is for a user of ours: by the opaque user part that the upper server knows, or by name and domain."""
+
+    origin: UpperServer
+    token: str | None
+    username: str
+    domain: str
+    fallback: UpperServer | None
+    """Where it goes when there is no such user here; None: 404."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToUpper:
+    """The request goes to an upper server."""
+
+    server: UpperServer
+
+
+def choose(
+    request: Request,
+    *,
+    source: tuple[str, int],
+    resident: Callable[[], Resident | None],
+    servers: UpperServers,
+    ours: frozenset[bytes],
+) -> ToUser | ToUpper:
+    """Where a request outside any dialog goes. Raises RemoteError where it may go nowhere.
+
+    What comes from an upper server is for one of our users. What comes from anybody else goes up, to the server of its
+    domain; to a domain that is no server's only for a device that registered on this flow: nothing is relayed for
+    strangers.
+    """
+    uri = request.parsed_uri
+    if not uri.is_sip:
+        raise RemoteError(416, b"Unsupported URI Scheme")
+    lodger = resident()
+    origin = servers.by_source(source[0]) if lodger is None else None
+    host = uri.host.lower()
+    if origin is not None:
+        if uri.user is None:
+            raise RemoteError(404, b"No User Named")
+        username = uri.username
+        token = username.lower() if len(username) == TOKEN_LENGTH and username.isalnum() else None
+        turned_back = host not in (origin.domain, origin.uri.host.lower()) or (
+            servers.is_address(origin, *source) or _passed_us(request, ours)
+        )
+        return ToUser(origin, token, username, origin.domain.decode(), None if turned_back else origin)
+    server = servers.by_domain(host)
+    if server is not None:
+        return ToUpper(server)
+    if lodger is not None:
+        home = servers.get(lodger.upper)
+        if home is not None:
+            return ToUpper(home)
+    if host in ours:
+        server = servers.by_domain(request.from_.uri.host) or servers.preferred()
+        if server is None:
+            raise RemoteError(503, b"No Upper Server")
+        return ToUpper(server)
+    raise RemoteError(403, b"Relaying Denied")
+
+
+def to_upper(request: Request, server: UpperServer, ours: frozenset[bytes]) -> list[Candidate[Target]]:
+    """The upper server as the only target; a Request-URI that names us names the server's domain there."""
+    uri = request.parsed_uri
+    shown = uri.replace(host=server.domain, port=None).render() if uri.host.lower() in ours else request.uri
+    return [Candidate(f"upper:{server.name}", Target(shown, server.name, server=server), True, False)]
+
+
+def names_us(request: Request, ours: Iterable[bytes]) -> bool:
+    """Whether the Request-URI is the SBC itself, no user of it."""
+    uri = request.parsed_uri
+    return uri.user is None and uri.host.lower() in ours
+
+
+def _passed_us(request: Request, ours: frozenset[bytes]) -> bool:
+    return any(passed.host.lower() in ours for passed in request.vias[1:])

@@ -1,0 +1,23 @@
+"""Settings of the proxy that no other section holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sbc.settings import Duration, Integer, section, setting
+
+
+@section("proxy", doc="Held requests and dialogs")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxySettings:
+    """The `[proxy]` section."""
+
+    transactions: int = setting(
+        100_000,
+        Integer(100, 10_000_000),
+        doc="SIP transactions alive at once; beyond it requests get 503",
+        restart=True,
+    )
+    max_wait_message: float = setting(
+        20.0, Duration(), doc="how long a MESSAGE is held for a sleeping phone; its sender gives up after 32 s"
+    )

@@ -1,0 +1,225 @@
+"""Where every message goes: the receiver of the transports and the server of the transaction driver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Connection
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from sbc.observe.metrics import Metrics
+from sbc.proxy.attempt import Attempt
+from sbc.proxy.calls import Calls
+from sbc.proxy.passing import Passing
+from sbc.proxy.route import ToUpper, ToUser, choose, names_us, to_upper
+from sbc.proxy.target import PUSH_TYPES, Reach, candidates
+from sbc.push.orders import PushType
+from sbc.registrar.registrar import Registrar
+from sbc.sip.build import respond, stamp
+from sbc.sip.check import check
+from sbc.sip.errors import ParseError, RemoteError
+from sbc.sip.message import Request, Response, parse
+from sbc.store import queries
+from sbc.store.records import Subscriber
+from sbc.store.records import Target as Device
+from sbc.store.service import Store
+from sbc.transaction.driver import Driver
+from sbc.transaction.server import ServerTransaction
+from sbc.transport.flow import Flow
+from sbc.transport.service import Transports
+from sbc.upper.servers import UpperServers
+from sbc.upper.ways import flow_of
+
+log = Logger()
+
+ALLOW = b"INVITE, ACK, CANCEL, BYE, OPTIONS, MESSAGE, REGISTER, SUBSCRIBE, NOTIFY, PUBLISH, INFO, REFER, UPDATE, PRACK"
+"""The methods that pass."""
+
+
+def callee(connection: Connection, token: str | None, username: str, domain: str) -> Subscriber | None:
+    """The called user: by the opaque name that the upper server knows, else by its own."""
+    found = queries.subscriber_by_contact(connection, token) if token is not None else None
+    return found or queries.subscriber(connection, username, domain)
+
+
+class Switch:
+    """Takes whole messages from flows and gives each to the room that knows what to do with it.
+
+    `awake_for(device)` is how many seconds a datagram flow counts as alive; `pushes(kind, device, awake)` whether the
+    settings let a push go out.
+    """
+
+    transports: Transports
+
+    def __init__(
+        self,
+        *,
+        driver: Driver,
+        registrar: Registrar,
+        calls: Calls,
+        servers: UpperServers,
+        store: Store,
+        metrics: Metrics,
+        ours: Callable[[], frozenset[bytes]],
+        udp_awake: Callable[[], float],
+        pushes: Callable[[PushType, Device, bool, Subscriber], bool],
+        clock_at: Callable[[], float],
+        node: str,
+        accepting: Callable[[], bool],
+    ) -> None:
+        self.driver = driver
+        self.registrar = registrar
+        self.calls = calls
+        self.servers = servers
+        self.store = store
+        self.metrics = metrics
+        self.ours = ours
+        self.udp_awake = udp_awake
+        self.pushes = pushes
+        self.clock_at = clock_at
+        self.node = node
+        self.accepting = accepting
+        driver.server = self
+        registrar.awake = self._awake
+
+    # What the transports tell
+
+    def received(self, data: bytes, flow: Flow) -> None:
+        """A whole message came in; whatever it is, nothing is raised out of here."""
+        try:
+            message = parse(data)
+            if isinstance(message, Request):
+                self.metrics.count_message("in", message.method, flow.transport)
+                stamp(message, flow.peer[0].encode(), flow.peer[1])
+            else:
+                self.metrics.count_message("in", message.cseq.method, flow.transport)
+                self.metrics.count_response(message.status)
+            self.driver.receive(message, flow)
+        except ParseError as problem:
+            self._malformed(problem, flow)
+        except RemoteError as problem:
+            self.metrics.refused.add("malformed")
+            log.debug("message from {flow} dropped: {problem}", flow=flow, problem=problem)
+        except Exception:  # noqa: BLE001 - the border: our own bug must not cost the listener
+            self.metrics.refused.add("bug")
+            log.failure("a message from {flow} met a bug", flow=flow)
+
+    def lost(self, flow: Flow, reason: str) -> None:
+        """A connection ended: its device is asleep from now on, its transactions fail."""
+        self.registrar.live.leave(flow.token)
+        self.driver.lost(flow)
+
+    def refused(self, flow: Flow, what: str) -> None:
+        """Bytes were dropped unread."""
+        self.metrics.refused.add(what)
+
+    def sent(self, data: bytes, flow: Flow) -> None:
+        """A message goes out."""
+        if data.startswith(b"SIP/2.0 "):
+            self.metrics.count_response(int(data[8:11]))
+        else:
+            self.metrics.count_message("out", data[: data.find(b" ")], flow.transport)
+
+    # What the driver tells
+
+    def request(self, txn: ServerTransaction, request: Request, now: float) -> None:
+        """A new request."""
+        try:
+            check(request)
+            if request.max_forwards == 0:
+                raise RemoteError(483)
+            if request.method == b"REGISTER":
+                self.registrar.register(txn, request, flow_of(txn))
+            elif request.to_tag is not None:
+                self.calls.inside(txn, request, flow_of(txn), now)
+            elif request.method in (b"OPTIONS", b"REGISTER") and names_us(request, self.ours()):
+                self.driver.respond(txn, respond(request, 200, to_tag=b"sbc", headers=[(b"Allow", ALLOW)]))
+            else:
+                self._outside(txn, request, now)
+        except RemoteError as problem:
+            tag = self.calls.identifiers.tag()
+            self.driver.respond(txn, respond(request, problem.status, problem.reason or None, to_tag=tag))
+
+    def cancelled(self, txn: ServerTransaction, now: float) -> None:
+        """The sender of an INVITE gave up."""
+        user = txn.user
+        if isinstance(user, Attempt | Passing):
+            user.cancelled(now)
+
+    def ack(self, request: Request, hop: Any, now: float) -> None:
+        """An ACK for a 2xx."""
+        self.calls.ack(request, hop, now)
+
+    def stray(self, response: Response, hop: Any, now: float) -> None:
+        """A response nobody waits for is dropped: a stateful proxy forwards none (RFC 6026 §8.9)."""
+        self.metrics.refused.add("stray response")
+
+    def unacknowledged(self, txn: ServerTransaction, now: float) -> None:
+        """The sender never acknowledged our final response; there is nothing left to do for it."""
+        self.metrics.refused.add("unacknowledged")
+
+    # Requests outside dialogs
+
+    def _outside(self, txn: ServerTransaction, request: Request, now: float) -> None:
+        if not self.accepting():
+            raise RemoteError(503, b"Stopping")
+        flow = flow_of(txn)
+        ours = self.ours()
+        way = choose(
+            request,
+            source=flow.peer,
+            resident=lambda: self.registrar.live.resident(flow.token, now),
+            servers=self.servers,
+            ours=ours,
+        )
+        if request.method == b"INVITE":
+            self.driver.respond(txn, respond(request, 100))
+        if isinstance(way, ToUpper):
+            attempt = self.calls.attempt(txn, request, flow, None, now)
+            attempt.begin(to_upper(request, way.server, ours), None, now)
+            return
+        found = self.store.read(partial(callee, token=way.token, username=way.username, domain=way.domain))
+        attempt = self.calls.attempt(txn, request, flow, way.origin, now)
+        found.addCallback(self._found, attempt, way).addErrback(self._unfound, attempt)
+
+    def _found(self, subscriber: Subscriber | None, attempt: Attempt, way: ToUser) -> None:
+        now = self.driver.clock()
+        if attempt.fork.cancelled:
+            return
+        if subscriber is None:
+            if way.fallback is None:
+                attempt.refuse(404)
+                return
+            attempt.origin = None
+            attempt.begin(to_upper(attempt.request, way.fallback, self.ours()), None, now)
+            return
+        kind = PUSH_TYPES.get(attempt.request.method)
+        devices = candidates(
+            subscriber,
+            reach=partial(self._reach, now),
+            pushes=lambda device, awake: kind is not None and self.pushes(kind, device, awake, subscriber),
+            now_at=self.clock_at(),
+        )
+        attempt.begin(devices, subscriber.user, now)
+
+    def _unfound(self, failure: Failure, attempt: Attempt) -> None:
+        log.failure("a call could not be routed", failure)
+        attempt.refuse(500)
+
+    def _reach(self, now: float, device: Device) -> Reach:
+        binding = device.binding
+        flow = self.transports.flow(binding.flow) if binding.node == self.node else None
+        if flow is None or not flow.open:
+            return Reach(None, False)
+        return Reach(flow, flow.reliable or now - flow.heard_at <= self.udp_awake())
+
+    def _awake(self, news: Any) -> None:
+        self.calls.awake(news, self.driver.clock())
+
+    def _malformed(self, problem: ParseError, flow: Flow) -> None:
+        self.metrics.refused.add("malformed")
+        if problem.request is not None and problem.request.method != b"ACK":
+            flow.send(respond(problem.request, problem.status, problem.reason or None).render())

@@ -1,0 +1,208 @@
+"""What a REGISTER asks for and what it comes to: pure.
+
+`plan` reads a REGISTER into what goes up and what is to happen after the upper server's 2xx; `accepted` says, once that
+2xx is there, how long the phone may count on its registration. The SBC stores nothing before the upper server agreed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from base64 import b32encode
+from dataclasses import dataclass
+from enum import Enum
+
+from sbc.push.dialects import Handover
+from sbc.push.tokens import PushToken
+from sbc.sip.digest import Credentials, verify
+from sbc.sip.errors import ParseError, RemoteError
+from sbc.sip.message import Request, Response
+from sbc.sip.values import NameAddr
+
+DEFAULT_EXPIRES = 3600
+"""Seconds of a registration whose phone asks for nothing (RFC 3261 §10.2.1.1 leaves it to the registrar)."""
+
+
+class Wish(Enum):
+    """What the phone wants."""
+
+    BIND = "bind"
+    UNBIND = "unbind"
+    """Really end it: a null token, or an unregister that the settings allow."""
+    SLEEP = "sleep"
+    """An unregister from a push device, which keeps its binding (`unregister = convert` or `ignore`)."""
+    FETCH = "fetch"
+    """No Contact: tell me my bindings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What one REGISTER asks for.
+
+    `expires` is what the phone asked for in seconds. `identity` names the device among the user's, `contact` is its
+    Contact URI without push parameters. `everyone`: `Contact: *`.
+    """
+
+    username: str
+    wish: Wish
+    expires: int
+    identity: str
+    contact: str
+    instance: str
+    reg_id: int | None
+    everyone: bool
+    handover: Handover
+
+
+def plan(request: Request, handover: Handover, bare: Request, *, keep_on_unregister: bool) -> Plan:
+    """Read a REGISTER. `bare` is the same request after the push dialects were stripped from it.
+
+    `keep_on_unregister`: an unregister of this device does not end it (it is a push device and the settings say so).
+    Raises RemoteError 400 for what RFC 3261 §10.3 calls malformed.
+    """
+    to = request.to
+    if not to.uri.is_sip or to.uri.user is None:
+        raise RemoteError(400, b"To Names No User")
+    username = to.uri.username
+    if request.star_contact:
+        if request.expires != 0:
+            raise RemoteError(400, b"Contact * Without Expires 0")
+        wish = Wish.SLEEP if keep_on_unregister and not handover.unbind else Wish.UNBIND
+        return Plan(
+            username=username, wish=wish, expires=0, identity="", contact="", instance="", reg_id=None,
+            everyone=True, handover=handover,
+        )  # fmt: skip
+    shown = chosen_contact(bare)
+    if shown is None:
+        return Plan(
+            username=username, wish=Wish.FETCH, expires=0, identity="", contact="", instance="", reg_id=None,
+            everyone=False, handover=handover,
+        )  # fmt: skip
+    if not shown.uri.is_sip:
+        raise RemoteError(400, b"Contact Is No SIP URI")
+    expires = asked_expires(shown, request)
+    if expires > 0:
+        wish = Wish.BIND
+    else:
+        wish = Wish.SLEEP if keep_on_unregister and not handover.unbind else Wish.UNBIND
+    instance = (shown.params.get(b"+sip.instance") or b"").decode("utf-8", "replace").strip('"')
+    reg_id = shown.params.get(b"reg-id") or b""
+    return Plan(
+        username=username,
+        wish=wish,
+        expires=expires,
+        identity=identity_of(shown, instance, reg_id, handover.tokens),
+        contact=shown.uri.render().decode("utf-8", "replace"),
+        instance=instance,
+        reg_id=int(reg_id) if reg_id.isdigit() and len(reg_id) < 10 else None,
+        everyone=False,
+        handover=handover,
+    )
+
+
+def chosen_contact(request: Request) -> NameAddr | None:
+    """The Contact that a REGISTER is about: the first that is not being removed, else the first."""
+    contacts = request.contacts
+    for contact in contacts:
+        if asked_expires(contact, request) > 0:
+            return contact
+    return contacts[0] if contacts else None
+
+
+def asked_expires(contact: NameAddr, request: Request) -> int:
+    """Seconds asked for: the Contact's `expires`, else the Expires header, else the default (RFC 3261 §10.2.1.1)."""
+    text = contact.params.get(b"expires")
+    if text is not None and text.isdigit():
+        return min(int(text), 2**31)
+    expires = request.expires
+    return DEFAULT_EXPIRES if expires is None else expires
+
+
+def identity_of(contact: NameAddr, instance: str, reg_id: bytes, tokens: tuple[PushToken, ...]) -> str:
+    """What names the device among the user's devices, although its address changes.
+
+    Its instance (RFC 5626), else its push token (RFC 8599 §5.6.2 matches a woken device by it), else the address.
+    """
+    if instance:
+        return f"i:{instance}/{reg_id.decode('ascii', 'replace')}"
+    if tokens:
+        token = tokens[0]
+        return f"t:{token.provider}:{token.param}:{hashlib.sha256(token.prid.encode()).hexdigest()[:40]}"
+    uri = contact.uri
+    user = (uri.user or b"").decode("utf-8", "replace")
+    return f"c:{user}@{uri.host.decode('utf-8', 'replace').lower()}:{uri.port or ''}"
+
+
+def upper_token(secret: bytes, username: str, domain: str, upper: str) -> str:
+    """The user part of the Contact that the upper server sees for this user: opaque, unguessable, always the same."""
+    said = "\0".join((username, domain, upper)).encode()
+    return b32encode(hmac.new(secret, said, hashlib.sha256).digest()[:15]).decode().lower()
+
+
+def settled(plan: Plan, response: Response, granted_up: int, *, self_refreshed: bool) -> int:
+    """Seconds that the phone may count on.
+
+    As long as it asked for where we refresh the upper registration ourselves; else no longer than the upper server
+    granted.
+    """
+    if plan.wish is Wish.BIND:
+        return plan.expires if self_refreshed else min(plan.expires, granted_up)
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What an accepted REGISTER's credentials say: the realm, the digest user name, and the HA1 if it may be kept."""
+
+    realm: str
+    username: str
+    ha1: str | None
+    mismatch: bool
+
+
+def proven(request: Request, ha1: str | None) -> Proof:
+    """Check an app's HA1 against the credentials that the upper server has just accepted.
+
+    An HA1 that does not explain the accepted digest would only lock the account out later: it is dropped.
+    """
+    for name in (b"authorization", b"proxy-authorization"):
+        for value in request.lines(name):
+            try:
+                credentials = Credentials.parse(value)
+            except ParseError:
+                continue
+            realm = credentials.realm.decode("utf-8", "replace")
+            username = credentials.username.decode("utf-8", "replace")
+            if ha1 is None:
+                return Proof(realm, username, None, False)
+            algorithm = (credentials.algorithm or b"MD5").upper()
+            if algorithm in (b"MD5", b"MD5-SESS") and not verify(credentials, ha1, b"REGISTER", request.body):
+                return Proof(realm, username, None, True)
+            return Proof(realm, username, ha1, False)
+    return Proof("", "", ha1, False)
+
+
+def answer_contact(request: Request, plan: Plan, seconds: int) -> bytes | None:
+    """The Contact value of our 2xx: the phone's own, as it sent it, with the seconds it may count on."""
+    if plan.wish is not Wish.BIND:
+        return None
+    shown = chosen_contact(request)
+    assert shown is not None
+    params = {name: value for name, value in shown.params.items() if name not in (b"expires", b"q")}
+    params[b"expires"] = b"%d" % seconds
+    return shown.replace(params=params).render()
+
+
+def reachable_at(request: Request, source: tuple[str, int]) -> tuple[str, int] | None:
+    """Where a UDP phone that is not behind NAT listens: its Contact's address; None: only where it sent from.
+
+    No NAT is between when its Via names the very address and port that the datagram came from and its Contact the same
+    host. A phone that asks for outbound wants its flow to be used (RFC 5626 §5.3).
+    """
+    shown = chosen_contact(request)
+    if shown is None or b"reg-id" in shown.params or b"ob" in shown.uri.params:
+        return None
+    via = request.via
+    if (via.host, via.port or 5060) != (source[0].encode(), source[1]) or shown.uri.host != source[0].encode():
+        return None
+    return source[0], shown.uri.port or 5060

@@ -1,0 +1,88 @@
+"""The upper registrations in the store, for the refresher; and what a refresh that failed means for the user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from sbc.store.housekeeping import LeaseRegistrations
+from sbc.store.operations import ForgetHa1, RemoveBinding, UpdateUpperRegistration
+from sbc.store.records import UpperRegistration, User
+from sbc.store.service import Store
+from sbc.upper.registration import Standing
+
+log = Logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRules:
+    """`remove_rejected`: a user that the upper server refuses loses its devices. `max_offline`: seconds without any
+    sign of life after which a user is not refreshed; 0: no limit."""
+
+    node: str
+    remove_rejected: bool
+    max_offline: float
+
+
+class Ledger:
+    """Leases due registrations and writes how they stand."""
+
+    def __init__(
+        self, store: Store, rules: Callable[[], LedgerRules], wake: Callable[[User, UpperRegistration], None]
+    ) -> None:
+        self._store = store
+        self._rules = rules
+        self._wake = wake
+
+    def due(self, now_at: float, limit: int, lease: float) -> Deferred[list[tuple[User, UpperRegistration]]]:
+        """See `sbc.upper.refresher.Ledger`."""
+        rules = self._rules()
+        seen_after = now_at - rules.max_offline if rules.max_offline else 0.0
+        return self._store.write(
+            LeaseRegistrations(
+                node=rules.node, now_at=now_at, until_at=now_at + lease, limit=limit, seen_after=seen_after
+            )
+        )
+
+    def stand(self, user: User, row: UpperRegistration, standing: Standing, now_at: float) -> None:
+        """See `sbc.upper.refresher.Ledger`."""
+        written = self._store.write(
+            UpdateUpperRegistration(
+                replace(
+                    row,
+                    state=standing.state,
+                    cseq=standing.cseq,
+                    last_code=standing.code,
+                    last_reason=standing.reason,
+                    expires_at=standing.expires_at,
+                    next_at=standing.next_at,
+                    failures=standing.failures,
+                    node=self._rules().node,
+                )
+            )
+        )
+        written.addErrback(lambda failure: log.failure("an upper registration could not be written", failure))
+        if standing.state == "needs_wake":
+            self._wake(user, row)
+        elif standing.state == "rejected":
+            self._rejected(user, standing)
+
+    def _rejected(self, user: User, standing: Standing) -> None:
+        log.warn(
+            "the upper server {upper} rejects {username}@{domain}: {code} {reason}",
+            upper=user.upper,
+            username=user.username,
+            domain=user.domain,
+            code=standing.code,
+            reason=standing.reason,
+        )
+        forgotten = self._store.write(ForgetHa1(user.id))
+        forgotten.addErrback(lambda failure: log.failure("a wrong HA1 could not be forgotten", failure))
+        if self._rules().remove_rejected:
+            removed = self._store.write(
+                RemoveBinding(username=user.username, domain=user.domain, upper=user.upper, identity=None)
+            )
+            removed.addErrback(lambda failure: log.failure("a rejected user's devices could not be removed", failure))

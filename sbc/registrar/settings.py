@@ -1,0 +1,33 @@
+"""Settings of the registrar."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sbc.settings import Duration, Flag, Integer, section, setting
+
+
+@section("registrar", doc="Registrations of phones here, and of ours at the upper servers")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrarSettings:
+    """The `[registrar]` section."""
+
+    refresh_rate: int = setting(
+        200,
+        Integer(1, 100_000),
+        doc="upper refreshes started per second at most (a challenged retry does not count again)",
+    )
+    udp_awake: float = setting(
+        60.0,
+        Duration(),
+        doc="a UDP flow counts as awake this long after its last packet; a stream while it is open and answers pings",
+    )
+    prefer_md5_auth: bool = setting(
+        False,
+        Flag(),
+        doc="answer challenges from the stored HA1 instead of forwarding them to a connected app",
+        aliases=("prefermd5auth",),
+    )
+    rebuild_interval: float = setting(
+        3600.0, Duration(), doc="how often all upper registrations are verified", aliases=("rebuildregclients",)
+    )

@@ -1,0 +1,25 @@
+"""How the SBC shows itself on a flow: the Via and the Contact that the peer sees. Pure."""
+
+from __future__ import annotations
+
+from sbc.transport.flow import Listener
+
+
+def via(listener: Listener, branch: bytes) -> bytes:
+    """The value of our Via on this listener, asking for the response's true source (RFC 3581)."""
+    return b"SIP/2.0/%s %s;branch=%s;rport" % (listener.transport, listener.uri_host, branch)
+
+
+def contact(listener: Listener, user: bytes) -> bytes:
+    """A Contact URI of ours on this listener."""
+    return b"sip:%s@%s%s" % (user, listener.uri_host, _PARAM[listener.transport])
+
+
+_PARAM = {
+    b"UDP": b"",
+    b"TCP": b";transport=tcp",
+    b"TLS": b";transport=tls",
+    b"WS": b";transport=ws",
+    b"WSS": b";transport=wss",
+}
+"""URI parameter by transport (RFC 3261 §19.1.1, 7118 §5.2.3); `tls` is deprecated there but what every peer sends."""

@@ -1,0 +1,109 @@
+"""Which upper servers there are, and which of them a request came from or should go to."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sbc.sip.uri import Uri
+from sbc.upper.settings import UpperSettings
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class UpperServer:
+    """One upper server. `uri` is where requests go, `domain` the host part its users have."""
+
+    name: str
+    uri: Uri
+    domain: bytes
+    priority: int
+    weight: int
+    trust: tuple[Network, ...]
+
+    @property
+    def transport(self) -> bytes:
+        """The transport asked for by the URI, upper case; UDP where it names none."""
+        return (self.uri.params.get(b"transport") or b"udp").upper()
+
+
+def server_from(settings: UpperSettings) -> UpperServer:
+    """The server that one `[[upper]]` entry describes. The settings room has checked the URI."""
+    uri = Uri.parse(settings.uri.encode())
+    domain = settings.domain.encode().lower() or uri.host.lower()
+    return UpperServer(settings.name, uri, domain, settings.priority, settings.weight, settings.trust)
+
+
+class UpperServers:
+    """All upper servers, in order of preference, with the addresses they were last resolved to.
+
+    `located` is told the addresses; until then a server is known by its `trust` ranges, and by its URI where that
+    names an IP address.
+    """
+
+    def __init__(self, servers: Iterable[UpperServer]) -> None:
+        self.ordered: Sequence[UpperServer] = sorted(servers, key=lambda server: (server.priority, -server.weight))
+        self._by_name = {server.name: server for server in self.ordered}
+        self._addresses: dict[str, frozenset[tuple[str, int]]] = {}
+        self._by_host: dict[str, UpperServer] = {}
+        for server in self.ordered:
+            literal = _literal(server.uri.host)
+            if literal is not None:
+                self.located(server, [(literal, server.uri.port or 5060)])
+
+    def __getitem__(self, name: str) -> UpperServer:
+        return self._by_name[name]
+
+    def get(self, name: str) -> UpperServer | None:
+        """The server of that name, if it is still configured."""
+        return self._by_name.get(name)
+
+    def located(self, server: UpperServer, addresses: Iterable[tuple[str, int]]) -> None:
+        """These are now all addresses (IP text, port) that the server's URI resolves to."""
+        self._addresses[server.name] = frozenset(addresses)
+        hosts: dict[str, UpperServer] = {}
+        for other in self.ordered:
+            for host, _port in self._addresses.get(other.name, ()):
+                hosts.setdefault(host, other)
+        self._by_host = hosts
+
+    def by_source(self, host: str) -> UpperServer | None:
+        """The server whose address, or trusted range, this source IP belongs to; the port does not matter."""
+        found = self._by_host.get(host)
+        if found is not None:
+            return found
+        ranged = [server for server in self.ordered if server.trust]
+        if ranged:
+            try:
+                address = ipaddress.ip_address(host)
+            except ValueError:
+                return None
+            for server in ranged:
+                if any(address in network for network in server.trust):
+                    return server
+        return None
+
+    def is_address(self, server: UpperServer, host: str, port: int) -> bool:
+        """Whether this is exactly one of the addresses that requests for the server go to."""
+        return (host, port) in self._addresses.get(server.name, frozenset())
+
+    def by_domain(self, domain: bytes) -> UpperServer | None:
+        """The preferred server of a SIP domain; also found by the host its URI names."""
+        domain = domain.lower()
+        for server in self.ordered:
+            if domain in (server.domain, server.uri.host.lower()):
+                return server
+        return None
+
+    def preferred(self) -> UpperServer | None:
+        """The first server in order of priority."""
+        return self.ordered[0] if self.ordered else None
+
+
+def _literal(host: bytes) -> str | None:
+    try:
+        return str(ipaddress.ip_address(host.decode("ascii", "replace").strip("[]")))
+    except ValueError:
+        return None

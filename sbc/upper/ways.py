@@ -1,0 +1,98 @@
+"""The way to an upper server: its addresses, and a flow to one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from sbc.sip.errors import RemoteError
+from sbc.sip.uri import Uri
+from sbc.transaction.client import ClientTransaction
+from sbc.transaction.server import ServerTransaction
+from sbc.transport.flow import Destination, Flow
+from sbc.transport.resolver import Resolver
+from sbc.upper.servers import UpperServer, UpperServers
+
+log = Logger()
+
+RESOLVE_AGAIN = 60.0
+"""Seconds after which the addresses of the upper servers are looked up anew."""
+
+
+class Ways:
+    """Finds flows toward upper servers, and tells `UpperServers` the addresses found on the way.
+
+    `connect` gives a flow to one address (UDP at once, a stream reused or opened).
+    """
+
+    def __init__(
+        self, servers: UpperServers, resolver: Resolver, connect: Callable[[Destination], Deferred[Flow]]
+    ) -> None:
+        self.servers = servers
+        self._resolver = resolver
+        self._connect = connect
+        self._known: dict[str, list[Destination]] = {}
+
+    def locate_all(self) -> Deferred[None]:
+        """Look all servers up again; keeps the old addresses of one that cannot be resolved now."""
+        located = [self._locate(server) for server in self.servers.ordered]
+        return DeferredList(located).addCallback(lambda _: None)
+
+    def flow(self, server: UpperServer) -> Deferred[Flow]:
+        """A flow to the server: the first of its addresses that can be reached. Fails with RemoteError 503."""
+        known = self._known.get(server.name)
+        found = succeed(known) if known else self._locate(server)
+        return found.addCallback(self._first, server)
+
+    def flow_to(self, uri: Uri, transport: bytes | None = None) -> Deferred[Flow]:
+        """A flow to where a URI of an upper side's route set or remote target points (RFC 3263)."""
+        return self._resolver.resolve(uri, transport).addCallback(self._first, None)
+
+    def _locate(self, server: UpperServer) -> Deferred[list[Destination]]:
+        def found(destinations: list[Destination]) -> list[Destination]:
+            self._known[server.name] = destinations
+            self.servers.located(server, [(each.host, each.port) for each in destinations])
+            return destinations
+
+        def missing(failure: Failure) -> list[Destination]:
+            log.warn("cannot resolve upper server {name}: {why}", name=server.name, why=failure.getErrorMessage())
+            return self._known.get(server.name, [])
+
+        return self._resolver.resolve(server.uri, server.transport).addCallbacks(found, missing)
+
+    def _first(self, destinations: list[Destination], server: UpperServer | None) -> Deferred[Flow]:
+        if not destinations:
+            raise RemoteError(503, b"Upper Server Not Resolved")
+        rest = destinations[1:]
+        flow = self._connect(destinations[0])
+        if rest:
+            flow.addErrback(lambda _: self._first(rest, server))
+        return flow
+
+
+def on_flow(flow: Deferred[Flow], then: Callable[[Flow], None], otherwise: Callable[[str], None]) -> None:
+    """Call `then` with the flow, at once where it is there already, or `otherwise` with the reason why not."""
+
+    def failed(failure: Failure) -> None:
+        otherwise(str(refusal(failure)))
+
+    flow.addCallbacks(then, failed)
+    flow.addErrback(lambda failure: log.failure("what was to follow on a flow failed", failure))
+
+
+def refusal(failure: Failure) -> RemoteError:
+    """The RemoteError in a failure; raises whatever else it holds, for that is our bug."""
+    if isinstance(failure.value, RemoteError):
+        return failure.value
+    failure.raiseException()
+    raise AssertionError("a failure holds an exception")
+
+
+def flow_of(txn: ClientTransaction | ServerTransaction) -> Flow:
+    """The flow that a transaction came on or goes over: every hop of this node is one."""
+    hop = txn.hop
+    assert isinstance(hop, Flow)
+    return hop
