@@ -35,6 +35,7 @@ def open_engine(url: str) -> Engine:
         parsed.set(drivername="postgresql+psycopg"),
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
+        hide_parameters=True,  # errors are logged, parameters are people's
         connect_args={"connect_timeout": CONNECT_SECONDS, "application_name": "sbc"},
     )
 
@@ -51,6 +52,7 @@ def _sqlite(path: str) -> Engine:
         f"sqlite:///{path}",
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
+        hide_parameters=True,  # errors are logged, parameters are people's
         connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
     )
     event.listen(engine, "connect", _prepare)

@@ -201,6 +201,7 @@ class Message:
 class Ban:
     """A source (address or network) that is not answered until `expires_at` (None: for ever)."""
 
+    id: int = 0
     source: str
     reason: str = ""
     automatic: bool = True

@@ -19,8 +19,9 @@ from sbc.store.worker import failed
 BATCH = 256
 """Operations of one commit: what they fire is one turn of the reactor, which must stay short (20 ms)."""
 SPACING = 0.02
-"""Seconds between two commits under load. A commit after a quiet spell happens at once; the next waits until so long
-after it, so that more share it. The promise is 50 ms; more than 20 saves little."""
+"""Seconds between two commits under load, so that many share one. The promise is 50 ms; more than 20 saves little."""
+AT_ONCE = 5
+"""Commits that need not wait after a quiet spell: below 50 operations a second none ever does."""
 PATIENCE = 10.0
 """Seconds that a batch is tried again while the database is away or locked; SIP clients give up after 32."""
 PAUSE = 0.25
@@ -43,18 +44,18 @@ class Commits:
         self._monotonic = monotonic
         self._sleep = sleep
         self._session: Session | None = None
-        self._last = -SPACING
+        self._due = 0.0  # when this commit would be, had all been `SPACING` apart
 
     def gather(self) -> None:
-        """Wait until this commit is `SPACING` after the last: at once when idle."""
-        wait = self._last + SPACING - self._monotonic()
-        if wait > 0:
-            self._sleep(wait)
+        """Wait for company: not at all when idle, under load until `SPACING` after the last commit."""
+        now = self._monotonic()
+        self._due = max(self._due + SPACING, now - (AT_ONCE - 1) * SPACING)
+        if self._due > now:
+            self._sleep(self._due - now)
 
     def work(self, operations: Sequence[Operation[Any]]) -> Sequence[Any]:
         """Run a batch; a result or a Failure for each operation, in their order."""
-        self._last = self._monotonic()
-        give_up = self._last + PATIENCE
+        give_up = self._monotonic() + PATIENCE
         while True:
             try:
                 return self._together(operations)

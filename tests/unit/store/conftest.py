@@ -1,0 +1,170 @@
+"""Both engines for every test: a SQLite file, and a private PostgreSQL server where its programs are installed."""
+
+from __future__ import annotations
+
+import glob
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+from twisted.python.failure import Failure
+
+from sbc.store import Operation, Secret
+from sbc.store.engine import open_engine
+from sbc.store.migrate import upgrade
+from sbc.store.reader import Lookups
+from sbc.store.tables import metadata
+from sbc.store.writer import Commits
+
+
+class Database:
+    """A store without threads: what the writer and the reader do, called straight."""
+
+    def __init__(self, url: str, secret: Secret) -> None:
+        self.url = url
+        self.secret = secret
+        self.engine: Engine = open_engine(url)
+        self.slept: list[float] = []
+        self.now = 1000.0
+        self.commits = Commits(self.engine, secret, monotonic=lambda: self.now, sleep=self.sleep)
+        self.lookups = Lookups(self.engine, secret)
+
+    @property
+    def is_postgresql(self) -> bool:
+        return self.engine.dialect.name == "postgresql"
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+    def outcomes(self, *operations: Operation[Any]) -> Sequence[Any]:
+        return self.commits.work(operations)
+
+    def write(self, *operations: Operation[Any]) -> Any:
+        """Commit in one batch; the last result."""
+        outcomes = self.outcomes(*operations)
+        for outcome in outcomes:
+            if isinstance(outcome, Failure):
+                outcome.raiseException()
+        return outcomes[-1]
+
+    def read(self, query: Callable[..., Any], *arguments: object) -> Any:
+        outcome = self.lookups.work([lambda connection: query(connection, *arguments)])[0]
+        if isinstance(outcome, Failure):
+            outcome.raiseException()
+        return outcome
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        def query(connection: Connection) -> list[tuple[Any, ...]]:
+            return [tuple(row) for row in connection.execute(text(sql))]
+
+        found: list[tuple[Any, ...]] = self.read(query)
+        return found
+
+    def close(self) -> None:
+        self.commits.done()
+        self.lookups.done()
+        self.engine.dispose()
+
+
+def _programs() -> Path | None:
+    """Where initdb and postgres are: on the path, or where Debian puts them."""
+    found = [shutil.which("initdb") or "", *sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"), reverse=True)]
+    return next((Path(each).resolve().parent for each in found if each and Path(each).exists()), None)
+
+
+def _account() -> str | None:
+    """PostgreSQL refuses to run as root: the account to run it as, or None for our own."""
+    if os.geteuid() != 0:
+        return None
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in known else "nobody"
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The URL of an empty database on a server that listens on a Unix socket only."""
+    programs = _programs()
+    if programs is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("postgresql is not installed (make peers)")
+        pytest.skip("postgresql is not installed (make peers)")
+    account = _account()
+    with tempfile.TemporaryDirectory(
+        prefix="sbc-pg-", dir="/tmp"
+    ) as directory:  # a short path: sockets allow 107 bytes
+        if account is not None:
+            shutil.chown(directory, account)
+        cluster = f"{directory}/data"
+        subprocess.run(
+            [programs / "initdb", "-D", cluster, "-A", "trust", "-U", "sbc", "--no-sync", "-E", "UTF8", "--locale=C"],
+            check=True,
+            capture_output=True,
+            user=account,
+            cwd=directory,
+        )
+        options = {
+            "listen_addresses": "",
+            "unix_socket_directories": directory,
+            "fsync": "off",
+            "max_connections": "20",
+        }
+        server = subprocess.Popen(
+            [programs / "postgres", "-D", cluster, *(f"--{name}={value}" for name, value in options.items())],
+            user=account,
+            cwd=directory,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            url = f"postgresql+psycopg://sbc@/postgres?host={directory}"
+            _wait(url, server)
+            yield url
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+def _wait(url: str, server: subprocess.Popen[bytes]) -> None:
+    import time
+
+    end = time.monotonic() + 20
+    while True:
+        try:
+            open_engine(url).connect().close()
+            return
+        except Exception:
+            if server.poll() is not None or time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("template") / "sbc.db"
+    engine = open_engine(f"sqlite:///{path}")
+    upgrade(engine)
+    engine.dispose()
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    secret = Secret(b"k" * 32)
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "sbc.db")
+        made = Database(f"sqlite:///{tmp_path}/sbc.db", secret)
+    else:
+        made = Database(request.getfixturevalue("postgresql"), secret)
+        upgrade(made.engine)
+        with made.engine.connect() as connection:
+            names = ", ".join(metadata.tables)
+            connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+    yield made
+    made.close()
