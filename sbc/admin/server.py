@@ -14,6 +14,7 @@ from twisted.internet import ssl
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import Request as AnyRequest
@@ -31,6 +32,9 @@ BODY_LIMIT: Final = 256 * 1024
 
 FLOOD_LIMIT: Final = 16 * BODY_LIMIT
 """Bytes of a refused body after which the connection is cut."""
+
+KEYS_INTERVAL: Final = 5.0
+"""Seconds until a key that was made or revoked, on any node, is known here."""
 
 IDLE: Final = 60
 """Seconds a connection may be idle."""
@@ -183,22 +187,20 @@ class AdminService(Service):
         *,
         monotonic: Callable[[], float],
         utc: Callable[[], float],
+        stored_keys: Callable[[], Deferred[tuple[ApiKey, ...]]],
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._reactor = reactor
         self._settings = settings
         self._state = state
         self._random = random
-        self._stored: tuple[ApiKey, ...] = ()
+        self._stored_keys = stored_keys
         self._own: tuple[ApiKey, ...] = ()
+        self._reading = LoopingCall(self._read_keys)
+        self._reading.clock = reactor
         self.access = Access(Keyring(), key_on_loopback=settings.key_on_loopback, hosts=settings.hosts)
         self.site = QuietSite(Door(router, self.access, monotonic, utc), requestFactory=BoundedRequest, timeout=IDLE)
         self.port: IListeningPort | None = None
-
-    def keys(self, stored: tuple[ApiKey, ...]) -> None:
-        """These are now the keys in the database; the key of this host stays."""
-        self._stored = stored
-        self.access.keyring = Keyring((*self._own, *stored))
 
     def configure(self, settings: AdminSettings) -> None:
         """Take over what a reload may change."""
@@ -209,7 +211,8 @@ class AdminService(Service):
         super().startService()
         key = host_key(self._state / KEY_FILE, self._random)
         self._own = (ApiKey("host", digest(key), "write"),)
-        self.keys(self._stored)
+        self.access.keyring = Keyring(self._own)
+        self._reading.start(KEYS_INTERVAL)
         listening = self._listen()
         listening.addCallbacks(
             self._listens, lambda failure: self.log.failure("the admin interface cannot listen", failure)
@@ -227,8 +230,19 @@ class AdminService(Service):
         self.port = port
         self.log.info("web page and API at {address}", address=str(self._settings.listen))
 
+    def _read_keys(self) -> Deferred[None]:
+        def known(stored: tuple[ApiKey, ...]) -> None:
+            self.access.keyring = Keyring((*self._own, *stored))
+
+        # The keys that were read before stay good while the database is away.
+        return self._stored_keys().addCallbacks(
+            known, lambda failure: self.log.failure("the API keys cannot be read", failure)
+        )
+
     def stopService(self) -> Deferred[object] | None:
         super().stopService()
+        if self._reading.running:
+            self._reading.stop()
         if self.port is None:
             return None
         port: Any = self.port

@@ -1,16 +1,18 @@
 """The HTTP edge: what comes in malformed, too large, too early; what every answer carries."""
 
 import json
+from pathlib import Path
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactor
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import TestCase
 
 from sbc.admin.health import health_routes
 from sbc.admin.keyfile import read_key
+from sbc.admin.keys import ApiKey, digest
 from sbc.admin.routes import Answer, Field, Refused, Route, Router, as_json
-from sbc.admin.server import BODY_LIMIT, FLOOD_LIMIT, AdminService
+from sbc.admin.server import BODY_LIMIT, FLOOD_LIMIT, KEYS_INTERVAL, AdminService
 from sbc.admin.settings import AdminSettings
 from sbc.settings import Address, load
 from tests.unit.admin.browser import READER, WRITER, Browser, read_page
@@ -144,9 +146,8 @@ class Health(TestCase):
 
 class Serves(TestCase):
     def service(self, settings):
-        from pathlib import Path
-
-        reactor = MemoryReactor()
+        self.stored = succeed(())
+        reactor = MemoryReactorClock()
         self.state = Path(self.mktemp())
         clock = Clock()
         service = AdminService(
@@ -156,7 +157,8 @@ class Serves(TestCase):
             self.state,
             monotonic=clock.seconds,
             utc=clock.seconds,
-            random=lambda n: b"k" * n,
+            stored_keys=lambda: self.stored,
+            random=lambda count: b"k" * count,
         )
         service.startService()
         return reactor, service
@@ -169,6 +171,22 @@ class Serves(TestCase):
         key = read_key(self.state / "admin.key")
         self.assertEqual(service.access.keyring.recognise(key, 0).role, "write")
         service.stopService()
+
+    def test_keys_in_the_database_are_known_soon_and_stay_while_it_is_away(self):
+        reactor, service = self.service(AdminSettings())
+        self.stored = succeed((ApiKey("ops", digest(WRITER), "write"),))
+        reactor.advance(KEYS_INTERVAL)
+        self.assertEqual(service.access.keyring.recognise(WRITER, 0).name, "ops")
+        self.stored = fail(OSError("database away"))
+        reactor.advance(KEYS_INTERVAL)
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        self.assertEqual(service.access.keyring.recognise(WRITER, 0).name, "ops")
+        self.stored = succeed(())
+        reactor.advance(KEYS_INTERVAL)
+        self.assertIsNone(service.access.keyring.recognise(WRITER, 0))
+        self.assertEqual(service.access.keyring.recognise(read_key(self.state / "admin.key"), 0).name, "host")
+        service.stopService()
+        self.assertEqual(reactor.getDelayedCalls(), [])
 
     def test_settings_that_would_be_dangerous(self):
         def mistakes(text):
