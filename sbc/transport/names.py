@@ -1,6 +1,7 @@
 """DNS questions with short time-outs, answers kept for their lifetime, failures for a while too."""
 
 from collections.abc import Callable, Sequence
+from socket import AF_INET6, inet_ntop
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
@@ -101,7 +102,7 @@ def _records(answer: Any, kind: str) -> tuple[Sequence[Record], float]:
 
 def _record(payload: Any, kind: str) -> Record:
     if kind in (A, AAAA):
-        return str(payload.dottedQuad() if kind == A else payload._address_text())
+        return str(payload.dottedQuad() if kind == A else inet_ntop(AF_INET6, payload.address))
     if kind == SRV:
         return Srv(payload.priority, payload.weight, payload.port, _name(payload.target))
     return Naptr(

@@ -133,7 +133,9 @@ async def _together(questions: "list[Deferred[Sequence[Record]]]") -> list[Seque
         failed.append(failure.value)
         return ()
 
-    answers: list[Sequence[Record]] = await gatherResults([each.addErrback(silent) for each in questions])
+    answers: list[Sequence[Record]] = await gatherResults(
+        [each.addErrback(silent) for each in questions], consumeErrors=True
+    )
     if failed and not any(answers):
         raise failed[0]
     return answers

@@ -12,7 +12,16 @@ from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall
 
-from sbc.transport.address import DEFAULT_PORTS, bracketed, is_wildcard, parse_listen, split_host_port, within
+from sbc.transport.address import (
+    DEFAULT_PORTS,
+    MAX_PORT,
+    bracketed,
+    is_ip,
+    is_wildcard,
+    parse_listen,
+    split_host_port,
+    within,
+)
 from sbc.transport.codec import Codec, SipCodec
 from sbc.transport.connections import Accepting, Connections, Dialler, UnreachableError
 from sbc.transport.flow import CLIENT, UPPER, Destination, Flow, Gate, Listener, OpenGate, Receiver
@@ -194,14 +203,13 @@ class Transports(Service):
         """The flow of that token: an open connection, or any UDP peer of a listener that still exists."""
         if not token.startswith("udp/"):
             return self.connections.flow(token)
-        _, _, rest = token.partition("/")
-        index, _, peer = rest.partition("/")
+        index, _, peer = token[4:].partition("/")
         host, _, port = peer.rpartition(":")
+        if not (index.isdecimal() and port.isdecimal() and is_ip(host)):
+            return None
         try:
-            listener = self.listeners[int(index)]
-            ip_address(host)
-            return self.udp_flow(listener, (host, int(port)))
-        except (ValueError, LookupError):
+            return self.udp_flow(self.listeners[int(index)], (host, int(port)))
+        except LookupError:
             return None
 
     def udp_flow(self, listener: Listener, peer: tuple[str, int]) -> UdpFlow:
@@ -224,13 +232,13 @@ class Transports(Service):
 
     def connect(self, destination: Destination, *, side: str) -> "Deferred[Flow]":
         """A flow to the destination: UDP at once, a stream reused (RFC 5923) or opened. Fails with UnreachableError."""
+        if not is_ip(destination.host) or not 0 < destination.port <= MAX_PORT:
+            return fail(UnreachableError(f"{destination.host} port {destination.port} is no address"))
         if destination.transport == b"UDP":
             listener = self._listener_for(destination, side)
             if listener is None or listener not in self._udp:
                 return fail(UnreachableError(f"no UDP listener for {destination.host} on the {side} side"))
             return succeed(self._udp[listener].flow(destination.host, destination.port))
-        if not 0 < destination.port <= 65_535:
-            return fail(UnreachableError(f"port {destination.port}"))
         listener = self._listener_for(destination, side) or self._speak(destination, side)
         if listener is None:
             return fail(UnreachableError(f"no listener to speak for toward {destination.host} on the {side} side"))

@@ -9,6 +9,7 @@ from enum import Enum, auto
 from typing import Any
 from typing import Protocol as Shape
 
+from OpenSSL import SSL
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
@@ -291,11 +292,14 @@ class StreamConnection(Protocol):
 
     def refuse(self, what: str, *, orderly: bool = False) -> None:
         """Cut the connection for the peer's fault, one of `limits.REFUSALS`."""
+        self.end(what, orderly=orderly)
+        self._refused(what)
+
+    def _refused(self, what: str) -> None:
         flow = self.flow
         if flow is None:
             flow = StreamFlow(self, "", self.peer, 0.0)
             flow.ended()
-        self.end(what, orderly=orderly)
         self._house.receiver.refused(flow, what)
 
     def end(self, reason: str, *, orderly: bool = False) -> None:
@@ -318,7 +322,10 @@ class StreamConnection(Protocol):
         transport.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        failed = self._state is State.TLS and isinstance(reason.value, SSL.Error)
         self._state = State.ENDED
+        if failed and not self.outgoing:
+            self._refused(BAD_HANDSHAKE)
         self._house.deadlines.forget(self)
         self._house.closed(self, self.reason or reason.getErrorMessage())
         if self.flow is not None:

@@ -232,6 +232,9 @@ class UdpPort:
                     self._failed(flow, errorcode.get(error.errno or 0, "unknown"))
                     return
                 self._reactor.addWriter(self)
+            except OverflowError:  # what Python makes of a port above 65535
+                self._failed(flow, "port")
+                return
             else:
                 return
         if len(self._queue) >= UDP_QUEUE_DATAGRAMS:
