@@ -6,6 +6,7 @@ In: a directory and the text of a configuration. Out: a running process, its out
 
 from __future__ import annotations
 
+import signal
 import socket
 import sqlite3
 import sys
@@ -114,7 +115,9 @@ class Border:
         return asked.addCallback(treq.text_content)
 
     def stop(self) -> Deferred[int]:
-        """SIGTERM, after `STOP_TIME` SIGKILL; fires with the exit code (negative: the signal that ended it)."""
+        """SIGTERM, after `STOP_TIME` SIGKILL; fires with the exit code (negative: the signal that ended it).
+
+        0 is an end in order: twistd shuts down, then ends itself by the signal it got."""
         if self._process is None:
             never: Deferred[int] = Deferred()
             never.callback(0)
@@ -128,7 +131,7 @@ class Border:
             if killer.active():
                 killer.cancel()
             code: int = entry.detail
-            return code
+            return 0 if code == -signal.SIGTERM else code
 
         return self.diary.when("ended").addCallback(ended)
 
