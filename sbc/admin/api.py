@@ -76,7 +76,7 @@ def timeline(node: Node, call_id: str) -> Deferred[list[Record]]:
         lines.sort(key=lambda line: float(line["at"]))
         return lines[:EVENTS_LIMIT]
 
-    return node.store.read(events(call_id)).addCallback(whole)
+    return node.store.report(events(call_id)).addCallback(whole)
 
 
 def _line(line: CallEvent) -> Record:
@@ -85,7 +85,7 @@ def _line(line: CallEvent) -> Record:
 
 def _list_route(node: Node, resource: Resource) -> Route:
     def run(ask: Ask) -> Deferred[Answer]:
-        return answering(node.store.read(page(resource, ask.query)))
+        return answering(node.store.report(page(resource, ask.query)))
 
     return Route(
         "GET",
@@ -138,10 +138,10 @@ def _node_routes(node: Node, version: str) -> tuple[Route, ...]:
         return as_json({"items": shown, "next": None})
 
     def one_user(ask: Ask) -> Deferred[Answer]:
-        return answering(node.store.read(user(row_id(ask))))
+        return answering(node.store.report(user(row_id(ask))))
 
     def summary(ask: Ask) -> Deferred[Answer]:
-        reading = node.store.read(registrations_by_state)
+        reading = node.store.report(registrations_by_state)
         return answering(reading.addCallback(lambda rows: {"items": rows, "next": None}))
 
     return (

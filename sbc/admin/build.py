@@ -38,5 +38,5 @@ def admin_service(
         state,
         monotonic=monotonic,
         utc=utc,
-        stored_keys=lambda: node.store.read(stored_keys),
+        stored_keys=lambda: node.store.report(stored_keys),
     )

@@ -76,7 +76,7 @@ def page_routes(node: Node, version: str) -> tuple[Route, ...]:
                 recent=recent["items"],
             )
 
-        return node.store.read(page(CDRS, {"limit": 10})).addCallback(shown)
+        return node.store.report(page(CDRS, {"limit": 10})).addCallback(shown)
 
     def calls(ask: Ask) -> Answer:
         live = [call_record(call) for call in node.call_log.live()[:ROWS]]
@@ -94,7 +94,7 @@ def page_routes(node: Node, version: str) -> tuple[Route, ...]:
                     "table.html", title=title, resource=resource, rows=found["items"], given=given, more=more, name=name
                 )
 
-            return node.store.read(page(resource, {"limit": ROWS} | _read(resource, given))).addCallback(shown)
+            return node.store.report(page(resource, {"limit": ROWS} | _read(resource, given))).addCallback(shown)
 
         return run
 
@@ -104,7 +104,7 @@ def page_routes(node: Node, version: str) -> tuple[Route, ...]:
                 raise Refused(404, "there is no such user")
             return show("user.html", user=found, parts=(BINDINGS, REGISTRATIONS))
 
-        return node.store.read(user(row_id(ask))).addCallback(shown)
+        return node.store.report(user(row_id(ask))).addCallback(shown)
 
     def one_cdr(ask: Ask) -> Deferred[Answer]:
         def found(cdr: Record | None) -> Deferred[Answer]:
@@ -112,7 +112,7 @@ def page_routes(node: Node, version: str) -> tuple[Route, ...]:
                 raise Refused(404, "there is no such call")
             return _call(cdr["call_id"], cdr)
 
-        return node.store.read(one(CDRS, row_id(ask))).addCallback(found)
+        return node.store.report(one(CDRS, row_id(ask))).addCallback(found)
 
     def live_call(ask: Ask) -> Deferred[Answer]:
         call_id = ask.path["call_id"]

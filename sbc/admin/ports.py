@@ -17,10 +17,10 @@ from sbc.settings import Configuration
 T = TypeVar("T")
 
 
-class Reader(Protocol):
-    """The store's reading side: `query` runs with a connection in one of the store's own threads."""
+class Reports(Protocol):
+    """The store's side for people: `query` runs with a connection in a thread that no call waits for."""
 
-    def read(self, query: Callable[[Connection], T]) -> Deferred[T]: ...
+    def report(self, query: Callable[[Connection], T]) -> Deferred[T]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ class Node:
     """What keeps the node from serving, in words; empty: it is ready."""
     metrics_text: Callable[[], bytes]
     """The Prometheus exposition (`sbc.observe.exposition.Exposition.text`)."""
-    store: Reader
+    store: Reports
     call_log: CallLog
     trace: TraceRing
     actions: Actions

@@ -26,6 +26,7 @@ from sbc.admin.keyfile import KEY_FILE, host_key
 from sbc.admin.keys import ApiKey, Keyring, digest
 from sbc.admin.routes import Answer, Ask, Refused, Router, as_json
 from sbc.admin.settings import AdminSettings
+from sbc.sip.errors import RemoteError
 
 BODY_LIMIT: Final = 256 * 1024
 """Bytes of a request's body; more is read and thrown away, then refused."""
@@ -111,6 +112,9 @@ class Door(Resource):
 
     def _refused(self, failure: Failure) -> Answer:
         refused = failure.check(Refused)
+        if failure.check(RemoteError) is not None:
+            remote = cast(RemoteError, failure.value)
+            return as_json({"error": f"not now: {remote.reason.decode('utf-8', 'replace')}"}, 503)
         if refused is None:
             self.log.failure("an HTTP request failed", failure)
             return as_json({"error": "something went wrong here; the log says what"}, 500)

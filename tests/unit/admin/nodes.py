@@ -22,7 +22,7 @@ class Database:
         self.engine = create_engine("sqlite://", poolclass=StaticPool)
         tables.metadata.create_all(self.engine)
 
-    def read(self, query) -> Deferred:
+    def report(self, query) -> Deferred:
         def run():
             with self.engine.connect() as connection:
                 return query(connection)

@@ -263,7 +263,7 @@ class Acts(TestCase):
         made = self.ask("POST", "/keys", {"name": "grafana"}).json
         self.assertEqual(made["role"], "read")
         self.assertNotIn(made["key"], str(kept))
-        (known,) = self.successResultOf(self.node.store.read(stored_keys))
+        (known,) = self.successResultOf(self.node.store.report(stored_keys))
         self.assertEqual(known, kept[0])
         self.browser.access.keyring = type(self.browser.access.keyring)([known])
         self.assertEqual(self.browser.get("/api/v1/status", key=made["key"], peer="192.0.2.7").status, 200)
@@ -273,7 +273,7 @@ class Acts(TestCase):
         self.node.store.insert(
             tables.api_keys, row, row | {"name": "new", "hash": "x", "role": "??", "revoked_at": None}
         )
-        (known,) = self.successResultOf(self.node.store.read(stored_keys))
+        (known,) = self.successResultOf(self.node.store.report(stored_keys))
         self.assertEqual((known.name, known.role), ("new", "read"))
 
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from twisted.internet import defer
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
@@ -15,6 +16,7 @@ from sbc.admin.routes import Answer, Field, Refused, Route, Router, as_json
 from sbc.admin.server import BODY_LIMIT, FLOOD_LIMIT, KEYS_INTERVAL, AdminService
 from sbc.admin.settings import AdminSettings
 from sbc.settings import Address, load
+from sbc.sip.errors import RemoteError
 from tests.unit.admin.browser import READER, WRITER, Browser, read_page
 from tests.unit.admin.nodes import a_node
 
@@ -40,6 +42,7 @@ class Talks(TestCase):
                 Route("GET", "/later", "later", "", lambda ask: self.later),
                 Route("GET", "/refuse", "refuse", "", refuse),
                 Route("GET", "/fail", "fail", "", fail),
+                Route("GET", "/away", "away", "", lambda ask: defer.fail(RemoteError(503, b"Database Unavailable"))),
             )
         )
 
@@ -102,6 +105,7 @@ class Talks(TestCase):
         self.assertEqual(page.status, 500)
         self.assertNotIn("secret", page.text)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
+        self.assertEqual(self.browser.get("/away").status, 503)
 
     def test_an_answer_that_takes_time(self):
         transport, _ = self.browser.send(b"GET /later HTTP/1.1\r\nHost: localhost\r\n\r\n")
