@@ -25,8 +25,9 @@ def other(side: Side) -> Side:
 
 @dataclass(frozen=True, slots=True)
 class Direction:
-    """What was received from one party: `lost` in packets, `jitter` in seconds, `foreign` dropped packets of strangers,
-    `rtcp` the RTCP packets on a port of their own (they are not in `packets`)."""
+    """What was received from one party: `lost` in packets, `jitter` in seconds, `rtcp` the RTCP packets on a port of
+    their own (they are not in `packets`), `foreign` dropped packets of strangers, `undelivered` packets of this party
+    that the other one could not be sent: nobody knows where it is, or the kernel refused."""
 
     packets: int = 0
     bytes: int = 0
@@ -34,6 +35,7 @@ class Direction:
     jitter: float = 0.0
     foreign: int = 0
     rtcp: int = 0
+    undelivered: int = 0
 
 
 @dataclass(frozen=True, slots=True)

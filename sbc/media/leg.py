@@ -42,7 +42,13 @@ class Channel:
         rtp, rtcp = self.rtp[side], self.rtcp[side]
         heard = rtp.reception
         return Direction(
-            heard.packets, heard.bytes, heard.lost, heard.jitter, rtp.foreign + rtcp.foreign, rtcp.reception.packets
+            packets=heard.packets,
+            bytes=heard.bytes,
+            lost=heard.lost,
+            jitter=heard.jitter,
+            foreign=rtp.foreign + rtcp.foreign,
+            rtcp=rtcp.reception.packets,
+            undelivered=rtp.homeless + self.rtp[other(side)].unsent,
         )
 
 

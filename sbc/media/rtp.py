@@ -38,7 +38,19 @@ class Reception:
     The forwarding loop inlines the common case (the expected packet of the known source) and calls `note` for the rest.
     """
 
-    __slots__ = ("_clocks", "bytes", "expected", "jitter_units", "kind", "lost", "packets", "rate", "ssrc", "transit")
+    __slots__ = (
+        "_clocks",
+        "bytes",
+        "expected",
+        "jitter_units",
+        "kind",
+        "largest_step",
+        "lost",
+        "packets",
+        "rate",
+        "ssrc",
+        "transit",
+    )
 
     def __init__(self) -> None:
         self.packets = 0
@@ -48,6 +60,7 @@ class Reception:
         self.expected = -1
         self.kind = -1
         self.rate = 8000.0
+        self.largest_step = MAX_TRANSIT_STEP * self.rate
         self.transit = 0.0
         self.jitter_units = 0.0
         self._clocks: Mapping[int, int] = {}
@@ -79,4 +92,5 @@ class Reception:
             rate = float(self._clocks.get(second, 8000))
             self.jitter_units *= rate / self.rate
             self.rate = rate
+            self.largest_step = MAX_TRANSIT_STEP * rate
             self.transit = now * rate - stamp

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 import pytest
@@ -21,7 +22,7 @@ def test_packets_never_circle(relay: World) -> None:
     a, b = relay.phone("127.0.0.3"), relay.phone("127.0.0.4")
     toward_b = relay.offer(a.describe())
     relay.answer(toward_b)  # b claims to be the relay port that faces it
-    assert not [end for end in relay.engine._legs["leg"].channels[0].rtp.values() if end.latch.destination == end.name]
+    assert not [end for end in relay.engine._legs["leg"].channels[0].rtp.values() if end.destination == end.name]
     toward_a = relay.answer(b.describe())
     a.learn(toward_a)
     relay.answer(toward_a)  # b claims to be the port that faces a
@@ -52,7 +53,7 @@ def test_unused_ports_of_the_range_are_no_destination(relay: World) -> None:
     a, b = relay.phone("127.0.0.3"), relay.phone("127.0.0.4")
     relay.offer(a.describe())
     relay.answer(b.describe(host="127.0.0.2", port=20000))
-    assert relay.engine._legs["leg"].channels[0].rtp["b"].latch.destination is None
+    assert relay.engine._legs["leg"].channels[0].rtp["b"].destination is None
 
 
 class TestStrangers:
@@ -81,6 +82,7 @@ class TestStrangers:
         thief.say()
         relay.turn()
         assert b.heard() == []
+        assert relay.calls.close("leg").result.streams[0].from_a.foreign == 1
 
     def test_another_port_of_the_same_host_does_not_take_over(self, relay: World) -> None:
         a, b, neighbour = relay.phone("127.0.0.3"), relay.phone("127.0.0.4"), relay.phone("127.0.0.3")
@@ -112,7 +114,7 @@ class TestStrangers:
         relay.call(a, b)
         a.rtp.sendto(b"\x00\x01" + b"x" * 30, a.far)
         relay.turn()
-        assert relay.engine._legs["leg"].channels[0].rtp["a"].latch.source is None
+        assert relay.engine._legs["leg"].channels[0].rtp["a"].source is None
 
 
 class TestTrouble:
@@ -151,6 +153,31 @@ class TestTrouble:
             taken.bind(("127.0.0.2", 20001))
             a = relay.phone("127.0.0.3")
             assert audio_port(relay.offer(a.describe())) in (20002, 20004)
+
+    def test_no_other_program_can_share_a_port(self, relay: World) -> None:
+        a, b = relay.phone("127.0.0.3"), relay.phone("127.0.0.4")
+        relay.call(a, b)
+        a.say()
+        relay.turn()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as thief:
+            thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with pytest.raises(OSError, match="in use"):
+                thief.bind(a.far)
+
+    def test_no_descriptor_is_left_open(self, relay: World) -> None:
+        a, b = relay.phone("127.0.0.3"), relay.phone("127.0.0.4")
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(3):
+            relay.call(a, b)
+            for _ in range(2):
+                a.say(), b.say(), a.report(), b.report()
+                relay.turn()
+            relay.offer(a.describe())
+            relay.answer(b.describe())
+            a.say(), b.say()
+            relay.turn()
+            relay.calls.close("leg")
+        assert len(os.listdir("/proc/self/fd")) == before
 
     def test_close_frees_everything(self, relay: World) -> None:
         a = relay.phone("127.0.0.3")

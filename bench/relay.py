@@ -1,0 +1,283 @@
+"""Packets that the relay forwards per CPU-second: `python bench/relay.py [options] [WHAT …]`.
+
+Each kind of relay runs in a process of its own and is fed by a generator in another one with two-way G.711 calls (172
+bytes every 20 ms each way) over loopback. Counted is the CPU time of the relay's process, user and system, so other
+work on the machine blurs the figures less than it would blur times. `--profile` shows where `core` spends it.
+
+  bare      recvfrom_into and sendto in an epoll loop, no checks, no counts: what Python can do at most
+  connected the same with connected sockets, recv_into and send: the kernel does the address check
+  core      the product's forwarding core in a loop of its own
+  reactor   the same core turned by the Twisted reactor, as it runs in the product
+  protocol  a Twisted DatagramProtocol per port: what the obvious way would cost
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import multiprocessing
+import os
+import pstats
+import select
+import socket
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from random import Random
+
+RELAY, PHONES = "127.0.0.2", ("127.0.0.3", "127.0.0.4")
+PAYLOAD = b"\xff" * 160
+#: Seconds from the first packet until counting starts: latching and caches.
+WARM_UP = 0.5
+
+Address = tuple[str, int]
+
+
+def open_port(host: str, port: int = 0) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setblocking(False)
+    sock.bind((host, port))
+    return sock
+
+
+def generate(calls: int, orders: Connection) -> None:
+    """Say where the phones are, learn where to send, then send until told to stop."""
+    sockets = [(open_port(PHONES[0]), open_port(PHONES[1])) for _ in range(calls)]
+    for pair in sockets:
+        for sock in pair:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    orders.send([(a.getsockname(), b.getsockname()) for a, b in sockets])
+    targets: list[tuple[Address, Address]] = orders.recv()
+    ways = [
+        (sock, target, number)
+        for number, (pair, far) in enumerate(zip(sockets, targets, strict=True))
+        for sock, target in zip(pair, far, strict=True)
+    ]
+    sequence, began, sent = 0, time.monotonic(), 0
+    while not orders.poll():
+        head = b"\x80\x00" + (sequence & 0xFFFF).to_bytes(2, "big") + (sequence * 160).to_bytes(4, "big")
+        for place, (sock, target, number) in enumerate(ways):
+            try:
+                sock.sendto(head + number.to_bytes(4, "big") + PAYLOAD, target)
+                sent += 1
+            except BlockingIOError:
+                pass
+            if place % 16 == 15:  # spread over the interval as phones are
+                ahead = began + 0.02 * (sequence + place / len(ways)) - time.monotonic()
+                if ahead > 0.0005:
+                    time.sleep(ahead)
+        sequence += 1
+        ahead = began + 0.02 * sequence - time.monotonic()
+        if ahead > 0:
+            time.sleep(ahead)
+        elif ahead < -0.2:
+            began -= ahead
+    orders.send(sent)
+
+
+class Meter:
+    """Tells the parent packets and CPU seconds between two orders, from inside a relay's loop."""
+
+    def __init__(self, orders: Connection, packets: Callable[[], int]) -> None:
+        self._orders = orders
+        self._packets = packets
+
+    def obey(self) -> bool:
+        """Answer a waiting order; False when it was to end."""
+        if not self._orders.poll():
+            return True
+        if self._orders.recv() == "end":
+            return False
+        self._orders.send((self._packets(), time.process_time(), time.monotonic()))
+        return True
+
+
+def bare(phones: list[tuple[Address, Address]], orders: Connection, profile: bool) -> None:
+    epoll, ways, count = select.epoll(), {}, 0
+    pairs = [(open_port(RELAY), open_port(RELAY)) for _ in phones]
+    for (a, b), (phone_a, phone_b) in zip(pairs, phones, strict=True):
+        ways[a.fileno()] = (a.recvfrom_into, b.sendto, phone_b)
+        ways[b.fileno()] = (b.recvfrom_into, a.sendto, phone_a)
+        epoll.register(a, select.EPOLLIN)
+        epoll.register(b, select.EPOLLIN)
+    orders.send([(a.getsockname(), b.getsockname()) for a, b in pairs])
+    buffer = bytearray(65535)
+    view = memoryview(buffer)
+    meter = Meter(orders, lambda: count)
+    while meter.obey():
+        deadline = time.monotonic() + 0.1
+        while time.monotonic() < deadline:
+            for descriptor, _ in epoll.poll(0.1, 512):
+                receive, send, target = ways[descriptor]
+                size, _ = receive(buffer)
+                send(view[:size], target)
+                count += 1
+
+
+def connected(phones: list[tuple[Address, Address]], orders: Connection, profile: bool) -> None:
+    epoll, ways, count = select.epoll(), {}, 0
+    pairs = [(open_port(RELAY), open_port(RELAY)) for _ in phones]
+    for (a, b), (phone_a, phone_b) in zip(pairs, phones, strict=True):
+        a.connect(phone_a)
+        b.connect(phone_b)
+        ways[a.fileno()] = (a.recv_into, b.send)
+        ways[b.fileno()] = (b.recv_into, a.send)
+        epoll.register(a, select.EPOLLIN)
+        epoll.register(b, select.EPOLLIN)
+    orders.send([(a.getsockname(), b.getsockname()) for a, b in pairs])
+    buffer = bytearray(65535)
+    view = memoryview(buffer)
+    meter = Meter(orders, lambda: count)
+    while meter.obey():
+        deadline = time.monotonic() + 0.1
+        while time.monotonic() < deadline:
+            for descriptor, _ in epoll.poll(0.1, 512):
+                receive, send = ways[descriptor]
+                send(view[: receive(buffer)])
+                count += 1
+
+
+def negotiated(phones: list[tuple[Address, Address]], orders: Connection, reactor: object) -> object:
+    """The product's engine with a leg for each call."""
+    from sbc.media.calls import MediaCalls
+    from sbc.media.python import PythonEngine
+    from sbc.media.settings import MediaSettings
+
+    settings = MediaSettings()
+    engine = PythonEngine(settings, reactor, Random(1))
+    calls = MediaCalls(settings, engine)
+    shown = {"toward": RELAY.encode(), "back": RELAY.encode()}
+    targets = []
+    for number, (a, b) in enumerate(phones):
+        bodies: list[bytes] = []
+        calls.offer(str(number), describe(a), source=a[0], from_="a", **shown).addCallback(bodies.append)
+        calls.answer(str(number), describe(b), source=b[0], from_="b").addCallback(bodies.append)
+        toward_b, toward_a = (int(body.split(b"m=audio ")[1].split()[0]) for body in bodies)
+        targets.append(((RELAY, toward_a), (RELAY, toward_b)))
+    orders.send(targets)
+    return engine
+
+
+def describe(phone: Address) -> bytes:
+    host = phone[0].encode()
+    return b"v=0\r\no=- 1 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\nm=audio %d RTP/AVP 0\r\n" % (
+        host,
+        host,
+        phone[1],
+    )
+
+
+def core(phones: list[tuple[Address, Address]], orders: Connection, profile: bool) -> None:
+    from twisted.internet.task import Clock
+
+    forwarder = negotiated(phones, orders, Clock()).forwarder  # type: ignore[attr-defined]
+    meter, profiler = Meter(orders, lambda: forwarder.packets), cProfile.Profile()
+    while meter.obey():
+        deadline = time.monotonic() + 0.1
+        if profile:
+            profiler.enable()
+        while time.monotonic() < deadline:
+            forwarder.turn(0.1)
+        profiler.disable()
+    if profile:
+        pstats.Stats(profiler, stream=sys.stderr).sort_stats("tottime").print_stats(12)
+
+
+def in_reactor(phones: list[tuple[Address, Address]], orders: Connection, profile: bool) -> None:
+    from twisted.internet import reactor, task
+
+    engine = negotiated(phones, orders, reactor)
+    meter = Meter(orders, lambda: engine.packets)  # type: ignore[attr-defined]
+    engine.start()  # type: ignore[attr-defined]
+    obeying = task.LoopingCall(lambda: meter.obey() or reactor.stop())  # type: ignore[attr-defined]
+    obeying.start(0.1)
+    reactor.run()  # type: ignore[attr-defined]
+
+
+def protocol(phones: list[tuple[Address, Address]], orders: Connection, profile: bool) -> None:
+    from twisted.internet import reactor, task
+    from twisted.internet.protocol import DatagramProtocol
+
+    class Port(DatagramProtocol):
+        peer: Port
+        target: Address
+        count = 0
+
+        def datagramReceived(self, datagram: bytes, addr: Address) -> None:
+            Port.count += 1
+            self.peer.transport.write(datagram, self.peer.target)  # type: ignore[union-attr]
+
+    targets = []
+    for phone_a, phone_b in phones:
+        a, b = Port(), Port()
+        a.peer, b.peer, a.target, b.target = b, a, phone_a, phone_b
+        opened = [reactor.listenUDP(0, port, RELAY) for port in (a, b)]  # type: ignore[attr-defined]
+        targets.append(tuple((RELAY, each.getHost().port) for each in opened))
+    orders.send(targets)
+    meter = Meter(orders, lambda: Port.count)
+    task.LoopingCall(lambda: meter.obey() or reactor.stop()).start(0.1)  # type: ignore[attr-defined]
+    reactor.run()  # type: ignore[attr-defined]
+
+
+RELAYS = {"bare": bare, "connected": connected, "core": core, "reactor": in_reactor, "protocol": protocol}
+
+
+def measure(kind: str, calls: int, seconds: float, profile: bool) -> tuple[float, float, float]:
+    """Packets per CPU-second, packets per second, and the share of the offered packets that the relay received."""
+    spawn = multiprocessing.get_context("spawn")
+    generator, generator_end = spawn.Pipe()
+    relay, relay_end = spawn.Pipe()
+    feeding = spawn.Process(target=generate, args=(calls, generator_end), daemon=True)
+    feeding.start()
+    phones = generator.recv()
+    relaying = spawn.Process(target=RELAYS[kind], args=(phones, relay_end, profile), daemon=True)
+    relaying.start()
+    generator.send(relay.recv())
+    time.sleep(WARM_UP)
+    relay.send("count")
+    packets, cpu, at = relay.recv()
+    time.sleep(seconds)
+    relay.send("count")
+    packets_after, cpu_after, at_after = relay.recv()
+    generator.send("end")
+    sent = generator.recv()
+    time.sleep(0.2)
+    relay.send("count")
+    received = relay.recv()[0]
+    relay.send("end")
+    relaying.join()
+    feeding.join()
+    relayed = packets_after - packets
+    return relayed / (cpu_after - cpu), relayed / (at_after - at), received / sent
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("what", nargs="*", metavar="WHAT", help=", ".join(RELAYS))
+    options.add_argument("--calls", type=int, default=200)
+    options.add_argument("--seconds", type=float, default=2.0)
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--profile", action="store_true")
+    asked = options.parse_args()
+    kinds = asked.what or list(RELAYS)
+    if unknown := set(kinds) - set(RELAYS):
+        options.error(f"unknown: {', '.join(unknown)}")
+    print(f"{asked.calls} calls, load average {os.getloadavg()[0]:.1f}")
+    figures: dict[str, list[tuple[float, float, float]]] = {kind: [] for kind in kinds}
+    for _ in range(asked.rounds):
+        for kind in kinds:
+            figures[kind].append(measure(kind, asked.calls, asked.seconds, asked.profile))
+    for kind, rounds in figures.items():
+        per_cpu = [each[0] for each in rounds]
+        print(
+            f"{kind:9} {statistics.median(per_cpu):9,.0f} packets per CPU-second "
+            f"({min(per_cpu):,.0f}-{max(per_cpu):,.0f}), "
+            f"{statistics.median(each[1] for each in rounds):7,.0f} a second, "
+            f"{statistics.median(each[2] for each in rounds):.2%} received"
+        )
+
+
+if __name__ == "__main__":
+    main()
