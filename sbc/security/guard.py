@@ -35,6 +35,8 @@ class Guard:
 
     def admits(self, host: str) -> bool:
         """Whether anything from this address is read at all."""
+        if not self.bans and not self._deny:
+            return True
         if self.exempt(host):
             return True
         return host not in self._deny and not self.bans.banned(host)

@@ -63,8 +63,10 @@ class Connections:
 
     # -- House
 
-    def admit(self, connection: StreamConnection, host: str) -> str | None:
+    def arrived(self, connection: StreamConnection) -> None:
         self.all.add(connection)
+
+    def admit(self, connection: StreamConnection, host: str) -> str | None:
         if connection.outgoing:
             return None
         if not self.gate.admits(host):
@@ -133,9 +135,10 @@ class Connections:
         for connection in list(self.deadlines.due(now)):
             connection.due(now)
 
-    def cut(self, host: str, reason: str) -> int:
-        """End every connection of this address (it was banned); how many there were."""
-        found = [connection for connection in self.all if connection.peer[0] == host]
+    def cut(self, source: str, reason: str) -> int:
+        """End every connection of this source, an IPv4 address or IPv6 /64 (it was banned); how many there were."""
+        source = source_of(source) if "/" not in source else source
+        found = [connection for connection in self.all if source_of(connection.peer[0]) == source]
         for connection in found:
             connection.end(reason)
         return len(found)
@@ -223,6 +226,10 @@ class _Dial(ClientFactory):
         self._done = done
         connection.made = done
 
+    def give_up(self) -> None:
+        """No longer try to connect."""
+        self._connection.overtime()
+
     def startedConnecting(self, connector: Any) -> None:
         self._connection.connector = connector
 
@@ -265,6 +272,11 @@ class Dialler:
         waiting: Deferred[Flow] = Deferred(lambda _: None)
         dial.waiting.append(waiting)
         return waiting
+
+    def stop(self) -> None:
+        """Give up every connection that is being opened."""
+        for dial in list(self._dials.values()):
+            dial.give_up()
 
     def _dial(self, route: Route, listener: Listener, codec: Codec, tls: Any) -> _Dial:
         limits = self._house.limits

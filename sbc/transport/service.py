@@ -70,7 +70,7 @@ class Transports(Service):
         self._sweeping = LoopingCall(self.connections.sweep)
         self._sweeping.clock = reactor
         self._trust = trust
-        self._identities: list[ServerIdentity] = []
+        self._identities: dict[Listener, ServerIdentity] = {}
         self._bound = False
 
     # -- life
@@ -93,6 +93,7 @@ class Transports(Service):
         if self._sweeping.running:
             self._sweeping.stop()
         closing = self._stop_accepting()
+        self._dialler.stop()
         for port in self._udp.values():
             port.stop()
         for connection in list(self.connections.all):
@@ -143,10 +144,14 @@ class Transports(Service):
             return port
         identity = None
         if listener.secure:
-            identity = ServerIdentity(listen.certificate, listen.key, listen.client_ca)
-            self._identities.append(identity)
-        trusted = (lambda host: within(host, listen.proxies)) if listen.proxies else None
-        factory = Accepting(self.connections, listener, self._codec(listener, listen), tls=identity, trusted=trusted)
+            identity = self._identities[listener] = ServerIdentity(listen.certificate, listen.key, listen.client_ca)
+        factory = Accepting(
+            self.connections,
+            listener,
+            lambda: self._codec(listener),
+            tls=identity,
+            trusted=lambda host: within(host, self._listens[listener.index].proxies),
+        )
         opened = socket.socket(socket.AF_INET6 if listener.ipv6 else socket.AF_INET, socket.SOCK_STREAM)
         with opened:
             opened.setblocking(False)
@@ -166,11 +171,12 @@ class Transports(Service):
             for other in self.listeners
         )
 
-    def _codec(self, listener: Listener, listen: ListenSettings) -> Callable[[], Codec]:
+    def _codec(self, listener: Listener) -> Codec:
         limit = self._limits.message_bytes
         if listener.transport in (b"WS", b"WSS"):
-            return lambda: WebSocketCodec(limit, path=listen.path, origins=listen.origins)
-        return lambda: SipCodec(limit)
+            listen = self._listens[listener.index]
+            return WebSocketCodec(limit, path=listen.path, origins=listen.origins)
+        return SipCodec(limit)
 
     def _codec_toward(self, destination: Destination) -> Codec:
         limit = self._limits.message_bytes
@@ -181,14 +187,29 @@ class Transports(Service):
             return WebSocketCodec(limit, toward=(host, "/"))
         return SipCodec(limit)
 
-    def reload_certificates(self) -> None:
-        """Read all certificate files again; open connections stay. Raises CertificateError, the others are reloaded."""
+    def configure(self, listens: Sequence[ListenSettings], limits: Limits) -> None:
+        """Take new limits, and for the listeners that exist new certificates, paths, origins and balancers.
+
+        All certificate files are read again; open connections stay. Which addresses are listened on, and under what
+        name, changes by a restart only. Raises CertificateError with everything that is wrong; the rest is in force.
+        """
+        self._limits = self.connections.limits = limits
+        for udp in self._udp.values():
+            udp.limits = limits
+        by_uri = {each.uri: each for each in listens}
+        self._listens = [by_uri.get(each.uri, each) for each in self._listens]
         problems = []
-        for each in (*self._identities, *([self._trust] if self._trust is not None else ())):
+        for listener, identity in self._identities.items():
+            listen = self._listens[listener.index]
             try:
-                each.reload()
+                identity.reload(listen.certificate, listen.key, listen.client_ca)
             except CertificateError as error:
                 problems.append(str(error))
+        try:
+            if self._trust is not None:
+                self._trust.reload()
+        except CertificateError as error:
+            problems.append(str(error))
         if problems:
             raise CertificateError("; ".join(problems))
 
@@ -216,9 +237,9 @@ class Transports(Service):
         """The flow from a UDP listener to a peer. Raises LookupError when the listener is not an open UDP one."""
         return self._udp[listener].flow(*peer)
 
-    def cut(self, host: str, reason: str) -> int:
-        """End every connection from this address; how many there were."""
-        return self.connections.cut(host, reason)
+    def cut(self, source: str, reason: str) -> int:
+        """End every connection of this source, an IPv4 address or IPv6 /64; how many there were."""
+        return self.connections.cut(source, reason)
 
     def errors(self) -> dict[str, int]:
         """Failed UDP sends by errno name, all sockets together."""

@@ -74,6 +74,9 @@ class House(Shape):
     deadlines: "Deadlines[StreamConnection]"
     clock: Callable[[], float]
 
+    def arrived(self, connection: "StreamConnection") -> None:
+        """A connection is there, of whatever source."""
+
     def admit(self, connection: "StreamConnection", host: str) -> str | None:
         """Count the connection against its source; None, or the refusal (one of `limits.REFUSALS`)."""
 
@@ -129,6 +132,7 @@ class StreamConnection(Protocol):
         keep_alive(transport)
         transport.registerProducer(self, True)
         house = self._house
+        house.arrived(self)
         house.deadlines.set(self, house.clock() + house.limits.first_message)
         if self._preamble is None:
             self._known()

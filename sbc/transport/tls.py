@@ -68,15 +68,14 @@ class ServerIdentity:
 
     def __init__(self, certificate: str, key: str = "", client_ca: str = "") -> None:
         """Paths of PEM files; with `client_ca` clients must show a certificate. Raises CertificateError."""
-        self._paths = (certificate, key, client_ca)
-        self._current = self._read()
+        self._current = self._read(certificate, key, client_ca)
 
-    def reload(self) -> None:
-        """Read the files again, for connections from now on. Raises CertificateError and keeps what was loaded."""
-        self._current = self._read()
+    def reload(self, certificate: str, key: str, client_ca: str) -> None:
+        """Read the files anew, for connections from now on. Raises CertificateError and keeps what was loaded."""
+        self._current = self._read(certificate, key, client_ca)
 
-    def _read(self) -> SSL.Context:
-        certificate, key, client_ca = self._paths
+    @staticmethod
+    def _read(certificate: str, key: str, client_ca: str) -> SSL.Context:
         context = _context(SSL.TLS_SERVER_METHOD)
         _load(context, certificate, key)
         if client_ca:

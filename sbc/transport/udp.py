@@ -78,7 +78,7 @@ class UdpPort:
         """Sends that failed, by errno name, and `dropped` for a full queue."""
         self._reactor = reactor
         self._receiver = receiver
-        self._limits = limits
+        self.limits = limits
         self._gate = gate
         self._clock = clock
         self._socket: socket.socket | None = None
@@ -196,7 +196,7 @@ class UdpPort:
             data = data.lstrip(b"\r\n")  # RFC 3261 7.5
         if not begins_sip(data):
             self._receiver.refused(flow, NOT_SIP)
-        elif len(data) > self._limits.message_bytes:
+        elif len(data) > self.limits.message_bytes:
             self._receiver.refused(flow, OVERSIZED)
         else:
             try:

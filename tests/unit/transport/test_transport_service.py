@@ -1,6 +1,7 @@
 """Nodes that connect to each other on loopback: reuse, time-outs, both address families, start, drain and stop."""
 
 import socket
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet import reactor
@@ -11,7 +12,7 @@ from twisted.trial.unittest import TestCase
 
 from sbc.transport.connections import UnreachableError
 from sbc.transport.flow import Destination
-from sbc.transport.limits import NOT_READING, NOT_SIP, SLOW, Limits
+from sbc.transport.limits import BAD_HANDSHAKE, NOT_READING, NOT_SIP, SLOW, TOO_MANY_FROM_SOURCE, Limits
 from sbc.transport.service import Transports
 from sbc.transport.settings import ListenSettings
 from tests.unit.transport.transport_world import Ear, Node, Stranger, options, stranger, turn, until
@@ -243,6 +244,37 @@ class Strangers(TestCase):
 
 
 class Life(TestCase):
+    def test_new_limits_and_paths_hold_for_newcomers(self) -> Any:
+        async def conversation() -> None:
+            node = Node(self, "ws:127.0.0.2:0", "udp:127.0.0.2:0", "tcp:127.0.0.2:0")
+            visitor = await stranger(self, node.place(2))
+            visitor.say(options(1))
+            listens = [replace(node.listens[0], path="/sip"), *node.listens[1:]]
+            node.transports.configure(listens, Limits(connections_per_source=2))
+            late = await stranger(self, node.place(0))
+            late.say(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n")
+            late.say(b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+            await until(lambda: late.closed)
+            self.assertEqual(late.heard[:12], b"HTTP/1.1 404")
+            self.assertFalse(visitor.closed)
+            others = [await stranger(self, node.place(2)) for _ in range(3)]
+            await until(lambda: [each for each in others if each.closed])
+            self.assertEqual(node.ear.refusals, [BAD_HANDSHAKE, TOO_MANY_FROM_SOURCE, TOO_MANY_FROM_SOURCE])
+
+        return ensureDeferred(conversation())
+
+    def test_stopping_gives_up_what_is_being_opened(self) -> Any:
+        async def conversation() -> None:
+            here = Node(self, "ws:127.0.0.2:0")
+            port: Any = reactor.listenTCP(0, Factory.forProtocol(Stranger), interface="127.0.0.3")
+            self.addCleanup(port.stopListening)
+            asked = here.transports.connect(Destination(b"WS", "127.0.0.3", port.getHost().port, "x"), side="upper")
+            await here.transports.stopService()
+            with self.assertRaises(UnreachableError):
+                await asked
+
+        return ensureDeferred(conversation())
+
     def test_an_address_in_use_is_said_at_start(self) -> None:
         holder = socket.create_server(("127.0.0.2", 0))
         self.addCleanup(holder.close)

@@ -1,6 +1,7 @@
 """TLS and WSS between nodes: who is believed, reloading under open connections, client certificates."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +96,8 @@ class Certificates(TestCase):
         async def conversation() -> None:
             server, client = self.server("old.example.com"), self.client()
             old = await client.transports.connect(server.place(name="old.example.com"), side="upper")
-            self.authority.files("new.example.com")
-            server.transports.reload_certificates()
+            moved = self.authority.files("new.example.com", file="elsewhere.pem")
+            server.transports.configure([replace(server.listens[0], certificate=moved)], Limits())
             await client.transports.connect(server.place(name="new.example.com"), side="upper")
             old.send(options())
             await until(lambda: server.ear.messages)
@@ -108,7 +109,7 @@ class Certificates(TestCase):
             server, client = self.server("sip.example.com"), self.client()
             path = Path(self.authority.files("sip.example.com"))
             path.write_text("no certificate")
-            self.assertRaises(CertificateError, server.transports.reload_certificates)
+            self.assertRaises(CertificateError, server.transports.configure, server.listens, Limits())
             flow = await client.transports.connect(server.place(name="sip.example.com"), side="upper")
             self.assertTrue(flow.open)
 

@@ -60,13 +60,8 @@ class Node:
     def __init__(self, case: TestCase, *uris: str, limits: Limits | None = None, **more: Any) -> None:
         listen = more.pop("listen", {})
         self.ear = Ear()
-        self.transports = Transports(
-            reactor,
-            [ListenSettings(uri=uri, **listen) for uri in uris],
-            self.ear,
-            limits or Limits(),
-            **more,
-        )
+        self.listens = [ListenSettings(uri=uri, **listen) for uri in uris]
+        self.transports = Transports(reactor, self.listens, self.ear, limits or Limits(), **more)
         self.transports.privilegedStartService()
         self.transports.startService()
         case.addCleanup(self.stop)
