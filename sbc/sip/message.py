@@ -119,9 +119,12 @@ def parse(data: bytes) -> Request | Response:
     else:
         message = _request(start, names, lines, body)
     trouble = _cut_body(message, names, lines)
-    if len(head) > limits.MAX_HEADER_LINE and max(map(len, lines)) > limits.MAX_HEADER_LINE:
-        trouble = ParseError(b"Header Line Too Long", 513)
-    elif len(message.body) > limits.MAX_BODY:
+    if len(head) > limits.MAX_HEADER_LINE:
+        if len(start) > limits.MAX_HEADER_LINE:
+            trouble = ParseError(b"Request-URI Too Long", 414)
+        elif max(map(len, lines), default=0) > limits.MAX_HEADER_LINE:
+            trouble = ParseError(b"Header Line Too Long", 513)
+    if len(message.body) > limits.MAX_BODY:
         trouble = ParseError(b"Body Too Large", 513)
     if trouble is not None:
         if isinstance(message, Request) and all(name in names for name in _ANSWERABLE):

@@ -277,6 +277,7 @@ def test_limits() -> None:
     for data, status in (
         (head + b"A: b\r\n" * (limits.MAX_HEADERS + 1) + b"\r\n", 513),
         (head + b"A: " + b"b" * limits.MAX_HEADER_LINE + b"\r\n\r\n", 513),
+        (b"OPTIONS sip:" + b"a" * limits.MAX_HEADER_LINE + b" SIP/2.0\r\n\r\n", 414),
         (head + b"\r\n" + b"b" * (limits.MAX_BODY + 1), 513),
     ):
         with pytest.raises(ParseError) as caught:
