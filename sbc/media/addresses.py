@@ -35,9 +35,10 @@ def destination(place: Place | None, *, signalled: str, local: str) -> Address |
 
     `place` is what the party's description says, `signalled` the IP its signalling came from, `local` the address
     (text) the relay shows to this party. None for a host name, another address family than `local`'s, a port below
-    `LOWEST_PORT` or of SIP, null, multicast, broadcast and reserved addresses, loopback unless the relay itself is on
-    loopback, link-local unless the signalling is, and an internal address from a party that signals from a public one:
-    that one is behind NAT (RFC 7362), and packets to it would go to whoever has that address in *our* network.
+    `LOWEST_PORT` or of SIP, null, multicast, broadcast and reserved addresses, loopback unless the relay or the
+    signalling is on loopback, link-local unless the signalling is, and an internal address from a party that signals
+    from a public one: that one is behind NAT (RFC 7362), and packets to it would go to whoever has that address in
+    *our* network.
     """
     address = None if place is None else literal(place.host)
     if place is None or address is None or place.port < LOWEST_PORT or place.port in SIP_PORTS:
@@ -48,7 +49,8 @@ def destination(place: Place | None, *, signalled: str, local: str) -> Address |
     if address.is_unspecified or address.is_multicast or address in _RESERVED:
         return None
     if address.is_loopback:
-        return (str(address), place.port) if own is not None and own.is_loopback else None
+        near = any(each is not None and each.is_loopback for each in (own, source))
+        return (str(address), place.port) if near else None
     if address.is_link_local and not (source is not None and source.is_link_local):
         return None
     if inside(address) and not (source is None or inside(source)):

@@ -64,10 +64,10 @@ class MediaCalls(Service):
     ) -> Deferred[bytes]:
         """The body to send on in place of the one of an offer.
 
-        `source`: IP its signalling came from; `toward` and `back`: the addresses (IP literals) that the receiver and
-        the sender are shown; both stay what they were when the leg was opened. `direct`: the caller knows that neither
-        party is behind NAT and that each can reach the other, so `relay = "auto"` need not relay a *new* leg, unless
-        the description contradicts it. A leg that is known keeps its ports.
+        `source`: IP its signalling came from; `toward` and `back`: the addresses that the receiver and the sender are
+        shown (IP literals, IPv6 with or without brackets); both stay what they were when the leg was opened. `direct`:
+        the caller knows that neither party is behind NAT and that each can reach the other, so `relay = "auto"` need
+        not relay a *new* leg, unless the description contradicts it. A leg that is known keeps its ports.
 
         Fails with `RemoteError`: 503 when no ports are free, 400 or 413 for a broken description; nothing changed then.
         """
@@ -80,8 +80,15 @@ class MediaCalls(Service):
             return fail(problem)
         if self._relay == "auto" and direct and not self._engine.carries(leg_key) and _reachable(session, source):
             return succeed(body)
-        offer = Offer(session, from_, source, back.decode("ascii"), toward.decode("ascii"))
+        offer = Offer(session, from_, source, _unbracketed(back), _unbracketed(toward))
         return self._engine.offer(leg_key, offer).addCallback(_framed, body, found)
+
+    def describes(self, body: bytes, content_type: bytes | None = bodies.SDP) -> bool:
+        """Whether a body holds a session description, so that it is an offer or an answer at all. Never raises."""
+        try:
+            return bodies.find(body, content_type) is not None
+        except RemoteError:
+            return False
 
     def answer(
         self,
@@ -114,6 +121,10 @@ class MediaCalls(Service):
 def _framed(description: bytes, body: bytes, found: tuple[int, int]) -> bytes:
     """The description in the place of the old one."""
     return body[: found[0]] + description + body[found[1] :]
+
+
+def _unbracketed(host: bytes) -> str:
+    return host.strip(b"[]").decode("ascii")
 
 
 def _reachable(session: sdp.Session, source: str) -> bool:

@@ -49,7 +49,8 @@ def end_to_end(session: Session) -> bool:
 
 
 def redirect(session: Session, ports: Mapping[int, Ports], address: bytes) -> None:
-    """Edit `session` in place: its sender is now the relay at `address` (an IP literal), on `ports` by media index.
+    """Edit `session` in place: its sender is now the relay at `address` (an IP literal, or a name for IPv4), on `ports`
+    by media index.
 
     Media without ports keep their place (they get a `c=` line of their own when the session's changes), a null address
     stays null (hold), addresses in `o=` and rejected media are hidden. Lines that say nothing about the transport stay

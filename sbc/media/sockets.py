@@ -34,10 +34,10 @@ class Sockets:
         self._elsewhere: set[str] = set()
 
     def pair(self, address: str, now: float) -> tuple[socket.socket, socket.socket]:
-        """RTP and RTCP socket, not blocking, for a party that is shown `address` (an IP literal).
+        """RTP and RTCP socket, not blocking, for a party that is shown `address`.
 
-        Bound to that address where it is one of this machine, else to all. Raises `RemoteError` 503 when ports or
-        descriptors are exhausted; then nothing stays open or taken. Give the port back by `release`.
+        Bound to that address where it is an IP literal and one of this machine's, else to all. Raises `RemoteError` 503
+        when ports or descriptors are exhausted; then nothing stays open or taken. Give the port back by `release`.
         """
         for _ in range(BIND_ATTEMPTS):
             port = self._pool.take(now)
@@ -77,7 +77,7 @@ class Sockets:
         return opened
 
     def _bind(self, opened: socket.socket, address: str, wildcard: str, port: int) -> None:
-        if address not in self._elsewhere:
+        if literal(address) is not None and address not in self._elsewhere:
             try:
                 opened.bind((address, port))
             except OSError as problem:

@@ -45,9 +45,10 @@ def test_inside_one_internal_network() -> None:
     assert sent_to("169.254.1.1", signalled="10.0.0.7", local="10.0.0.1") is None
 
 
-def test_loopback_only_for_a_relay_on_loopback() -> None:
+def test_loopback_only_when_the_relay_or_the_signalling_is_on_it() -> None:
     assert sent_to("127.0.0.3", signalled="127.0.0.3", local="127.0.0.2") == ("127.0.0.3", 4000)
-    assert sent_to("127.0.0.3", signalled="127.0.0.3", local="10.0.0.1") is None
+    assert sent_to("127.0.0.3", signalled="127.0.0.3", local="10.0.0.1") == ("127.0.0.3", 4000)
+    assert sent_to("127.0.0.3", signalled="10.0.0.3", local="10.0.0.1") is None
 
 
 @pytest.mark.parametrize("port", [0, 53, 123, 1023, 5060, 5061])

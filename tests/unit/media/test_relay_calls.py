@@ -172,7 +172,7 @@ def test_between_ipv6_and_ipv4() -> None:
         except AssertionError:
             pytest.skip("no IPv6 here")
         b = relay.phone("127.0.0.4")
-        offered = relay.offer(a.describe(), source="::1", back=b"::1")
+        offered = relay.offer(a.describe(), source="::1", back=b"[::1]")
         assert b"c=IN IP4 127.0.0.2" in offered
         b.learn(offered)
         answered = relay.answer(b.describe())
@@ -211,6 +211,13 @@ class TestPassing:
         assert relay.offer(b"<x/>", content_type=b"application/pidf+xml") == b"<x/>"
         assert relay.answer(b"rubbish", key="unknown") == b"rubbish"
         assert relay.engine.streams == 0
+
+    def test_what_is_a_description(self, relay: World) -> None:
+        describes = relay.calls.describes
+        assert describes(b"v=0\r\n")
+        assert not describes(b"Signal=1\r\n", b"application/dtmf-relay")
+        assert not describes(b"", None)
+        assert not describes(b"x", b"multipart/mixed")
 
     def test_browsers(self, relay: World) -> None:
         web = b"v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:x\r\na=setup:actpass\r\n"
