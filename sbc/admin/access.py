@@ -69,13 +69,13 @@ class Access:
 
         `now` is monotonic, for the throttle; `now_at` is UTC epoch seconds, for the expiry of keys.
         """
-        if not self._known_host(shown.host):
-            raise Refused(421, "this host name is not ours; add it to admin.hosts")
         if shown.authorization:
             return self._with_key(shown, need, now, now_at)
-        if need == "read" and not self.key_on_loopback and not shown.proxied and _loopback(shown.peer):
-            return LOCAL
-        raise Refused(401, "an API key is needed: Authorization: Bearer KEY")
+        if need == "write" or self.key_on_loopback or shown.proxied or not _loopback(shown.peer):
+            raise Refused(401, "an API key is needed: Authorization: Bearer KEY")
+        if not self._known_host(shown.host):
+            raise Refused(421, "this host name is not ours; add it to admin.hosts, or use a key")
+        return LOCAL
 
     def _with_key(self, shown: Credentials, need: Role, now: float, now_at: float) -> Caller:
         count, since = self._failures.get(shown.peer, (0, now))

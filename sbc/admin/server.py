@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from twisted.application.service import Service
-from twisted.internet import ssl
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.internet.interfaces import IListeningPort
@@ -27,6 +26,7 @@ from sbc.admin.keys import ApiKey, Keyring, digest
 from sbc.admin.routes import Answer, Ask, Refused, Router, as_json
 from sbc.admin.settings import AdminSettings
 from sbc.sip.errors import RemoteError
+from sbc.transport.tls import CertificateError, ServerIdentity
 
 BODY_LIMIT: Final = 256 * 1024
 """Bytes of a request's body; more is read and thrown away, then refused."""
@@ -36,6 +36,9 @@ FLOOD_LIMIT: Final = 16 * BODY_LIMIT
 
 KEYS_INTERVAL: Final = 5.0
 """Seconds until a key that was made or revoked, on any node, is known here."""
+
+CONNECTIONS: Final = 200
+"""Connections at a time: operators, Prometheus and balancers need a dozen."""
 
 IDLE: Final = 60
 """Seconds a connection may be idle."""
@@ -93,7 +96,7 @@ class Door(Resource):
         request.notifyFinish().addErrback(gone.append)
         serve: Callable[[Request], Any] = self._serve
         serving: Deferred[Answer] = maybeDeferred(serve, request)
-        serving.addErrback(self._refused)
+        serving.addErrback(self._refused, request)
         serving.addCallback(partial(self._write, request, gone))
         serving.addErrback(lambda failure: self.log.failure("an HTTP answer failed", failure))
         return NOT_DONE_YET
@@ -110,7 +113,7 @@ class Door(Resource):
             self.log.info("{route} by {caller}", route=route.name, caller=caller.name, peer=_peer(request))
         return route.run(Ask(caller, parameters, query, body))
 
-    def _refused(self, failure: Failure) -> Answer:
+    def _refused(self, failure: Failure, request: Request) -> Answer:
         refused = failure.check(Refused)
         if failure.check(RemoteError) is not None:
             remote = cast(RemoteError, failure.value)
@@ -119,6 +122,8 @@ class Door(Resource):
             self.log.failure("an HTTP request failed", failure)
             return as_json({"error": "something went wrong here; the log says what"}, 500)
         error = cast(Refused, failure.value)
+        if error.status in (401, 429) and _header(request, b"authorization"):
+            self.log.warn("a wrong API key from {peer}", peer=_peer(request))
         answer = as_json({"error": error.reason}, error.status)
         if error.status == 401:
             return Answer(answer.body, answer.content_type, 401, (("WWW-Authenticate", 'Basic realm="sbc"'),))
@@ -168,7 +173,27 @@ def _query(args: Mapping[bytes, list[bytes]]) -> dict[str, str]:
 
 
 class QuietSite(Site):
-    """A site without an access log of its own: addresses in it may carry keys, and writes are logged by `Door`."""
+    """A site that takes `CONNECTIONS` at a time and has no access log of its own.
+
+    Addresses in an access log may carry keys; what is written is logged by `Door`.
+    """
+
+    open = 0
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """A channel for this connection, or None, which closes it at once."""
+        if self.open >= CONNECTIONS:
+            return None
+        channel: Any = super().buildProtocol(addr)
+        self.open += 1
+        lost = channel.connectionLost
+
+        def connection_lost(reason: Failure) -> None:
+            self.open -= 1
+            lost(reason)
+
+        channel.connectionLost = connection_lost
+        return channel
 
     def log(self, request: AnyRequest) -> None:
         """Nothing."""
@@ -204,12 +229,18 @@ class AdminService(Service):
         self._reading.clock = reactor
         self.access = Access(Keyring(), key_on_loopback=settings.key_on_loopback, hosts=settings.hosts)
         self.site = QuietSite(Door(router, self.access, monotonic, utc), requestFactory=BoundedRequest, timeout=IDLE)
+        self._identity: ServerIdentity | None = None
         self.port: IListeningPort | None = None
 
     def configure(self, settings: AdminSettings) -> None:
-        """Take over what a reload may change."""
+        """Take over what a reload may change, and read the certificate again."""
         self.access.key_on_loopback = settings.key_on_loopback
         self.access.hosts = frozenset(host.lower() for host in settings.hosts)
+        if self._identity is not None:
+            try:
+                self._identity.reload(self._settings.certificate, self._settings.key, "")
+            except CertificateError as error:
+                self.log.error("the certificate stays as it was: {error}", error=error)
 
     def startService(self) -> None:
         super().startService()
@@ -217,7 +248,7 @@ class AdminService(Service):
         self._own = (ApiKey("host", digest(key), "write"),)
         self.access.keyring = Keyring(self._own)
         self._reading.start(KEYS_INTERVAL)
-        listening = self._listen()
+        listening = maybeDeferred(self._listen)
         listening.addCallbacks(
             self._listens, lambda failure: self.log.failure("the admin interface cannot listen", failure)
         )
@@ -225,8 +256,8 @@ class AdminService(Service):
     def _listen(self) -> Deferred[IListeningPort]:
         host, number = self._settings.listen
         if self._settings.certificate:
-            context = ssl.DefaultOpenSSLContextFactory(self._settings.key, self._settings.certificate)
-            return maybeDeferred(self._reactor.listenSSL, number, self.site, context, interface=host)
+            self._identity = ServerIdentity(self._settings.certificate, self._settings.key)
+            return maybeDeferred(self._reactor.listenSSL, number, self.site, self._identity, interface=host)
         endpoint = serverFromString(self._reactor, f"tcp:{number}:interface={quoteStringArgument(host)}")
         return cast("Deferred[IListeningPort]", endpoint.listen(self.site))
 

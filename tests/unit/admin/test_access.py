@@ -23,7 +23,7 @@ def access():
         Keyring(
             (
                 ApiKey("ops", digest(WRITER), "write"),
-                ApiKey("grafana", digest(READER), "read"),
+                ApiKey("eyes", digest(READER), "read"),
                 ApiKey("old", digest(OLD), "write", 1000.0),
             )
         ),
@@ -57,7 +57,7 @@ def test_from_elsewhere_everything_needs_a_key(access):
     for peer in ("192.0.2.7", "::ffff:192.0.2.7", "2001:db8::1", ""):
         assert refused(access, shown(peer)) == 401
     caller = access.admit(shown("192.0.2.7", authorization=f"Bearer {READER}"), "read", 0, 0)
-    assert (caller.name, caller.role) == ("grafana", "read")
+    assert (caller.name, caller.role) == ("eyes", "read")
 
 
 def test_a_proxy_on_this_host_does_not_make_its_clients_local(access):
@@ -67,6 +67,8 @@ def test_a_proxy_on_this_host_does_not_make_its_clients_local(access):
 def test_a_foreign_name_for_this_address_is_not_served(access):
     assert refused(access, shown(host="evil.example")) == 421
     assert refused(access, shown(host="")) == 421
+    assert refused(access, shown("192.0.2.7", host="evil.example")) == 401
+    assert access.admit(shown(host="node7", authorization=f"Bearer {READER}"), "read", 0, 0).name == "eyes"
     for host in ("localhost", "LOCALHOST:8080", "[::1]:8080", "sbc.example.com:443", "SBC.example.com."):
         assert access.admit(shown(host=host), "read", 0, 0) is LOCAL
 

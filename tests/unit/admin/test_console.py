@@ -2,13 +2,18 @@
 
 import json
 import sys
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import EntryPoint
+from ipaddress import ip_address
 from pathlib import Path
 from types import ModuleType
 
 import click
 import pytest
 from click.testing import CliRunner
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.internet import reactor
 from twisted.internet.defer import inlineCallbacks
 from twisted.internet.threads import deferToThread
@@ -24,6 +29,7 @@ from sbc.admin.printing import fields, table
 from sbc.admin.settings import AdminSettings
 from sbc.settings import Address
 from sbc.store import tables
+from sbc.transport.tls import CertificateError
 from tests.unit.admin.browser import WRITER, Browser
 from tests.unit.admin.nodes import a_node
 
@@ -211,3 +217,64 @@ class OverTheWire(TestCase):
         with self.assertRaises(ApiError) as refused:
             yield deferToThread(Client(url).ask, "POST", "/reload")
         self.assertEqual(refused.exception.status, 401)
+
+    @inlineCallbacks
+    def test_over_tls_with_a_certificate_that_is_verified(self):
+        state = Path(self.mktemp())
+        state.mkdir()
+        certificate, key = self.certificate(state)
+        settings = AdminSettings(listen=Address("127.0.0.1", 0), certificate=str(certificate), key=str(key))
+        service = admin_service(
+            reactor, settings, a_node(), state, "0.1.0", monotonic=reactor.seconds, utc=reactor.seconds
+        )
+        service.startService()
+        self.addCleanup(service.stopService)
+        url = f"https://127.0.0.1:{service.port.getHost().port}"
+        answer = yield deferToThread(Client(url, ca=str(certificate)).ask, "GET", "/healthz")
+        self.assertEqual(answer["status"], "ready")
+        with self.assertRaises(ApiError) as refused:
+            yield deferToThread(Client(url).ask, "GET", "/healthz")
+        self.assertIn("certificate", str(refused.exception))
+        key.write_text("broken")
+        service.configure(settings)  # the old certificate stays
+        answer = yield deferToThread(Client(url, ca=str(certificate)).ask, "GET", "/healthz")
+        self.assertEqual(answer["status"], "ready")
+
+    def test_a_key_that_others_may_read_is_not_used(self):
+        state = Path(self.mktemp())
+        state.mkdir()
+        certificate, key = self.certificate(state)
+        key.chmod(0o644)
+        settings = AdminSettings(listen=Address("127.0.0.1", 0), certificate=str(certificate), key=str(key))
+        service = admin_service(
+            reactor, settings, a_node(), state, "0.1.0", monotonic=reactor.seconds, utc=reactor.seconds
+        )
+        service.startService()
+        self.addCleanup(service.stopService)
+        self.assertIsNone(service.port)
+        (error,) = self.flushLoggedErrors(CertificateError)
+        self.assertIn("chmod 600", str(error.value))
+
+    def certificate(self, directory):
+        """A certificate for 127.0.0.1 that signs itself, and its key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "sbc")])
+        now = datetime.now(UTC)
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(key.public_key())
+            .serial_number(1)
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(hours=1))
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        certificate, private = directory / "cert.pem", directory / "key.pem"
+        certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+        plain = serialization.NoEncryption()
+        private.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
+        private.chmod(0o600)
+        return certificate, private

@@ -5,15 +5,17 @@ from pathlib import Path
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from sbc.admin.health import health_routes
 from sbc.admin.keyfile import read_key
 from sbc.admin.keys import ApiKey, digest
 from sbc.admin.routes import Answer, Field, Refused, Route, Router, as_json
-from sbc.admin.server import BODY_LIMIT, FLOOD_LIMIT, KEYS_INTERVAL, AdminService
+from sbc.admin.server import BODY_LIMIT, CONNECTIONS, FLOOD_LIMIT, KEYS_INTERVAL, AdminService
 from sbc.admin.settings import AdminSettings
 from sbc.settings import Address, load
 from sbc.sip.errors import RemoteError
@@ -114,13 +116,16 @@ class Talks(TestCase):
         self.assertEqual(read_page(transport.value()).body, b"done")
 
     def test_a_caller_who_left_is_not_answered(self):
-        from twisted.internet.error import ConnectionDone
-        from twisted.python.failure import Failure
-
         transport, channel = self.browser.send(b"GET /later HTTP/1.1\r\nHost: localhost\r\n\r\n")
         channel.connectionLost(Failure(ConnectionDone()))
         self.later.callback(Answer(b"done", "text/plain"))
         self.assertEqual(transport.value(), b"")
+
+    def test_connections_are_limited(self):
+        channels = [self.browser.send(b"")[1] for _ in range(CONNECTIONS)]
+        self.assertIsNone(self.browser.site.buildProtocol(None))
+        channels[0].connectionLost(Failure(ConnectionDone()))
+        self.assertIsNotNone(self.browser.site.buildProtocol(None))
 
     def test_from_the_network_a_browser_is_asked_for_a_key(self):
         page = self.browser.get("/things/a", peer="192.0.2.7")
