@@ -1,0 +1,113 @@
+"""Calls between real phones, one of them behind the SBC, the other at Kamailio."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.peers.program import until
+
+TALK = 1.5  # s
+
+
+def talked(*phones):
+    """Every phone heard a tone."""
+    for phone in phones:
+        until(lambda phone=phone: phone.heard(), 3, f"{phone.user} has a recording")
+        [(seconds, loudness)] = phone.heard()
+        assert seconds > TALK / 2, f"{phone.user} heard {seconds} s"
+        assert loudness > 0.1, f"{phone.user} heard silence"
+
+
+@pytest.mark.parametrize("relay", ["always", "never"])
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_a_call_from_the_upper_server_reaches_the_phone(kamailio, sbc, baresip, capture, transport, relay):
+    upper = kamailio()
+    border = sbc(upper, sections={"media": {"relay": relay}})
+    wire = capture([border.port, upper.port])
+    bob = baresip("bob", border.address, transport=transport, answer=True)
+    alice = baresip("alice", f"{upper.host}:{upper.port}")
+
+    alice.call("sip:bob@example.test")
+    alice.wait("CALL_ESTABLISHED", 5)
+    time.sleep(TALK)
+    alice.hang_up()
+    bob.wait("CALL_CLOSED", 5)
+
+    talked(alice, bob)
+    [cdr] = border.wait_rows("select * from cdrs where ended_at is not null")
+    assert cdr["code"] == 200
+    assert cdr["answered_at"]
+    assert wire.check() > 12
+
+
+def test_a_call_from_the_phone_reaches_the_upper_server_and_the_callee_hangs_up(kamailio, sbc, baresip):
+    upper = kamailio()
+    border = sbc(upper)
+    bob = baresip("bob", border.address, transport="tcp")
+    alice = baresip("alice", f"{upper.host}:{upper.port}", answer=True)
+
+    bob.call("sip:alice@example.test")
+    bob.wait("CALL_ESTABLISHED", 5)
+    time.sleep(TALK)
+    alice.hang_up()
+    bob.wait("CALL_CLOSED", 5)
+
+    talked(alice, bob)
+
+
+def test_two_phones_of_the_same_sbc(kamailio, sbc, baresip):
+    upper = kamailio()
+    border = sbc(upper)
+    bob = baresip("bob", border.address, answer=True)
+    alice = baresip("alice", border.address, transport="tcp")
+
+    alice.call("sip:bob@example.test")
+    alice.wait("CALL_ESTABLISHED", 5)
+    time.sleep(TALK)
+    bob.hang_up()
+    alice.wait("CALL_CLOSED", 5)
+
+    talked(alice, bob)
+
+
+def test_a_refusal_keeps_its_code(kamailio, sbc, baresip):
+    upper = kamailio()
+    border = sbc(upper)
+    bob = baresip("bob", border.address)
+
+    bob.call("sip:answer-486@example.test")
+    closed = bob.wait("CALL_CLOSED", 5)
+
+    assert "486" in str(closed)
+
+
+def test_the_callee_rejects(kamailio, sbc, baresip):
+    upper = kamailio()
+    border = sbc(upper)
+    bob = baresip("bob", border.address)
+    alice = baresip("alice", f"{upper.host}:{upper.port}")
+
+    alice.call("sip:bob@example.test")
+    bob.wait("CALL_INCOMING", 5)
+    alice.wait("CALL_RINGING", 5)
+    bob.hang_up()
+    closed = alice.wait("CALL_CLOSED", 5)
+
+    assert "486" in str(closed)
+
+
+def test_the_caller_gives_up(kamailio, sbc, baresip):
+    upper = kamailio()
+    border = sbc(upper)
+    bob = baresip("bob", border.address, transport="tcp")
+    alice = baresip("alice", f"{upper.host}:{upper.port}")
+
+    alice.call("sip:bob@example.test")
+    bob.wait("CALL_INCOMING", 5)
+    alice.hang_up()
+
+    bob.wait("CALL_CLOSED", 5)
+    [cdr] = border.wait_rows("select * from cdrs where ended_at is not null")
+    assert cdr["code"] == 487
