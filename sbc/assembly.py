@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from sbc.admin.api import api_routes
 from sbc.admin.ports import Node, UpperView
+from sbc.admin.queries import stored_keys
 from sbc.admin.routes import Router
 from sbc.admin.server import AdminService
 from sbc.admin.settings import AdminSettings
@@ -211,9 +212,15 @@ class Sbc(MultiService):
         )
         router = Router(api_routes(node, version("sbc")))
         self.admin = AdminService(
-            self.reactor, self.configuration[AdminSettings], router, state, monotonic=time.monotonic, utc=time.time
+            self.reactor,
+            self.configuration[AdminSettings],
+            router,
+            state,
+            monotonic=time.monotonic,
+            utc=time.time,
+            stored_keys=lambda: self.store.report(stored_keys),
         )
-        self.api_keys = ApiKeys(self.store, self.admin.keys)
+        self.api_keys = ApiKeys(self.store)
         self.counted = Sampled(self.reactor, lambda: self._count(lambda counts: counts.bindings))
         self.counted_upper = Sampled(self.reactor, lambda: self._count(lambda counts: counts.registrations))
         self.lag = LagProbe(self.reactor, time.monotonic)
@@ -257,7 +264,6 @@ class Sbc(MultiService):
         super().startService()  # type: ignore[no-untyped-call]
         hosts = {host for each in self.transports.listeners for host in (each.advertise_host, each.host.encode())}
         self._ours = frozenset(host.strip(b"[]").lower() for host in hosts) - {b"0.0.0.0", b"::"}
-        self.api_keys.read().addErrback(lambda failure: log.failure("the API keys could not be read", failure))
         self._loop(self.driver.tick, TICK)
         self._loop(self.refresher.tick, POLL)
         self._loop(self.ways.locate_all, RESOLVE_AGAIN)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -11,7 +10,6 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from sbc.admin.keys import ApiKey
-from sbc.admin.queries import stored_keys
 from sbc.admin.routes import Refused
 from sbc.store.operation import Execute, StoreError
 from sbc.store.service import Store
@@ -19,15 +17,10 @@ from sbc.store.tables import api_keys
 
 
 class ApiKeys:
-    """Adds and revokes keys; `changed` is told the keys that are valid from then on."""
+    """Adds and revokes keys; the admin room reads them again by itself."""
 
-    def __init__(self, store: Store, changed: Callable[[tuple[ApiKey, ...]], None]) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._changed = changed
-
-    def read(self) -> Deferred[None]:
-        """Read the keys from the database."""
-        return self._store.report(stored_keys).addCallback(self._changed)
 
     def add(self, key: ApiKey, by: str) -> Deferred[None]:
         """Store a key. Fails with Refused 409 when there is one of that name."""
@@ -44,7 +37,7 @@ class ApiKeys:
             connection.execute(insert(api_keys).values(**row))
 
         added = self._store.write(Execute(change))
-        return added.addCallbacks(lambda _: self.read(), self._taken, errbackArgs=(key.name,))
+        return added.addErrback(self._taken, key.name)
 
     def revoke(self, name: str) -> Deferred[bool]:
         """Revoke a key; whether there was one."""
@@ -56,9 +49,7 @@ class ApiKeys:
             connection.execute(update(api_keys).where(api_keys.c.name == name).values(revoked_at=time.time()))
             return True
 
-        return self._store.write(Execute(change)).addCallback(
-            lambda found: self.read().addCallback(lambda _: found) if found else found
-        )
+        return self._store.write(Execute(change))
 
     def _taken(self, failure: Failure, name: str) -> None:
         problem = failure.value

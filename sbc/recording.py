@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.logger import Logger
 
 from sbc.observe.metrics import Metrics
@@ -10,6 +12,7 @@ from sbc.push.ports import DEAD, LIVE, PushConfiguration
 from sbc.push.settings import ApnsSettings, AppSettings, FcmSettings, PushSettings, RemoveOnSettings, WebPushSettings
 from sbc.push.tokens import PushToken
 from sbc.settings import Configuration
+from sbc.store.dead import RemoveDeadDevice
 from sbc.store.journal import SavePush
 from sbc.store.operation import Operation
 from sbc.store.operations import MarkToken
@@ -71,11 +74,13 @@ class PushRecords:
                 environment=token.environment,
             )
         )
+        if state == DEAD:
+            self._write(RemoveDeadDevice(token.provider, token.param, token.prid))
 
     def pushed(self, provider: str, type: PushType, outcome: Outcome, seconds: float) -> None:  # noqa: A002 - the port's
         """Count it."""
         self._metrics.pushes.add(provider, type.word, outcome.value)
         self._metrics.push_seconds.observe(seconds)
 
-    def _write(self, operation: Operation[None]) -> None:
+    def _write(self, operation: Operation[Any]) -> None:
         self._store.write(operation).addErrback(lambda failure: log.failure("a push could not be noted", failure))
