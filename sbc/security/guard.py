@@ -27,6 +27,7 @@ class Guard:
         self._rates = Rates(settings.source_rate, settings.source_burst)
         self._told: dict[str, int] = {}
         self._ban = settings.ban
+        self._scanners = tuple(word.lower().encode() for word in settings.scanners)
         self.bans.policy = _policy(settings)
 
     def befriend(self, hosts: Iterable[str]) -> None:
@@ -56,6 +57,13 @@ class Guard:
             self._told[host] = int(now)
             self.offence(host, "flood", at, proven=proven)
         return False
+
+    def scanner(self, user_agent: bytes | None) -> bool:
+        """Whether a User-Agent names a scanning tool."""
+        if not user_agent:
+            return False
+        lower = user_agent.lower()
+        return any(word in lower for word in self._scanners)
 
     def offence(self, host: str, kind: str, at: float, *, proven: bool) -> Ban | None:
         """What `BanTable.offence` does, unless the address is exempt or automatic bans are off."""

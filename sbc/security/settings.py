@@ -3,7 +3,26 @@
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
-from sbc.settings import Duration, Flag, Networks, Number, section, setting
+from sbc.settings import Duration, Flag, Integer, List, Networks, Number, Text, section, setting
+
+SCANNERS = (
+    "friendly-scanner",
+    "friendly-request",
+    "sipvicious",
+    "sipcli",
+    "sip-scan",
+    "sipscan",
+    "sipsak",
+    "smap",
+    "sundayddr",
+    "iwar",
+    "pplsip",
+    "vaxasip",
+    "vaxsipuseragent",
+    "siparmyknife",
+    "eyebeam release 3006o",
+)
+"""User-Agents of tools that look for open servers; none is a phone."""
 
 
 @section("security", doc="Who is let in, how often, and who is shut out")
@@ -18,6 +37,14 @@ class SecuritySettings:
     ban_window: float = setting(60.0, Duration(1.0, 86_400.0), doc="a full score is forgotten in this time")
     ban_time: float = setting(600.0, Duration(1.0), doc="the first ban of a source; each further one is twice as long")
     ban_longest: float = setting(86_400.0, Duration(1.0), doc="the longest automatic ban")
+    scanners: tuple[str, ...] = setting(
+        SCANNERS,
+        List(Text(required=True)),
+        doc="parts of a User-Agent, in any case, that tell a scanning tool",
+    )
+    ringing_per_source: int = setting(
+        100, Integer(1, 1_000_000), doc="unanswered calls of one source at once, since media is set up before they are"
+    )
     source_rate: float = setting(
         500.0, Number(0.0), doc="requests per second of one source (IPv4 address, IPv6 /64) in the long run; 0: any"
     )

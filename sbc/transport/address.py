@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 TRANSPORTS = {"udp": b"UDP", "tcp": b"TCP", "tls": b"TLS", "ws": b"WS", "wss": b"WSS"}
@@ -11,6 +12,7 @@ DEFAULT_PORTS = {b"UDP": 5060, b"TCP": 5060, b"TLS": 5061, b"WS": 80, b"WSS": 44
 """RFC 3261 19.1.2; RFC 7118 5.2 for WebSocket."""
 
 MAX_PORT = 65_535
+DNS_PORT = 53
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +89,11 @@ def source_of(host: str) -> str:
 
     A single customer holds at least a /64, so that counting IPv6 addresses one by one would limit nothing.
     """
-    if ":" not in host:
-        return host
+    return _customer_of(host) if ":" in host else host
+
+
+@lru_cache(maxsize=8_192)  # asked per datagram; about 2 MB
+def _customer_of(host: str) -> str:
     try:
         address = IPv6Address(host)
     except ValueError:

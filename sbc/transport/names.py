@@ -13,11 +13,11 @@ from twisted.names.hosts import searchFileForAll
 from twisted.python.failure import Failure
 from twisted.python.filepath import FilePath
 
+from sbc.transport.address import DNS_PORT
 from sbc.transport.order import Naptr, Srv
 
 A, AAAA, SRV, NAPTR = "A", "AAAA", "SRV", "NAPTR"
 
-DNS_PORT = 53
 MAX_SERVERS = 3
 """Servers asked one after the other, as the C library does."""
 QUERY_TIMEOUTS = (1, 2)

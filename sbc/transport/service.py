@@ -249,6 +249,14 @@ class Transports(Service):
                 total[name] = total.get(name, 0) + count
         return total
 
+    def connected(self) -> dict[str, int]:
+        """Open connections by transport (`tcp`, `tls` …), for metrics."""
+        counts = {listener.transport.decode("ascii").lower(): 0 for listener in self.listeners if listener.reliable}
+        for connection in self.connections.all:
+            word = connection.listener.transport.decode("ascii").lower()
+            counts[word] = counts.get(word, 0) + 1
+        return counts
+
     # -- connecting
 
     def connect(self, destination: Destination, *, side: str) -> "Deferred[Flow]":

@@ -1,11 +1,12 @@
 """Settings of the listeners and of connections."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from sbc.settings import Duration, FilePath, Flag, Integer, Kind, List, Networks, Text, Words, section, setting
-from sbc.transport.address import parse_listen, split_host_port
+from sbc.transport.address import DNS_PORT, is_ip, parse_listen, split_host_port
 from sbc.transport.limits import Limits
 
 
@@ -57,17 +58,15 @@ class ListenSettings:
         (), Networks(), doc="balancers in these networks begin each connection with a PROXY protocol 2 header"
     )
 
-    def problems(self) -> "list[tuple[str, str]]":
+    def problems(self) -> Iterator[tuple[str, str]]:
         """What is wrong between the settings of one listener."""
-        found = []
         transport = parse_listen(self.uri).transport
         if transport in (b"TLS", b"WSS") and not self.certificate:
-            found.append(("certificate", f"is needed for {self.uri}"))
+            yield "certificate", f"is needed for {self.uri}"
         if not self.path.startswith("/"):
-            found.append(("path", 'must begin with "/"'))
+            yield "path", 'must begin with "/"'
         if self.proxies and transport == b"UDP":
-            found.append(("proxies", "have no meaning for UDP"))
-        return found
+            yield "proxies", "have no meaning for UDP"
 
 
 DEFAULT_LISTENS = (ListenSettings(uri="udp:0.0.0.0:5060"), ListenSettings(uri="tcp:0.0.0.0:5060"))
@@ -109,6 +108,22 @@ class TransportSettings:
     nameservers: tuple[str, ...] = setting(
         (), List(Text()), doc="DNS servers, as address or address:port; empty: those of /etc/resolv.conf"
     )
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What is wrong between the settings of this section."""
+        for server in self.nameservers:
+            try:
+                host, _ = split_host_port(server)
+            except ValueError as error:
+                yield "nameservers", str(error)
+                continue
+            if not is_ip(host):
+                yield "nameservers", f"{server!r} is not an IP address"
+
+    def dns_servers(self) -> list[tuple[str, int]]:
+        """The name servers as the resolver takes them."""
+        found = (split_host_port(server) for server in self.nameservers)
+        return [(host, DNS_PORT if port is None else port) for host, port in found]
 
     def limits(self) -> Limits:
         """The limits as the transports take them."""

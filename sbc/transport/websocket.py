@@ -88,6 +88,8 @@ class WebSocketCodec:
 
     def feed(self, data: bytes) -> Heard:
         heard = Heard()
+        if not data:  # which would mean the end of the stream to h11
+            return heard
         if not self.ready:
             self._handshake_bytes += len(data)
             if self._handshake_bytes > HANDSHAKE_BYTES:

@@ -45,6 +45,7 @@ class Connecting(TestCase):
             back = there.ear.flows[0]
             again = await there.transports.connect(Destination(b"TCP", *back.peer, "x"), side="client")
             self.assertIs(again, back)
+            self.assertEqual((here.transports.connected(), there.transports.connected()), ({"tcp": 1}, {"tcp": 1}))
 
         return ensureDeferred(conversation())
 

@@ -40,11 +40,18 @@ proxies = ["10.0.0.0/8"]
         'uri = "udp:0.0.0.0"\nadvertise = "sip:me@here"',
         'uri = "udp:0.0.0.0"\nadvertise = "here:99999"',
         'uri = "udp:0.0.0.0"\nside = "left"',
+        'uri = "udp:0.0.0.0"\n[transport]\nnameservers = ["dns.example.com"]',
     ],
 )
 def test_mistakes_are_told(lines: str) -> None:
     with pytest.raises(ConfigurationErrors):
         load(f"[[listen]]\n{lines}\n", SECTIONS, path="sbc.toml")
+
+
+def test_name_servers() -> None:
+    text = '[transport]\nnameservers = ["192.0.2.53", "[2001:db8::53]:5353"]'
+    settings = load(text, SECTIONS, path="sbc.toml")[TransportSettings]
+    assert settings.dns_servers() == [("192.0.2.53", 53), ("2001:db8::53", 5353)]
 
 
 def test_the_defaults_are_the_limits_defaults() -> None:
