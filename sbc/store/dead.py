@@ -29,7 +29,7 @@ class RemoveDeadDevice(Operation[int]):
         return lambda: len(gone())
 
 
-_DEAD = "SELECT {} FROM push_tokens WHERE provider = ? AND param = ? AND prid_hash = ? AND state = 'dead'"  # noqa: S105
+_DEAD = "SELECT {} FROM push_tokens WHERE provider = ? AND param = ? AND prid_hash = ? AND state = 'dead'"
 _END = Statement(
     f"""
     UPDATE upper_registrations SET state = 'ended', expires_at = NULL, next_at = NULL

@@ -74,9 +74,9 @@ class SaveRegistration(Operation[Saved]):
     `realm`, `auth_username`, `ha1`: None keeps what is stored. `binding`: the device (ids are ignored; None leaves the
     devices alone, and then `tokens` are ignored). Its `push` is not taken from the record: it becomes true with
     `tokens`, false with `unbind_tokens`, and stays as it is with neither. `tokens` replace all others of this device;
-    one that belonged to another user or device leaves it. `upper_contact`: our Contact at the upper server, None
-    leaves it alone; `upper_call_id` is only kept when the row is new, since refreshes go on in one call. `mirror`: the
-    upper Contact is this device's alone and goes with it. `at` is now.
+    one that belonged to another user or device leaves it. `upper_contact`: our Contact at the upper server, after which
+    earlier ones are not refreshed any more; None leaves all alone. `upper_call_id` is only kept when the row is new,
+    since refreshes go on in one call. `mirror`: the upper Contact is this device's alone and goes with it. `at` is now.
     """
 
     Result = Saved
@@ -121,6 +121,8 @@ class SaveRegistration(Operation[Saved]):
                     self.upper_expires_at, self.next_at, self.node,
                 ),
             )  # fmt: skip
+            if not self.mirror:
+                session.run(_END_FORMER, (*user, contact))
         return lambda: Saved(_first(users), bindings and _first(bindings), registrations and _first(registrations))
 
     def _save_binding(self, session: Session, secret: Secret, user: tuple[str, str, str], binding: Binding) -> Rows:
@@ -213,14 +215,21 @@ _SAVE_UPPER = Statement(
     RETURNING id
     """
 )
+# A Contact of before our address or the upper server changed: calls that still come to it find their user.
+_END_FORMER = Statement(
+    f"""
+    UPDATE upper_registrations SET state = 'ended', next_at = NULL
+    WHERE user_id = {_USER} AND contact <> ? AND binding_id IS NULL AND state <> 'ended'
+    """
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveBinding(Operation[int]):
     """End one device of a user, or with `identity` None every one; tokens and mirrored upper Contacts go with it.
 
-    With the user's last device its upper registrations become `ended` and are not refreshed any more. Gives how many
-    devices went.
+    With the user's last device its upper registrations become `ended` (`rejected` ones stay so) and are not refreshed.
+    Gives how many devices went.
     """
 
     username: str
@@ -242,7 +251,8 @@ _REMOVE_BINDINGS = Statement(f"DELETE FROM bindings WHERE user_id = {_USER} RETU
 _REMOVE_BINDING = Statement(f"DELETE FROM bindings WHERE user_id = {_USER} AND identity = ? RETURNING id")
 _END_UPPER = Statement(
     f"""
-    UPDATE upper_registrations SET state = 'ended', expires_at = NULL, next_at = NULL
+    UPDATE upper_registrations SET state = CASE WHEN state = 'rejected' THEN state ELSE 'ended' END,
+      expires_at = NULL, next_at = NULL
     WHERE user_id = {_USER} AND NOT EXISTS (SELECT 1 FROM bindings WHERE user_id = {_USER})
     """
 )

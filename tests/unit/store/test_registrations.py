@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -318,3 +318,22 @@ def test_counts(database: Database) -> None:
 def test_of_two_accounts_of_one_name_the_one_seen_last_is_found(database: Database) -> None:
     database.write(register(upper="old", at=100.0), register(upper="new", at=200.0))
     assert alice(database).user.upper == "new"
+
+
+def test_a_new_upper_contact_ends_the_former(database: Database) -> None:
+    database.write(register(), register("bob"))
+    database.write(register(at=200.0, upper_contact="sip:moved@203.0.113.9"))
+    assert [(row.contact, row.state, row.next_at) for row in database.read(queries.upper_registrations, 1)] == [
+        ("sip:op-alice@203.0.113.5:5060", "ended", None),
+        ("sip:moved@203.0.113.9", "registered", 3400.0),
+    ]
+    assert database.read(queries.subscriber_by_contact, "op-alice").user.username == "alice"
+    assert database.read(queries.upper_registrations, 2)[0].state == "registered"
+
+
+def test_a_rejected_user_that_loses_its_devices_stays_rejected(database: Database) -> None:
+    database.write(register())
+    (row,) = database.read(queries.upper_registrations, 1)
+    database.write(UpdateUpperRegistration(replace(row, state="rejected", last_code=403, next_at=None)))
+    database.write(RemoveBinding(username="alice", domain="pbx.example.com", upper="pbx", identity=None))
+    assert database.read(queries.upper_registrations, 1)[0].state == "rejected"

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults, inlineCallbacks
@@ -27,7 +28,9 @@ class StoreTests(TestCase):
     """One SQLite file each."""
 
     def setUp(self) -> None:
-        self.path = self.mktemp()
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.path = directory.name
         self.store = self.open()
         self.store.startService()
         self.addCleanup(self.store.stopService)
