@@ -113,8 +113,9 @@ class Demo:
     def _rings(self, phone: Phone) -> Any:
         call = self.upper.place_call("bob", caller="alice", display="Alice", headers=[(b"x-demo", b"hello")])
         self.story.did("upper", "INVITE from Alice to bob, sent to the SBC")
-        provisional = call.diary.when("provisional")
-        provisional.addCallback(lambda entry: self.story.say("upper", f"hears {_status(entry)}"))
+        for count in (1, 2):
+            heard = call.diary.when("provisional", count)
+            heard.addCallback(lambda entry: self.story.say("upper", f"hears {_status(entry)}"))
         pushed = yield self._within(phone.diary.when("push"), "the push arrives at the phone")
         push: ReceivedPush = pushed.detail
         self.story.did(self.provider, f"accepted the push: {_what(push)}")
@@ -342,6 +343,8 @@ def _run(reactor: Any, transport: str, provider: str, dialect: str) -> Any:
             output = demo.border.output[-4000:] if demo.border is not None else ""
         finally:
             yield demo.stop()
+        if failure and demo.border is not None:
+            demo.story.events(demo.border)
         if failure:
             demo.story.failed(failure)
             print(output, file=sys.stderr)

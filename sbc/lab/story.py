@@ -42,16 +42,21 @@ class Story:
     def _line(self, mark: str, who: str, what: str) -> None:
         print(f"{self._clock() - self._began:7.3f} s {mark} {who:<{WIDTH}} {what}", flush=True)
 
+    def events(self, border: Border, call_id: str = "%") -> set[str]:
+        """Print the SBC's timeline, of one call or of all; the kinds of events it tells."""
+        rows = border.rows("SELECT at, kind, detail FROM call_events WHERE call_id LIKE ? ORDER BY at, id", (call_id,))
+        self.say("SBC", "its own story (call_events):")
+        began = rows[0]["at"] if rows else 0.0
+        for row in rows:
+            print(f"           {row['at'] - began:+8.3f} s  {row['kind']:<14} {row['detail']}")
+        return {row["kind"] for row in rows}
+
 
 def tell_sbc(story: Story, border: Border, call_id: str, metrics: str) -> list[str]:
     """Print the SBC's timeline and record of one call and some metrics; what is missing of it."""
-    events = border.rows("SELECT at, kind, detail FROM call_events WHERE call_id = ? ORDER BY at, id", (call_id,))
+    told = story.events(border, call_id)
     cdr = next(iter(border.rows("SELECT * FROM cdrs WHERE call_id = ? ORDER BY id", (call_id,))), None)
-    story.say("SBC", "its own story of the call (call_events):")
-    began = events[0]["at"] if events else 0.0
-    for event in events:
-        print(f"           {event['at'] - began:+8.3f} s  {event['kind']:<14} {event['detail']}")
-    missing = [kind for kind in EVENTS if kind not in {event["kind"] for event in events}]
+    missing = [kind for kind in EVENTS if kind not in told]
     if cdr is None:
         missing.append("a CDR")
     else:
