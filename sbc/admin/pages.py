@@ -20,6 +20,7 @@ from sbc.admin.ports import Node
 from sbc.admin.queries import Record, one, page, plain, rfc3339, user
 from sbc.admin.resources import BANS, BINDINGS, CDRS, PUSHES, REGISTRATIONS, USERS, Resource
 from sbc.admin.routes import Answer, Ask, Field, Refused, Route
+from sbc.observe.metrics import Reading
 
 HERE: Final = Path(__file__).parent
 
@@ -71,6 +72,8 @@ def page_routes(node: Node, version: str) -> tuple[Route, ...]:
                 missing=list(node.missing()),
                 started=rfc3339(node.started_at),
                 uppers=node.uppers(),
+                bindings=_counted(node.bindings()),
+                registrations=_counted(node.registrations()),
                 calls=[call_record(call) for call in node.call_log.live()[:ROWS]],
                 count=len(node.call_log),
                 recent=recent["items"],
@@ -140,6 +143,14 @@ def page_routes(node: Node, version: str) -> tuple[Route, ...]:
         _page("/cdrs/{id}", "cdr", one_cdr),
         _page("/static/style.css", "style", style),
     )
+
+
+def _counted(reading: Reading) -> list[tuple[str, float]]:
+    """A gauge's numbers with the words of their labels."""
+    if not isinstance(reading, Mapping):
+        return [("", reading)]
+    words = {labels: " ".join(str(label) for label in labels) for labels in reading}
+    return sorted((words[labels], number) for labels, number in reading.items())
 
 
 def _page(

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from sbc.admin.keys import ApiKey
 from sbc.observe.calllog import CallLog
+from sbc.observe.metrics import Reading
 from sbc.observe.trace import TraceRing
 from sbc.settings import Configuration
 
@@ -107,3 +108,7 @@ class Node:
     uppers: Callable[[], Sequence[UpperView]]
     started_at: float
     """UTC epoch seconds."""
+    bindings: Callable[[], Reading] = dict
+    """Devices by (state,): the source of ``sbc_bindings``."""
+    registrations: Callable[[], Reading] = dict
+    """Upper registrations by (upper server, state): the source of ``sbc_upper_registrations``."""

@@ -178,6 +178,7 @@ class QuietSite(Site):
     Addresses in an access log may carry keys; what is written is logged by `Door`.
     """
 
+    noisy = False
     open = 0
 
     def buildProtocol(self, addr: Any) -> Any:

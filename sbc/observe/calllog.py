@@ -28,10 +28,13 @@ PARTY_LIMIT: Final = 255
 """Characters of Call-ID, caller, callee and reason in the CDR, which its columns hold in any database."""
 
 EVENTS_PER_CALL: Final = 300
-"""Lines one Call-ID may have waiting; a looping peer must not fill the memory."""
+"""Lines of one call, besides those that say how it ended; a looping peer must not fill memory or database."""
 
 BUFFERED_LIMIT: Final = 50_000
 """Lines waiting altogether, about 25 MB: some minutes of a busy node while the database is away."""
+
+STRAY_LIMIT: Final = 200
+"""Lines between two flushes that belong to no living call: what strangers send must not fill the database."""
 
 LIVE_LIMIT: Final = 50_000
 """Calls open at the same time; beyond it calls go on but leave no CDR."""
@@ -69,6 +72,8 @@ class Call:
     """Seconds from the first push until a phone registered."""
     pushed_at: float | None = None
     """When the first push was sent; not a column."""
+    lines: int = 0
+    """Lines its timeline has; not a column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ class Batch:
 class CallLog:
     """All timelines and calls of a node that are not written yet, and all calls alive.
 
-    `write` takes a `Batch` and must not raise; whether it was stored is its own affair (and `lost`'s).
+    `write` takes a `Batch` and must not raise; a batch that could not be stored comes back by `lost`.
     """
 
     def __init__(self, write: Callable[[Batch], None]) -> None:
@@ -91,6 +96,7 @@ class CallLog:
         self._live_count = 0
         self._events: dict[str, list[CallEvent]] = {}
         self._buffered = 0
+        self._stray = 0
         self._ended: list[Call] = []
         self.dropped = 0
         """Lines and CDRs lost to a limit, plus what `lost` was told of."""
@@ -131,11 +137,16 @@ class CallLog:
             call_id, marked = call.call_id, call
         if marked is not None and kind in _MARKS:
             _MARKS[kind](marked, at)
-        waiting = self._events.setdefault(call_id, [])
-        if self._buffered >= BUFFERED_LIMIT or len(waiting) >= EVENTS_PER_CALL:
+        if marked is None:
+            self._stray += 1
+            full = self._stray > STRAY_LIMIT
+        else:
+            marked.lines += 1
+            full = marked.lines > EVENTS_PER_CALL and kind not in _LAST
+        if full or self._buffered >= BUFFERED_LIMIT:
             self.dropped += 1
             return
-        waiting.append(CallEvent(call_id, at, kind, printable(detail, DETAIL_LIMIT)))
+        self._events.setdefault(call_id, []).append(CallEvent(call_id, at, kind, printable(detail, DETAIL_LIMIT)))
         self._buffered += 1
 
     def end(self, call: Call, code: int, reason: str, ended_by: str, at: float) -> None:
@@ -168,6 +179,7 @@ class CallLog:
 
     def flush(self, at: float, *, everything: bool = False) -> None:
         """Hand what is due to the writer: ended calls with their lines, lines older than `SETTLE`; or all there is."""
+        self._stray = 0
         closing = {call.call_id for call in self._ended}
         due = [
             call_id
@@ -186,6 +198,12 @@ class CallLog:
     def lost(self, batch: Batch) -> None:
         """The writer could not store this batch: count it."""
         self.dropped += len(batch.calls) + len(batch.events)
+
+
+_LAST: Final = frozenset(
+    (kinds.ANSWERED, kinds.BYE, kinds.CANCEL, kinds.CANCELLED, kinds.REJECTED, kinds.TIMEOUT, kinds.MEDIA, kinds.ENDED)
+)
+"""Kinds that a call has once or twice and that no limit may take from its timeline."""
 
 
 def _ringing(call: Call, at: float) -> None:

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO, cast
 
@@ -185,6 +187,22 @@ def open_log(settings: LogSettings) -> TextIO | None:
             defaultMode=0o640,
         ),
     )
+
+
+def log_output(settings: LogSettings, logfile: str | None, *, daemon: bool) -> TextIO:
+    """Where to write: the settings' file; else what twistd was told by ``--logfile``; else standard output.
+
+    A daemon has no standard output: like twistd itself it then writes to ``twistd.log``.
+    """
+    named = open_log(settings)
+    if named is not None:
+        return named
+    if not logfile and daemon:
+        logfile = "twistd.log"
+    if not logfile or logfile == "-":
+        return sys.stdout
+    opened = open_log(replace(settings, file=logfile))
+    return opened if opened is not None else sys.stdout
 
 
 def observe(application: Any, observer: LogObserver) -> None:

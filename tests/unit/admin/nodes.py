@@ -75,5 +75,7 @@ def a_node(**changes):
             UpperView(name="pbx", uri="sip:pbx.example.com", domain="pbx.example.com", priority=0, weight=1, state="up")
         ],
         "started_at": 1_699_999_000.0,
+        "bindings": lambda: {("push",): 3, ("plain",): 1},
+        "registrations": lambda: {("pbx", "registered"): 4},
     }
     return Node(**(given | changes))

@@ -98,6 +98,11 @@ class Pages(TestCase):
             shown += "<script>alert(1)</script>" in "".join(elements.words)
         self.assertGreater(shown, 10)
 
+    def test_the_dashboard_counts_what_is_registered(self):
+        words = [word.strip() for word in Elements(self.browser.get("/").text).words if word.strip()]
+        self.assertEqual(words[words.index("pbx registered") + 1], "4")
+        self.assertEqual(words[words.index("push") + 1], "3")
+
     def test_links_lead_to_pages(self):
         seen = {}
         waiting = ["/"]

@@ -98,9 +98,15 @@ def test_only_known_words(log):
 
 
 def test_limits(log, written, monkeypatch):
-    for _ in range(calllog.EVENTS_PER_CALL + 5):
+    looping = log.start("loop", "a", "b", "pbx", 1.0)
+    for _ in range(calllog.EVENTS_PER_CALL + 4):
         log.event("loop", kinds.REQUEST, "INFO", 1.0)
     assert log.dropped == 5
+    log.end(looping, 200, "OK", "caller", 1.0)
+    log.flush(1.0)
+    events = written.pop().events
+    assert len(events) == calllog.EVENTS_PER_CALL + 1
+    assert events[-1].kind == "ended"
     monkeypatch.setattr(calllog, "LIVE_LIMIT", 1)
     kept = log.start("c1", "a", "b", "pbx", 1.0)
     over = log.start("c2", "a", "b", "pbx", 1.0)
@@ -109,7 +115,19 @@ def test_limits(log, written, monkeypatch):
     log.flush(2.0, everything=True)
     assert written[0].calls == (kept,)
     log.lost(written[0])
-    assert log.dropped == 6 + 1 + len(written[0].events)
+    assert log.dropped == 7 + 1 + len(written[0].events)
+
+
+def test_what_strangers_send_is_bounded_and_calls_go_on(log, written):
+    call = log.start("c1", "a", "b", "pbx", 1.0)
+    for number in range(calllog.STRAY_LIMIT + 50):
+        log.event(f"scan{number}", kinds.REGISTER, "refused", 1.0)
+    log.event(call, kinds.RINGING, "", 2.0)
+    log.flush(2.0, everything=True)
+    assert len(written[0].events) == calllog.STRAY_LIMIT + 2
+    assert log.dropped == 50
+    log.event("later", kinds.REGISTER, "refused", 3.0)
+    assert log.pending("later")
 
 
 def test_every_word_is_explained():

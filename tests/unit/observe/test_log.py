@@ -2,13 +2,14 @@
 
 import io
 import json
+import sys
 
 import pytest
 from twisted.application.service import Application
 from twisted.logger import ILogObserver, Logger, LogLevel
 from twisted.python.failure import Failure
 
-from sbc.observe.log import LogObserver, as_json, as_text, levels_of, observe, open_log
+from sbc.observe.log import LogObserver, as_json, as_text, levels_of, log_output, observe, open_log
 from sbc.observe.settings import LogSettings
 from sbc.settings import ConfigurationErrors, load
 
@@ -97,6 +98,21 @@ def test_the_file_is_not_for_everybody(tmp_path):
     assert "täst" in path.read_text()
     assert path.stat().st_mode & 0o007 == 0
     assert open_log(LogSettings()) is None
+
+
+def test_where_the_log_goes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert log_output(LogSettings(), None, daemon=False) is sys.stdout
+    assert log_output(LogSettings(), "-", daemon=True) is sys.stdout
+    for settings, logfile, daemon, name in (
+        (LogSettings(), None, True, "twistd.log"),
+        (LogSettings(), "told.log", False, "told.log"),
+        (LogSettings(file="own.log"), "told.log", True, "own.log"),
+    ):
+        out = log_output(settings, logfile, daemon=daemon)
+        out.write(name)
+        out.close()
+        assert (tmp_path / name).read_text() == name
 
 
 def test_settings_are_checked():
