@@ -54,14 +54,14 @@ class Channel:
 
 @dataclass(slots=True)
 class Leg:
-    """A leg: `addresses` are what each party is shown; `offers` the last offer of each, `pending` whether it still has
-    to take effect; `heard_at`/`heard`: when the sum of all packets was last seen to change; `silent`: that was told.
+    """A leg: `addresses` are what each party is shown, `pending` the offers that have to take effect with their answer,
+    `held` who wants no media at all; `heard_at`/`heard`: when the sum of all packets was last seen to change; `silent`:
+    that was told.
     """
 
     addresses: dict[Side, str]
     channels: dict[int, Channel] = field(default_factory=dict)
-    offers: dict[Side, Offer] = field(default_factory=dict)
-    pending: dict[Side, bool] = field(default_factory=dict)
+    pending: dict[Side, Offer] = field(default_factory=dict)
     held: dict[Side, bool] = field(default_factory=dict)
     answered: bool = False
     heard: int = 0

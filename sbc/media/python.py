@@ -145,7 +145,7 @@ class PythonEngine:
         self._open(leg, offer.session, relayed, now)
         self._legs[key] = leg
         self._guard.addresses.update(leg.addresses.values())
-        leg.offers[offer.from_], leg.pending[offer.from_] = offer, True
+        leg.pending[offer.from_] = offer
         if not leg.answered:
             self._apply_offer(leg, offer.from_)
         leg.awake(now)
@@ -191,9 +191,9 @@ class PythonEngine:
 
     def _apply_offer(self, leg: Leg, side: Side) -> None:
         """An offer takes effect at once in a new leg, else with its answer: if it is refused, nothing changed."""
-        if leg.pending.get(side):
-            leg.pending[side] = False
-            leg.apply(leg.offers[side], self.forwarder, self._guard)
+        offer = leg.pending.pop(side, None)
+        if offer is not None:
+            leg.apply(offer, self.forwarder, self._guard)
 
     def _redirected(self, leg: Leg, session: Session, toward: Side) -> bytes:
         edited = session.copy()

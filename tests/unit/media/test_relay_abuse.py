@@ -49,6 +49,19 @@ def audio_far(body: bytes) -> tuple[str, int]:
     return "127.0.0.2", audio_port(body)
 
 
+def test_a_leg_cannot_be_aimed_into_another(relay: World) -> None:
+    """Its packets come from our own address, which is also where the other leg's signalling came from."""
+    a, b, thief = relay.phone("127.0.0.3"), relay.phone("127.0.0.4"), relay.phone("127.0.0.66")
+    relay.offer(a.describe(), key="other", source="127.0.0.2")
+    toward_a = relay.answer(b.describe(), key="other")
+    relay.offer(thief.describe(), key="mine", source="127.0.0.66")
+    thief.learn(relay.answer(toward_a, key="mine", source="127.0.0.66"))
+    for _ in range(3):
+        thief.say()
+        relay.turn()
+    assert (a.heard(), b.heard()) == ([], [])
+
+
 def test_unused_ports_of_the_range_are_no_destination(relay: World) -> None:
     a, b = relay.phone("127.0.0.3"), relay.phone("127.0.0.4")
     relay.offer(a.describe())
