@@ -33,7 +33,7 @@ class Exchange:
 
     def finish(self, outcome: Answer | LostError) -> None:
         """Report the outcome, unless that has happened."""
-        done, self.done, self.connection = self.done, None, None
+        done, self.done = self.done, None
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None

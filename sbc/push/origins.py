@@ -192,9 +192,10 @@ class Origin:
 
     def _connect(self) -> None:
         """Open what is missing, unless a back-off runs."""
-        if self._closed or self._http1 is not None or (self._again is not None and self._again.active()):
-            return
         while len(self._connections) + len(self._connecting) < self._wanted:
+            # Looked at each time: an endpoint may refuse at once and so begin a back-off.
+            if self._closed or self._http1 is not None or (self._again is not None and self._again.active()):
+                return
             self._open()
 
     def _open(self) -> None:

@@ -48,7 +48,7 @@ class Provider(Protocol):
         self, order: PushOrder, token: PushToken, app: App, push_id: str, authorization: bytes, ttl: int, now_at: float
     ) -> Post: ...
     def classify(self, answer: Answer, now_at: float) -> Verdict: ...
-    def warm(self, apps: Collection[App]) -> None: ...
+    def warm(self, apps: Collection[App], now_at: float) -> None: ...
     def stop(self) -> None: ...
     def origins(self) -> Collection[Origin]: ...
 
@@ -112,7 +112,7 @@ class ApnsProvider(_Base):
             origin.start()
         return origin
 
-    def warm(self, apps: Collection[App]) -> None:
+    def warm(self, apps: Collection[App], now_at: float) -> None:
         for app in apps:
             self._origin(app, app.environment == SANDBOX)
 
@@ -178,9 +178,11 @@ class FcmProvider(_Base):
             origin.start()
         return origin
 
-    def warm(self, apps: Collection[App]) -> None:
+    def warm(self, apps: Collection[App], now_at: float) -> None:
         for app in apps:
             self._at(self._url(app)[0], warm=True, connections=self.configuration.fcm.connections)
+            # The first call must not wait for Google's OAuth server.
+            self._token(app).ready(now_at)
 
     def _token(self, app: App) -> AccessToken:
         account = app.credential
@@ -259,7 +261,7 @@ class WebPushProvider(_Base):
         except ValueError as error:
             raise RefusedError(str(error)) from None
 
-    def warm(self, apps: Collection[App]) -> None:
+    def warm(self, apps: Collection[App], now_at: float) -> None:
         """Which services will be needed is not known before."""
 
     def _tokens_for(self, app: App, token: PushToken) -> tuple[VapidKey, str, str]:

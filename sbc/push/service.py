@@ -32,7 +32,7 @@ class PushService(Service):
     """Sends pushes. ``send`` may be called at any time between ``startService`` and ``stopService``.
 
     *recorder* and *meter* are told of every push (``ports``). *now_at* gives UTC epoch seconds. *own_addresses* are IP
-    addresses of this SBC itself, where no Web Push subscription may lead.
+    addresses of this SBC itself, where no Web Push subscription may lead. *connector* makes what opens connections.
     """
 
     name = "push"
@@ -47,9 +47,10 @@ class PushService(Service):
         now_at: Callable[[], float] = time.time,
         random: Random | None = None,
         own_addresses: Collection[str] = (),
+        connector: Callable[..., Connector] = Connector,
     ) -> None:
         silent = Silent()
-        self._reactor, self._own = reactor, own_addresses
+        self._reactor, self._own, self._connector = reactor, own_addresses, connector
         self._random = random or SystemRandom()
         self._around = Surroundings(reactor, now_at, self._random, recorder or silent, meter or silent)
         self._provider_tokens = ProviderTokens()
@@ -101,10 +102,10 @@ class PushService(Service):
                 try:
                     with open(path, "rb") as file:
                         pem = file.read(credentials.MAX_FILE)
-                    return Connector(self._reactor, ca_pem=pem, **guard)
+                    return self._connector(self._reactor, ca_pem=pem, **guard)
                 except (OSError, ValueError) as error:
                     problems.append(f"{place}.ca_file: {path}: {error}")
-            return Connector(self._reactor, **guard)
+            return self._connector(self._reactor, **guard)
 
         web = configuration.webpush
         return {
@@ -121,7 +122,7 @@ class PushService(Service):
         for name, provider in self._providers.items():
             if self.enabled(name):
                 apps = {app.credential.fingerprint: app for key, app in self.keyring.apps.items() if key[0] == name}
-                provider.warm(apps.values())
+                provider.warm(apps.values(), self._around.now_at())
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]

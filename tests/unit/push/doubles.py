@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectionDone, ConnectionLost, ConnectionRefusedError
+from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
@@ -162,7 +162,7 @@ class Net:
     def connect(self, factory: Any) -> Deferred[Any]:
         if self.refuse:
             self.refuse -= 1
-            return fail(Failure(ConnectionRefusedError()))
+            return fail(Failure(ConnectError(string="refused")))
         near, far = Wire(self), Wire(self)
         near.peer, far.peer = far, near
         server = Http2Server(self.respond, self.settings)
@@ -178,7 +178,7 @@ class Net:
 
     def run(self) -> None:
         """Carry bytes until nothing moves."""
-        while any([wire.move() for wire in self.wires]):
+        while sum(wire.move() for wire in self.wires):
             pass
 
     @property
@@ -200,7 +200,7 @@ class Notes(Silent):
     def token_changed(self, token: Any, state: str, reason: str, at: float) -> None:
         self.tokens.append((token, state, reason))
 
-    def pushed(self, provider: str, type: Any, outcome: Any, seconds: float) -> None:
+    def pushed(self, provider: str, type: Any, outcome: Any, seconds: float) -> None:  # noqa: A002
         self.counted.append((provider, type.word, outcome.value))
 
 

@@ -12,6 +12,7 @@ from sbc.push.orders import Outcome, PushOrder, PushType
 from sbc.push.wire import Answer
 
 NOW = 1_700_000_000.0
+NOT_VALID = "is not a valid FCM registration token"
 
 
 def apple(status: int, reason: str = "", **more: object) -> Answer:
@@ -83,7 +84,7 @@ def google(status: int, plain: str, code: str = "", message: str = "", field: st
         (google(403, "PERMISSION_DENIED", "SENDER_ID_MISMATCH"), Outcome.CONFIG_ERROR),
         (google(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT"), Outcome.PAYLOAD_ERROR),
         (google(400, "INVALID_ARGUMENT", "INVALID_ARGUMENT", field="message.token"), Outcome.DEAD_TOKEN),
-        (google(400, "INVALID_ARGUMENT", message="The registration token is not a valid FCM registration token"), Outcome.DEAD_TOKEN),
+        (google(400, "INVALID_ARGUMENT", message=f"The token {NOT_VALID}"), Outcome.DEAD_TOKEN),
         (google(400, "INVALID_ARGUMENT", field="message.android.ttl"), Outcome.PAYLOAD_ERROR),
         (google(429, "RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED"), Outcome.RETRY),
         (google(503, "UNAVAILABLE", "UNAVAILABLE"), Outcome.RETRY),

@@ -22,8 +22,8 @@ GOOGLE = PushToken("fcm", "proj", "dEf:APA91b", "", "android")
 TEMPLATES = stock.load("/nonexistent")
 
 
-def order(type: PushType = PushType.CALL, **more: str) -> PushOrder:
-    return PushOrder(type=type, tokens=(APPLE,), **{"call_id": "c1@h", "from_user": "bob", "to_user": "alice", **more})
+def order(kind: PushType = PushType.CALL, **more: str) -> PushOrder:
+    return PushOrder(type=kind, tokens=(APPLE,), **{"call_id": "c1@h", "from_user": "bob", "to_user": "alice", **more})
 
 
 def values(**given: str) -> dict[str, str]:

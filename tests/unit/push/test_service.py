@@ -1,0 +1,340 @@
+"""From an order to a result, with providers in memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.task import Clock
+
+from sbc.push.breaker import OPEN_FOR_CONFIG
+from sbc.push.orders import Outcome, PushOrder, PushResult, PushType
+from sbc.push.ports import PushConfiguration
+from sbc.push.service import PushService
+from sbc.push.settings import AppSettings, PushSettings, RemoveOnSettings
+from sbc.push.tokens import PushToken
+from tests.unit.push.doubles import DEVICE, P8, EvenRandom, Net, Notes, account, pem, reason, secret
+
+START = 1_700_000_000.0
+APPLE = PushToken("apns", "com.example.phone", DEVICE)
+GOOGLE = PushToken("fcm", "com.example.droid", "dEf:token", "", "android")
+
+
+class World:
+    """A push service, providers that answer by ``respond``, and its notes."""
+
+    def __init__(self, folder: Path, respond: Any = lambda headers, body: (200, {}, b""), **sections: Any) -> None:
+        secret(folder / "AuthKey_ABC123DEFG.p8", pem(P8))
+        secret(folder / "fcmkey.com.example.droid.json", account())
+        self.clock, self.notes = Clock(), Notes()
+        self.net = Net(self.respond)
+        self._respond = respond
+        self.tokens_given = 0
+        self.configuration = PushConfiguration(
+            push=sections.pop("push", PushSettings(credentials=str(folder))),
+            apps=(
+                AppSettings(id="com.example.phone", provider="apns", key="AuthKey_ABC123DEFG.p8", team_id="TEAM123456"),
+            ),
+            **sections,
+        )
+        self.service = PushService(
+            self.clock, self.configuration, recorder=self.notes, meter=self.notes,
+            now_at=lambda: START + self.clock.seconds(), random=EvenRandom(), connector=lambda *_, **guard: self.net,
+        )  # fmt: skip
+        self.service.startService()
+        self.net.run()
+
+    def respond(self, headers: dict[str, str], body: bytes) -> Any:
+        if headers[":path"] == "/token":
+            self.tokens_given += 1
+            return 200, {}, json.dumps({"access_token": f"T{self.tokens_given}", "expires_in": 3600}).encode()
+        return self._respond(headers, body)
+
+    def order(self, *tokens: PushToken, type: PushType = PushType.CALL, **more: Any) -> list[PushResult]:  # noqa: A002
+        """Send; the list gets the result when there is one."""
+        results: list[PushResult] = []
+        order = PushOrder(type=type, tokens=tokens, call_id="c1", from_user="bob", to_user="alice", **more)
+        self.service.send(order).addCallback(results.append)
+        self.net.run()
+        return results
+
+    def wait(self, *seconds: float) -> None:
+        for pause in seconds:
+            self.clock.advance(pause)
+            self.net.run()
+
+    @property
+    def requests(self) -> list[dict[str, str]]:
+        every = [request for server in self.net.servers for request in server.requests]
+        return [headers for _, headers, _ in every if headers[":path"] != "/token"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "push"
+
+
+def script(*answers: Any) -> Any:
+    """Answers one after the other, then the last one for ever."""
+    left = list(answers)
+
+    def respond(headers: dict[str, str], body: bytes) -> Any:
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    return respond
+
+
+OK = (200, {}, b"")
+
+
+def test_a_call_reaches_apple_at_once(folder: Path) -> None:
+    world = World(folder)
+    results = world.order(APPLE, user_id=7)
+    assert [(result.outcome, result.status, result.tries) for result in results] == [(Outcome.ACCEPTED, 200, 1)]
+    assert results[0].push_id == world.requests[0]["apns-id"]
+    assert world.requests[0]["authorization"].startswith("bearer ")
+    order, result, provider, app, sent_at = world.notes.finished[0]
+    assert (order.user_id, result, provider, app, sent_at) == (7, results[0], "apns", "com.example.phone", START)
+    assert world.notes.tokens == [(APPLE, "live", "")]
+    assert world.notes.counted == [("apns", "call", "accepted")]
+
+
+def test_a_call_reaches_google_with_an_access_token(folder: Path) -> None:
+    world = World(folder)
+    assert world.tokens_given == 1, "fetched before the first call"
+    results = [*world.order(GOOGLE), *world.order(GOOGLE)]
+    assert [result.outcome for result in results] == [Outcome.ACCEPTED] * 2
+    assert world.tokens_given == 1
+    assert {headers["authorization"] for headers in world.requests} == {"Bearer T1"}
+    assert world.requests[0][":path"] == "/v1/projects/proj-1/messages:send"
+
+
+def test_an_access_token_that_google_does_not_take_is_renewed_once(folder: Path) -> None:
+    world = World(folder, script((401, {}, b'{"error":{"status":"UNAUTHENTICATED"}}'), OK))
+    results = world.order(GOOGLE)
+    world.wait(0.0)
+    assert [result.outcome for result in results] == [Outcome.ACCEPTED]
+    assert [headers["authorization"] for headers in world.requests] == ["Bearer T1", "Bearer T2"]
+
+
+def test_nobody_to_push(folder: Path) -> None:
+    world = World(folder)
+    assert world.order()[0].outcome is Outcome.REFUSED
+    unknown = world.order(PushToken("apns", "com.other", DEVICE))[0]
+    assert (unknown.outcome, unknown.reason) == (Outcome.REFUSED, "no credentials for apns app com.other")
+    assert world.order(PushToken("webpush", "", "https://push.example/x"))[0].outcome is Outcome.REFUSED
+    assert [counted[2] for counted in world.notes.counted] == ["refused"] * 3
+
+
+def test_the_voip_token_is_for_calls(folder: Path) -> None:
+    world = World(folder)
+    voip = PushToken("apns", "com.example.phone", "aa" * 32, "", "voip")
+    remote = PushToken("apns", "com.example.phone", "bb" * 32, "", "remote")
+    world.order(remote, voip)
+    world.order(voip, remote, type=PushType.CHAT)
+    assert [headers[":path"][-2:] for headers in world.requests] == ["aa", "bb"]
+
+
+def test_a_passing_failure_is_tried_again_in_time(folder: Path) -> None:
+    world = World(folder, script(reason(503, "ServiceUnavailable"), reason(503, "ServiceUnavailable"), OK))
+    results = world.order(APPLE)
+    assert results == []
+    world.wait(0.3)
+    assert results == []
+    world.wait(0.6)
+    assert [(result.outcome, result.tries) for result in results] == [(Outcome.ACCEPTED, 3)]
+    assert len({headers["apns-id"] for headers in world.requests}) == 1
+    assert len([place for place, _ in world.net.attempts if place.host == "api.push.apple.com"]) == 3, (
+        "a fresh connection each"
+    )
+
+
+def test_three_tries_are_enough(folder: Path) -> None:
+    world = World(folder, script(reason(503, "ServiceUnavailable")))
+    results = world.order(APPLE)
+    world.wait(0.3, 0.6, 1.2, 5.0)
+    assert [(result.outcome, result.tries, result.reason) for result in results] == [
+        (Outcome.RETRY, 3, "ServiceUnavailable")
+    ]
+    assert world.notes.tokens == [], "it is not the token's fault"
+
+
+def test_no_try_after_the_caller_has_gone(folder: Path) -> None:
+    world = World(folder, script(reason(503, "ServiceUnavailable")))
+    results = world.order(APPLE, deadline=START + 0.5)
+    world.wait(0.3, 0.2, 1.0)
+    assert [result.outcome for result in results] == [Outcome.RETRY]
+    assert len(world.requests) == 2
+    late = world.order(APPLE, deadline=START - 1)
+    assert late[0].outcome is Outcome.DEADLINE
+
+
+def test_silence_costs_a_call_two_seconds_a_try(folder: Path) -> None:
+    world = World(folder, lambda headers, body: None)
+    results = world.order(APPLE)
+    world.wait(2.0, 0.3, 2.0, 0.6, 1.1)
+    assert [result.outcome for result in results] == [Outcome.RETRY]
+    assert results[0].latency == pytest.approx(6.0)
+
+
+def test_a_dead_token_is_marked_dead(folder: Path) -> None:
+    world = World(folder, script(reason(410, "Unregistered", timestamp=int(START * 1000) - 5000)))
+    older = PushToken("apns", "com.example.phone", DEVICE, "", "", START - 10)
+    assert world.order(older)[0].outcome is Outcome.DEAD_TOKEN
+    assert world.notes.tokens == [(older, "dead", "Unregistered")]
+
+
+def test_a_token_registered_since_then_lives_on(folder: Path) -> None:
+    world = World(folder, script(reason(410, "Unregistered", timestamp=int(START * 1000) - 5000)))
+    newer = PushToken("apns", "com.example.phone", DEVICE, "", "", START - 1)
+    assert world.order(newer)[0].outcome is Outcome.RETRY
+    assert [state for _, state, _ in world.notes.tokens] == ["suspect"]
+
+
+def test_dead_tokens_may_be_kept(folder: Path) -> None:
+    world = World(folder, script(reason(410, "Unregistered")), remove_on=RemoveOnSettings(push_failure=False))
+    assert world.order(APPLE)[0].outcome is Outcome.DEAD_TOKEN
+    assert [state for _, state, _ in world.notes.tokens] == ["suspect"]
+
+
+def test_a_bad_token_is_tried_in_the_other_environment(folder: Path) -> None:
+    world = World(folder, script(reason(400, "BadDeviceToken"), OK))
+    result = world.order(APPLE)[0]
+    assert result.outcome is Outcome.ACCEPTED
+    assert [headers[":authority"] for headers in world.requests] == ["api.push.apple.com", "api.sandbox.push.apple.com"]
+    assert result.token is not None
+    assert result.token.environment == "sandbox"
+    assert world.notes.tokens[0][0].environment == "sandbox"
+
+
+def test_a_token_that_is_bad_everywhere_is_dead(folder: Path) -> None:
+    world = World(folder, script(reason(400, "BadDeviceToken")))
+    assert world.order(APPLE)[0].outcome is Outcome.DEAD_TOKEN
+    assert len(world.requests) == 2
+
+
+def test_a_voip_token_is_not_killed_by_a_message(folder: Path) -> None:
+    world = World(folder, script(reason(400, "BadDeviceToken")))
+    voip = PushToken("apns", "com.example.phone", DEVICE, "", "voip")
+    result = world.order(voip, type=PushType.CHAT)[0]
+    assert result.outcome is Outcome.CONFIG_ERROR
+    assert world.notes.tokens == []
+
+
+def test_a_wrong_key_opens_the_breaker_of_its_app_alone(folder: Path) -> None:
+    def respond(headers: dict[str, str], body: bytes) -> Any:
+        return reason(403, "InvalidProviderToken") if headers[":path"].startswith("/3/") else OK
+
+    world = World(folder, respond)
+    assert world.order(APPLE)[0].outcome is Outcome.CONFIG_ERROR
+    blocked = world.order(APPLE)[0]
+    assert (blocked.outcome, blocked.reason) == (Outcome.BREAKER_OPEN, "InvalidProviderToken")
+    assert world.service.open_breakers() == [("apns", "com.example.phone", "InvalidProviderToken")]
+    assert world.order(GOOGLE)[0].outcome is Outcome.ACCEPTED
+    world.wait(OPEN_FOR_CONFIG)
+    assert world.order(APPLE)[0].outcome is Outcome.CONFIG_ERROR
+    assert len([headers for headers in world.requests if headers[":path"].startswith("/3/")]) == 2
+
+
+def test_an_expired_provider_token_that_is_young_means_a_wrong_clock(folder: Path) -> None:
+    world = World(folder, script(reason(403, "ExpiredProviderToken")))
+    world.order(APPLE)
+    result = world.order(APPLE)[0]
+    assert (result.outcome, result.reason) == (Outcome.CONFIG_ERROR, "ExpiredProviderToken")
+
+
+def test_an_old_provider_token_is_renewed(folder: Path) -> None:
+    world = World(folder, script(OK, reason(403, "ExpiredProviderToken"), OK))
+    world.order(APPLE)
+    world.clock.advance(30 * 60)
+    world.net.run()
+    results = world.order(APPLE)
+    world.wait(0.0, 0.0)
+    assert [result.outcome for result in results] == [Outcome.ACCEPTED]
+    used = [headers["authorization"] for headers in world.requests]
+    assert used[0] == used[1] != used[2]
+
+
+def test_goaway_costs_no_try(folder: Path) -> None:
+    world = World(folder, lambda headers, body: None)
+    results = world.order(APPLE)
+    apple = next(server for server in world.net.servers if server.requests and "/3/" in server.requests[0][1][":path"])
+    world._respond = lambda headers, body: OK
+    apple.goaway(last=0)
+    world.net.run()
+    world.wait(0.3)
+    assert [result.outcome for result in results] == [Outcome.ACCEPTED]
+
+
+def test_retry_after_is_obeyed_when_there_is_time(folder: Path) -> None:
+    busy = (429, {"retry-after": "2"}, b'{"error":{"status":"RESOURCE_EXHAUSTED"}}')
+    world = World(folder, script(busy, OK))
+    results = world.order(GOOGLE)
+    world.wait(1.9)
+    assert results == []
+    world.wait(0.1)
+    assert [result.outcome for result in results] == [Outcome.ACCEPTED]
+    endless = World(folder, script((429, {"retry-after": "60"}, b"{}")))
+    assert endless.order(GOOGLE)[0].outcome is Outcome.RETRY
+
+
+def test_the_time_to_live_ends_with_the_caller_s_patience(folder: Path) -> None:
+    world = World(folder, push=PushSettings(credentials=str(folder), ttl=600.0))
+    world.order(APPLE, deadline=START + 20)
+    world.order(APPLE, type=PushType.CHAT, deadline=START + 20)
+    assert [int(headers["apns-expiration"]) - int(START) for headers in world.requests] == [20, 600]
+
+
+def test_providers_can_be_switched_off(folder: Path) -> None:
+    world = World(folder, push=PushSettings(credentials=str(folder), apns="off"))
+    assert not world.service.ready(APPLE)
+    assert world.service.ready(GOOGLE)
+    assert world.service.providers() == {"fcm"}
+    assert world.order(APPLE)[0].outcome is Outcome.REFUSED
+    assert len({attempt[0].host for attempt in world.net.attempts if "apple" in attempt[0].host}) == 0
+
+
+def test_reload_reads_keys_again(folder: Path) -> None:
+    world = World(folder)
+    assert not world.service.ready(PushToken("fcm", "com.new", "t"))
+    secret(folder / "fcmkey.com.new.json", account("proj-new"))
+    secret(folder / "fcmkey.com.bad.json", "{")
+    assert [problem.split(":")[0] for problem in world.service.reload(world.configuration)] == [
+        f"{folder}/fcmkey.com.bad.json"
+    ]
+    world.net.run()
+    assert world.order(PushToken("fcm", "com.new", "t", "", "android"))[0].outcome is Outcome.ACCEPTED
+    assert world.order(APPLE)[0].outcome is Outcome.ACCEPTED
+
+
+def test_a_push_under_way_survives_a_reload(folder: Path) -> None:
+    world = World(folder, lambda headers, body: None)
+    results = world.order(APPLE)
+    server = next(server for server in world.net.servers if server.requests and "/3/" in server.requests[0][1][":path"])
+    world.service.reload(world.configuration)
+    world.net.run()
+    server.answer(server.requests[0][0], 200, {}, b"")
+    world.net.run()
+    assert [result.outcome for result in results] == [Outcome.ACCEPTED]
+
+
+def test_status_and_stop(folder: Path) -> None:
+    world = World(folder)
+    assert {row["server"]: row["connected"] for row in world.service.status()} == {
+        "api.push.apple.com": True,
+        "fcm.googleapis.com": True,
+        "oauth.test": True,
+    }
+    world.service.stopService()
+    world.wait(10.0, 100.0)
+    assert all(server.ended for server in world.net.servers)
+    assert world.clock.getDelayedCalls() == []
+
+
+def test_rules_for_reading_tokens(folder: Path) -> None:
+    rules = World(folder, push=PushSettings(credentials=str(folder), fcm="ios")).service.rules()
+    assert rules.ios_by_fcm
+    assert not rules.webpush
+    assert rules.providers == {"apns", "fcm"}
