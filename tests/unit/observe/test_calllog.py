@@ -115,7 +115,7 @@ def test_limits(log, written, monkeypatch):
     log.flush(2.0, everything=True)
     assert written[0].calls == (kept,)
     log.lost(written[0])
-    assert log.dropped == 7 + 1 + len(written[0].events)
+    assert log.dropped == 6 + 1 + len(written[0].events)
 
 
 def test_what_strangers_send_is_bounded_and_calls_go_on(log, written):
