@@ -120,7 +120,7 @@ def respond(
     for name, line in request.items():
         if name in copied and (name == b"via" or name not in names):
             if name == b"to" and to_tag is not None and not _tagged(request):
-                line = b"%b;tag=%b" % (line.rstrip(b" \t;"), to_tag)
+                line = b"%b;tag=%b" % (line.rstrip(b" \t\r\n;"), to_tag)
             names.append(name)
             lines.append(line)
     _append(names, lines, headers)

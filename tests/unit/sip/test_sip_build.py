@@ -48,6 +48,8 @@ def test_a_tag_that_is_there_stays() -> None:
     assert respond(tagged, 200, to_tag=b"ours").to_tag == b"theirs"
     bare = request(INVITE.replace(b"To: <sip:bob@example.com>", b"To: sip:bob@example.com ; "))
     assert respond(bare, 200, to_tag=b"ours").to_tag == b"ours"
+    folded = request(INVITE.replace(b"To: <sip:bob@example.com>", b"To: sip:bob@example.com\r\n  ;"))
+    assert parse(respond(folded, 200, to_tag=b"ours").render()).to_tag == b"ours"
 
 
 def test_100_copies_the_timestamp() -> None:
