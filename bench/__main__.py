@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench import calls, latency, storage
-from bench.run import alone
+from bench.run import Bench, alone
 
 KINDS = ("register", "call", "wake", "latency", "memory")
 RATES = {"register": 300, "call": 200, "wake": 100}
@@ -26,11 +26,15 @@ def main() -> None:
     options.add_argument("--rate", type=int, help="instead of each kind's own rate")
     options.add_argument("--users", type=int, default=100_000, help="registered users for the memory figure")
     options.add_argument("--json", type=Path, help="append the figures to this file as JSON lines")
+    options.add_argument(
+        "--profile", type=Path, help="write a profile of the SBC (read it with pstats); not for figures"
+    )
     chosen = options.parse_args()
     if unknown := set(chosen.kinds) - set(KINDS):
         options.error(f"unknown: {', '.join(sorted(unknown))}")
     kinds = chosen.kinds or list(KINDS)
     rates = {kind: chosen.rate or rate for kind, rate in RATES.items()}
+    Bench.profile = chosen.profile and chosen.profile.resolve()
     records: list[dict[str, object]] = []
     with alone():
         load = os.getloadavg()[0]

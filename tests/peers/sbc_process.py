@@ -28,7 +28,8 @@ class Sbc:
     """One SBC on ``host`` (UDP and TCP on ``port``), its state below ``folder``.
 
     ``upper`` are the servers behind it, each a table for ``[[upper]]``. ``sections`` are further tables of the
-    configuration by name ("push", "registrar" …); a list of tables makes an array ("push.app").
+    configuration by name ("push", "registrar" …); a list of tables makes an array ("push.app"). ``twistd`` are further
+    options of that program.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Sbc:
         listen: Sequence[Section] | None = None,
         sections: Mapping[str, Section | Sequence[Section]] | None = None,
         environment: Mapping[str, str] | None = None,
+        twistd: Sequence[str] = (),
         start: bool = True,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,6 +63,7 @@ class Sbc:
             tables[name] = {**tables.get(name, {}), **table} if isinstance(table, Mapping) else list(table)
         self.write(tables)
         self._environment = {"PYTHONPATH": str(ROOT), **(environment or {})}
+        self._twistd = list(twistd)
         self.program: Program
         if start:
             self.start()
@@ -88,7 +91,7 @@ class Sbc:
         twistd = Path(sys.executable).parent / "twistd"
         self.program = Program(
             "sbc",
-            [twistd, "-n", "--pidfile=", "sbc", "--config", self.configuration],
+            [twistd, "-n", "--pidfile=", *self._twistd, "sbc", "--config", self.configuration],
             self.folder,
             environment=self._environment,
         )
