@@ -1,4 +1,4 @@
-"""``python -m bench [register call wake memory latency]``: all of them without a word."""
+"""``python -m bench [KIND …]``: the kinds named, all of them without a word."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from bench import calls, latency, storage
-from bench.run import Bench, alone
+from bench.run import HERE, Bench, alone
 
-KINDS = ("register", "call", "wake", "latency", "memory")
+PARTS = ("parse", "store", "relay")  # benches of one room each, programs of their own
+KINDS = ("register", "call", "wake", "latency", "memory", *PARTS)
 RATES = {"register": 300, "call": 200, "wake": 100}
 
 
@@ -46,6 +48,10 @@ def main() -> None:
             records.append(latency.measure(rate=chosen.rate or 100, seconds=chosen.seconds))
         if "memory" in kinds:
             records.append(storage.measure(users=chosen.users))
+        for part in PARTS:
+            if part in kinds:
+                print(f"\n{part}", flush=True)
+                subprocess.run([sys.executable, "-m", f"bench.{part}"], cwd=HERE.parent, check=True)
     if chosen.json:
         with chosen.json.open("a") as file:
             file.writelines(json.dumps(record) + "\n" for record in records)

@@ -113,7 +113,7 @@ def alone() -> Iterator[None]:
 
 
 class Bench:
-    """The parties of one measurement, ended together. ``profile``: a file for the profile of the last SBC that ran; that
+    """The parties of one measurement, ended together. ``profile``: a file for the profile of the last SBC that ran; it
     costs so much that the figures of the run mean nothing."""
 
     profile: Path | None = None
