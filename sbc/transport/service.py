@@ -34,6 +34,9 @@ from sbc.transport.websocket import WebSocketCodec
 BACKLOG = 1_024
 """Connections the kernel holds for us between two wake-ups: a reconnect storm after an outage."""
 
+SPEAKERS = 4_096
+"""Destinations for which the choice of a listener is remembered; choosing costs some 10 us."""
+
 
 class Transports(Service):
     """All listeners, connections and flows of this node.
@@ -66,7 +69,7 @@ class Transports(Service):
         self._dialler = Dialler(reactor, self.connections)
         self._udp: dict[Listener, UdpPort] = {}
         self._accepting: list[Any] = []
-        self._speaking: dict[tuple[bytes, str, bool], Listener] = {}
+        self._speakers: dict[tuple[bytes, str, str], Listener | None] = {}
         self._sweeping = LoopingCall(self.connections.sweep)
         self._sweeping.clock = reactor
         self._trust = trust
@@ -133,6 +136,7 @@ class Transports(Service):
             except OSError as error:
                 raise CannotListenError(listener.host, listener.port, error) from error  # type: ignore[no-untyped-call]
             listener.bound(port, local[socket.AF_INET6 if listener.ipv6 else socket.AF_INET])
+        self._speakers.clear()
 
     def _bind_one(self, listener: Listener, listen: ListenSettings) -> int:
         only_ipv6 = self._beside_ipv4(listener)
@@ -261,41 +265,31 @@ class Transports(Service):
 
     def connect(self, destination: Destination, *, side: str) -> "Deferred[Flow]":
         """A flow to the destination: UDP at once, a stream reused (RFC 5923) or opened. Fails with UnreachableError."""
-        if not is_ip(destination.host) or not 0 < destination.port <= MAX_PORT:
-            return fail(UnreachableError(f"{destination.host} port {destination.port} is no address"))
+        listener = self._speaker(destination.transport, destination.host, side)
+        if listener is None or not 0 < destination.port <= MAX_PORT:
+            return fail(UnreachableError(f"no way to {destination.host} port {destination.port} on the {side} side"))
         if destination.transport == b"UDP":
-            listener = self._listener_for(destination, side)
-            if listener is None or listener not in self._udp:
-                return fail(UnreachableError(f"no UDP listener for {destination.host} on the {side} side"))
-            return succeed(self._udp[listener].flow(destination.host, destination.port))
-        listener = self._listener_for(destination, side) or self._speak(destination, side)
-        if listener is None:
-            return fail(UnreachableError(f"no listener to speak for toward {destination.host} on the {side} side"))
+            return succeed(self.udp_flow(listener, (destination.host, destination.port)))
         tls = self._trust_now().toward(destination.name) if listener.secure else None
         return self._dialler.connect(destination, listener, lambda: self._codec_toward(destination), tls)
 
-    def _listener_for(self, destination: Destination, side: str) -> Listener | None:
-        """The listener of this transport whose address can reach the destination; one of just this side first."""
-        fitting = [
-            each
-            for each in self.listeners
-            if each.transport == destination.transport and each.serves(side) and _reaches(each, destination.host)
-        ]
-        return min(fitting, key=lambda each: (each.side != side, is_wildcard(each.host)), default=None)
+    def _speaker(self, transport: bytes, host: str, side: str) -> Listener | None:
+        """The listener we speak for toward `host`: of this transport and able to reach it, one of just this side first.
 
-    def _speak(self, destination: Destination, side: str) -> Listener | None:
-        """For a transport we do not listen on: a stand-in that only connects, advertised as another listener is."""
-        key = (destination.transport, side, ":" in destination.host)
-        found = self._speaking.get(key)
-        if found is None:
-            model = next(
-                (each for each in self.listeners if each.serves(side) and _reaches(each, destination.host)), None
-            )
-            if model is None:
-                return None
-            found = Listener(-1, destination.transport, model.host, model.port, side=side)
-            found.speak_as(model)
-            self._speaking[key] = found
+        For a stream transport we do not listen on it is a stand-in that only connects, advertised as another one is.
+        """
+        key = (transport, host, side)
+        if key in self._speakers:
+            return self._speakers[key]
+        able = [each for each in self.listeners if each.serves(side) and _reaches(each, host)]
+        fitting = [each for each in able if each.transport == transport]
+        found = min(fitting, key=lambda each: (each.side != side, is_wildcard(each.host)), default=None)
+        if found is None and able and transport != b"UDP":
+            found = Listener(-1, transport, able[0].host, able[0].port, side=side)
+            found.speak_as(able[0])
+        if len(self._speakers) >= SPEAKERS:
+            self._speakers.clear()
+        self._speakers[key] = found
         return found
 
 
@@ -321,6 +315,8 @@ def _listener(index: int, listen: ListenSettings) -> Listener:
 
 def _reaches(listener: Listener, host: str) -> bool:
     """Whether a socket bound as this listener is can send to `host`: same family, and loopback only to loopback."""
+    if not is_ip(host):
+        return False
     if (":" in host) != listener.ipv6 and not listener.dual:
         return False
     return is_wildcard(listener.host) or not ip_address(listener.host).is_loopback or ip_address(host).is_loopback

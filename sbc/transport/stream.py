@@ -110,9 +110,8 @@ class StreamConnection(Protocol):
         self.name = name
         self.flow: StreamFlow | None = None
         self.peer: tuple[str, int] = ("", 0)
-        self.source = ""
-        """The source this connection is counted against; empty when it is not counted (kept by the house)."""
         self.reason = ""
+        """Why we ended it; empty while we have not."""
         self._house = house
         self._codec = codec
         self._tls = tls
@@ -144,8 +143,8 @@ class StreamConnection(Protocol):
             self.refuse(refusal)
         elif self._tls is not None:
             self._state = State.TLS
-            cast_transport: Any = self.transport
-            cast_transport.startTLS(self._tls)
+            transport: Any = self.transport
+            transport.startTLS(self._tls)
         else:
             self._greet()
 
