@@ -10,11 +10,14 @@ from sbc.push.wire import Answer, Post
 
 
 class LostError(Exception):
-    """The request got no answer. ``processed`` is false when the server surely did not look at it (RFC 9113 8.7)."""
+    """The request got no answer.
 
-    def __init__(self, reason: str, processed: bool = True) -> None:
+    ``processed`` is false when the server surely did not look at it (RFC 9113 8.7); ``final``: no other try can help.
+    """
+
+    def __init__(self, reason: str, processed: bool = True, *, final: bool = False) -> None:
         super().__init__(reason)
-        self.reason, self.processed = reason, processed
+        self.reason, self.processed, self.final = reason, processed, final
 
 
 class Exchange:

@@ -14,6 +14,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer
 from zope.interface import implementer
 
+from sbc.push.connect import ForbiddenAddressError
 from sbc.push.exchange import Exchange, LostError
 from sbc.push.wire import MAX_ANSWER, Answer
 
@@ -61,7 +62,7 @@ class Http1Client:
         def over(result: bytes | Failure) -> None:
             self._open.pop(key, None)
             if isinstance(result, Failure):
-                exchange.finish(LostError(_said(result)))
+                exchange.finish(LostError(_said(result), final=isinstance(result.value, ForbiddenAddressError)))
             else:
                 exchange.finish(Answer(exchange.status, exchange.headers, result))
             room()

@@ -16,6 +16,7 @@ import h2.events
 import h2.settings
 from h2.errors import ErrorCodes
 from h2.exceptions import H2Error
+from service_identity import VerificationError
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import Protocol as TwistedProtocol
@@ -376,6 +377,8 @@ def _said(reason: Failure) -> str:
     error = reason.value
     if error is None or isinstance(error, ConnectionDone):
         return "connection closed"
+    if isinstance(error, VerificationError):
+        return "TLS: the certificate is for another name"
     parts = error.args[0] if error.args and isinstance(error.args[0], list) else None
     if parts:
         return "TLS: " + "; ".join(str(part[-1]) for part in parts if isinstance(part, tuple) and part)

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
-from sbc.push.connect import Connector, Place
+from sbc.push.connect import Connector, ForbiddenAddressError, Place
 from sbc.push.exchange import Exchange, LostError
 from sbc.push.http1 import Http1Client
 from sbc.push.http2 import Http2Connection
@@ -91,7 +91,7 @@ class Origin:
         else:
             dropped = self._waiting.put(exchange, rank)
             if dropped is not None:
-                dropped.finish(LostError(OVERFLOW, processed=False))
+                dropped.finish(LostError(OVERFLOW, processed=False, final=True))
             self._connect()
         return exchange
 
@@ -227,16 +227,16 @@ class Origin:
             return
         self.last_error = f"{type(error).__name__}: {error}"[:200]
         if not any(connection.ready for connection in self._connections):
-            self._fail_waiting(self.last_error)
+            self._fail_waiting(self.last_error, final=isinstance(error, ForbiddenAddressError))
         self._later()
 
-    def _fail_waiting(self, reason: str) -> None:
+    def _fail_waiting(self, reason: str, *, final: bool = False) -> None:
         """Nobody waits for a back-off here: the sender knows how much time its call has."""
         failing = []
         while (exchange := self._waiting.take()) is not None:
             failing.append(exchange)
         for exchange in failing:
-            exchange.finish(LostError(reason, processed=False))
+            exchange.finish(LostError(reason, processed=False, final=final))
 
     def _later(self) -> None:
         if self._closed or (self._again is not None and self._again.active()):

@@ -13,7 +13,7 @@ from sbc.push.breaker import Breaker
 from sbc.push.credentials import App
 from sbc.push.exchange import Exchange, LostError
 from sbc.push.orders import Outcome, PushOrder, PushResult, PushType
-from sbc.push.origins import OVERFLOW, Origin
+from sbc.push.origins import Origin
 from sbc.push.ports import DEAD, LIVE, SUSPECT, Meter, Recorder
 from sbc.push.providers import Provider, RefusedError
 from sbc.push.reactors import Clock
@@ -135,8 +135,8 @@ class Sending:
     def _answered(self, answer: Answer | LostError) -> None:
         if isinstance(answer, Answer):
             self._judge(self._provider.classify(answer, self._around.now_at()), answer.status)
-        elif answer.reason == OVERFLOW:
-            self._refuse(OVERFLOW)
+        elif answer.final:
+            self._refuse(answer.reason)
         elif not answer.processed and self._free < FREE_TRIES and self._has_connection():
             self._free += 1
             self._tries -= 1
