@@ -6,6 +6,7 @@ process's memory only; what is read has its secrets masked.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,6 +47,16 @@ class TraceEntry:
         return masked_bytes(self.message)
 
 
+_CALL_ID: Final = re.compile(rb"\r?\n(?:call-id|i)[ \t]{0,64}:[ \t]{0,64}([^\r\n]{0,1024})", re.IGNORECASE)
+
+
+def call_id_of(message: bytes) -> bytes:
+    """The Call-ID of a whole message, without parsing it: what is traced may be broken. Empty when it has none."""
+    header = message.partition(b"\r\n\r\n")[0]
+    found = _CALL_ID.search(header)
+    return found.group(1).rstrip() if found is not None else b""
+
+
 class TraceRing:
     """The youngest messages, at most `limit` bytes of them.
 
@@ -75,11 +86,12 @@ class TraceRing:
         self._entries.clear()
         self._size = 0
 
-    def record(
-        self, at: float, direction: Literal["in", "out"], call_id: bytes, ours: str, peer: str, message: bytes
-    ) -> None:
+    def record(self, at: float, direction: Literal["in", "out"], ours: str, peer: str, message: bytes) -> None:
         """Keep this message if the trace is on and wants it; drops the oldest ones that no longer fit."""
-        if not self.on or (self._call_id is not None and call_id != self._call_id):
+        if not self.on:
+            return
+        call_id = call_id_of(message)
+        if self._call_id is not None and call_id != self._call_id:
             return
         size = len(message) + ENTRY_OVERHEAD
         if size > self.limit:

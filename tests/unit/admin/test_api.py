@@ -131,7 +131,13 @@ class Reads(TestCase):
     def test_the_trace_is_masked(self):
         trace = self.node.trace
         trace.start()
-        trace.record(AT, "in", b"c1", "udp:a:1", "udp:b:2", f"REGISTER sip:x SIP/2.0\r\nX-PIID: {SECRET}\r\n".encode())
+        trace.record(
+            AT,
+            "in",
+            "udp:a:1",
+            "udp:b:2",
+            f"REGISTER sip:x SIP/2.0\r\nCall-ID: c1\r\nX-PIID: {SECRET}\r\n\r\n".encode(),
+        )
         for path in ("/trace", "/trace?call_id=c1", "/calls/c1/trace"):
             (entry,) = self.get(path)["items"]
             self.assertEqual(entry["summary"], "REGISTER sip:x")
@@ -244,8 +250,8 @@ class Acts(TestCase):
 
     def test_trace(self):
         self.assertEqual(self.ask("PUT", "/trace", {"on": True, "call_id": "c1"}).json, {"trace": True})
-        self.node.trace.record(AT, "in", b"c2", "", "", b"x")
-        self.node.trace.record(AT, "in", b"c1", "", "", b"x")
+        self.node.trace.record(AT, "in", "", "", b"x\r\ni: c2\r\n\r\n")
+        self.node.trace.record(AT, "in", "", "", b"x\r\ni: c1\r\n\r\n")
         self.assertEqual(len(self.node.trace.read()), 1)
         self.assertEqual(self.ask("PUT", "/trace", {"on": False, "clear": True}).json, {"trace": False})
         self.assertEqual(self.node.trace.read(), [])

@@ -124,7 +124,7 @@ def test_commands_that_act(run, node):
     assert "ended  1" in run("hangup", "c1").output
     assert "lifted" in run("unban", "192.0.2.66").output
     assert "trace  yes" in run("trace", "on", "--call-id", "c1").output
-    node.trace.record(AT, "in", b"c1", "udp:a", "udp:b", b"INVITE sip:a SIP/2.0\r\nX-PIID: abc\r\n\x1b[2J")
+    node.trace.record(AT, "in", "udp:a", "udp:b", b"INVITE sip:a SIP/2.0\r\ni: c1\r\nX-PIID: abc\r\n\x1b[2J")
     shown = run("trace", "show", "c1").output
     assert "X-PIID: ***" in shown
     assert "\x1b" not in shown

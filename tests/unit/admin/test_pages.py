@@ -70,8 +70,8 @@ class Pages(TestCase):
         store.insert(tables.pushes, {"type": "call", "provider": EVIL, "app": EVIL, "sent_at": AT, "reason": EVIL})
         store.insert(tables.bans, {"source": EVIL, "reason": EVIL})
         self.node.trace.start()
-        message = f"INVITE sip:{EVIL} SIP/2.0\r\nFrom: {EVIL}\r\n\r\n".encode()
-        self.node.trace.record(AT, "in", f"id-{EVIL}".encode(), "udp:a:1", EVIL, message)
+        message = f"INVITE sip:{EVIL} SIP/2.0\r\nFrom: {EVIL}\r\nCall-ID: id-{EVIL}\r\n\r\n".encode()
+        self.node.trace.record(AT, "in", "udp:a:1", EVIL, message)
 
     def paths(self):
         from urllib.parse import quote
