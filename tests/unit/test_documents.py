@@ -18,7 +18,8 @@ PAGES: dict[Path, str] = runpy.run_path(str(ROOT / "docs" / "generate.py"))["pag
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_generated_pages_are_fresh(path: Path):
-    assert path.read_text() == PAGES[path], "run: make reference"
+    fresh = path.read_text() == PAGES[path]
+    assert fresh, "run: make reference"
 
 
 def test_the_example_configuration_loads():
