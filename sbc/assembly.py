@@ -39,6 +39,7 @@ from sbc.observe.trace import TraceRing
 from sbc.operations import Operations
 from sbc.proxy.calls import Calls, CallSettings
 from sbc.proxy.dialog import Dialogs
+from sbc.proxy.lasting import SETTLE, Lasting
 from sbc.proxy.settings import ProxySettings
 from sbc.proxy.switch import Switch
 from sbc.proxy.target import push_tokens
@@ -135,6 +136,16 @@ class Sbc(MultiService):
         self._watch()
 
     def _make_calls(self) -> Calls:
+        dialogs = Dialogs()
+        self.lasting = Lasting(
+            dialogs=dialogs,
+            store=self.store,
+            log=self.call_log,
+            node=self.configuration[NodeSettings].name,
+            clock=time.monotonic,
+            clock_at=time.time,
+            flow=lambda token: self.transports.flow(token),
+        )
         return Calls(
             driver=self.driver,
             ways=self.ways,
@@ -147,8 +158,9 @@ class Sbc(MultiService):
             ours=self.ours,
             clock_at=time.time,
             call_later=self.reactor.callLater,
-            dialogs=Dialogs(),
+            dialogs=dialogs,
             waiting=Waiting(),
+            lasting=self.lasting,
         )
 
     def _make_registrar(self, secret: Secret) -> Registrar:
@@ -264,7 +276,9 @@ class Sbc(MultiService):
         super().startService()  # type: ignore[no-untyped-call]
         hosts = {host for each in self.transports.listeners for host in (each.advertise_host, each.host.encode())}
         self._ours = frozenset(host.strip(b"[]").lower() for host in hosts) - {b"0.0.0.0", b"::"}
+        self.lasting.restore().addErrback(lambda failure: log.failure("dialogs could not be restored", failure))
         self._loop(self.driver.tick, TICK)
+        self._loop(self.lasting.settle, SETTLE)
         self._loop(self.refresher.tick, POLL)
         self._loop(self.ways.locate_all, RESOLVE_AGAIN)
         self._loop(self._expire, EXPIRE_EVERY)

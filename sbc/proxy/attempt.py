@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sbc.observe import kinds
-from sbc.observe.calllog import Call
 from sbc.proxy import fork as forks
 from sbc.proxy.dialog import FORMING, Leg, Side
 from sbc.proxy.fork import Branch, Candidate, Fork
 from sbc.proxy.hiding import homeward, outward, renamed
-from sbc.proxy.target import PUSH_TYPES, Target
+from sbc.proxy.story import Story
+from sbc.proxy.target import PUSH_TYPES, Target, party
 from sbc.push.orders import Outcome, PushOrder, PushResult
 from sbc.registrar.registrar import Awake
 from sbc.sip.build import respond
@@ -41,14 +42,14 @@ COMPLETED = b'SIP;cause=200;text="Call completed elsewhere"'
 class Attempt:
     """One server transaction, its fork, its legs, its CDR.
 
-    `caller` is the side that sent the request; `origin` the upper server, if it came from one.
+    `caller` is the side that sent the request; `origin` the upper server, if it came from one; `lodger` the user whose
+    device sent it (`alice@example.test`), if it is one of ours.
     """
 
     __slots__ = (
         "_alarm",
         "_answers",
         "_fork_done",
-        "call",
         "caller",
         "calls",
         "flow",
@@ -58,12 +59,20 @@ class Attempt:
         "origin",
         "request",
         "started",
+        "story",
         "txn",
         "user",
     )
 
     def __init__(
-        self, calls: Calls, txn: ServerTransaction, request: Request, flow: Flow, origin: UpperServer | None, now: float
+        self,
+        calls: Calls,
+        txn: ServerTransaction,
+        request: Request,
+        flow: Flow,
+        origin: UpperServer | None,
+        lodger: str,
+        now: float,
     ) -> None:
         self.calls = calls
         self.txn = txn
@@ -88,8 +97,9 @@ class Attempt:
             tuple(request.each(b"record-route")),
             origin.name if origin is not None else None,
             flow.peer[0],
+            lodger,
         )
-        self.call: Call | None = calls.opened(self, now) if self.invite else None
+        self.story = Story(calls.log, calls.clock_at, calls.opened(self) if self.invite else None)
 
     def begin(self, candidates: Sequence[Candidate[Target]], user: User | None, now: float) -> None:
         """The targets are known: `user` if they are the devices of one of ours."""
@@ -121,36 +131,33 @@ class Attempt:
         if known is not None:
             target.leg, target.txn = known.target.leg, known.target.txn
         effects = self.fork.woken(news.identity, target, bool(news.tokens), elsewhere, now)
-        if effects and self.call is not None:
-            self.note(kinds.WOKEN if held else kinds.REGISTER, f"{target.name} registered")
+        if effects:
+            self.story.note(kinds.WOKEN if held else kinds.REGISTER, f"{target.name} registered")
         if effects and held:
             self.calls.woke(self, now)
         self._run(effects, now)
 
     def cancelled(self, now: float) -> None:
         """The caller gave up."""
-        self.note(kinds.CANCEL, "the caller gave up")
+        self.story.note(kinds.CANCEL, "the caller gave up")
         self._run(self.fork.cancel(now), now)
 
     def responded(self, branch: Branch[Target], response: Response, now: float) -> None:
         """A response came on one of the branches."""
         if branch.state is forks.DONE and not (self.invite and response.status < 300):
             return
-        if response.status >= 300 and self.call is not None:
+        if response.status >= 300 and self.invite:
             kind = kinds.CHALLENGED if response.status in (401, 407) else kinds.BRANCH_FAILED
-            self.note(kind, f"{branch.target.name}: {response.status} {response.reason.decode('utf-8', 'replace')}")
+            self.story.note(
+                kind, f"{branch.target.name}: {response.status} {response.reason.decode('utf-8', 'replace')}"
+            )
         self._run(self.fork.response(branch, response, now), now)
 
     def branch_failed(self, branch: Branch[Target], status: int, reason: str, now: float) -> None:
         """No final response will come on this branch."""
         if branch.state is not forks.DONE:
-            self.note(kinds.TIMEOUT if status == 408 else kinds.BRANCH_FAILED, f"{branch.target.name}: {reason}")
+            self.story.note(kinds.TIMEOUT if status == 408 else kinds.BRANCH_FAILED, f"{branch.target.name}: {reason}")
         self._run(self.fork.failed(branch, status, now), now)
-
-    def note(self, kind: str, detail: str) -> None:
-        """Add a line to the call's timeline."""
-        if self.call is not None:
-            self.calls.log.event(self.call, kind, detail, self.calls.clock_at())
 
     def refuse(self, status: int, reason: bytes = b"") -> None:
         """Answer with an error before any target was tried."""
@@ -191,9 +198,15 @@ class Attempt:
             token,
             self.request.call_id,
             self.request.from_tag or b"",
-            Side(shown_a, caller.hop, caller.target, caller.routes, caller.upper, caller.address),
-            Side(shown_b, flow, b"", (), target.server.name if target.server else None, flow.peer[0]),
-            self,
+            replace(caller, contact=shown_a),
+            Side(
+                shown_b,
+                flow,
+                upper=target.server.name if target.server else None,
+                address=flow.peer[0],
+                user=f"{self.user.username}@{self.user.domain}" if self.user is not None else "",
+            ),
+            self.story,
             calls.driver.clock(),
             from_=self.request.first(b"from") or b"",
             to=self.request.first(b"to") or b"",
@@ -236,8 +249,8 @@ class Attempt:
                     out.set(name, shown)
         retry = calls.settings().wake_retry if target.woken and not flow.reliable and self.invite else RFC_RETRY
         target.txn = calls.driver.send(out, flow, _BranchClient(self, branch), retry)
-        if self.call is not None:
-            self.note(kinds.DELIVERED, f"{target.name}, Request-URI {target.uri.decode('utf-8', 'replace')}")
+        if self.invite:
+            self.story.note(kinds.DELIVERED, f"{target.name}, Request-URI {target.uri.decode('utf-8', 'replace')}")
 
     def _unreachable(self, branch: Branch[Target], reason: str) -> None:
         self.branch_failed(branch, 503, reason, self.calls.driver.clock())
@@ -245,7 +258,7 @@ class Attempt:
     def _move(self, effect: forks.Move[Target], now: float) -> None:
         target = effect.branch.target
         flow, txn = target.flow, target.txn
-        self.note(kinds.RESENT, f"{target.name}, on its new flow")
+        self.story.note(kinds.RESENT, f"{target.name}, on its new flow")
         txn.request.set_top(b"via", via(flow.listener, txn.branch))
         if target.leg is not None:
             side = target.leg.b
@@ -259,16 +272,16 @@ class Attempt:
         calls, request = self.calls, self.request
         caller, callee = request.from_, request.to
         token = branch.target.tokens[0]
-        self.note(kinds.PUSH_SENT, f"{token.provider}, app {token.param}")
+        self.story.note(kinds.PUSH_SENT, f"{token.provider}, app {token.param}")
         now_at = calls.clock_at()
         order = PushOrder(
             type=PUSH_TYPES[request.method],
             tokens=branch.target.tokens,
             call_id=request.call_id.decode("utf-8", "replace"),
-            from_uri=caller.uri.address,
+            from_uri=f"sip:{party(caller.uri)}",
             from_user=caller.uri.username,
             from_display=caller.name,
-            to_uri=callee.uri.address,
+            to_uri=f"sip:{party(callee.uri)}",
             to_user=callee.uri.username,
             message=request.body.decode("utf-8", "replace") if request.method == b"MESSAGE" else "",
             deadline=now_at + (calls.settings().max_wait if self.invite else calls.settings().max_wait_non_invite),
@@ -281,7 +294,7 @@ class Attempt:
     def _pushed(self, branch: Branch[Target], result: PushResult) -> None:
         accepted = result.outcome is Outcome.ACCEPTED
         told = f"{result.status} {result.reason}".strip() + f" after {result.latency * 1000:.1f} ms"
-        self.note(kinds.PUSH_ACCEPTED if accepted else kinds.PUSH_FAILED, f"{result.outcome.value}: {told}")
+        self.story.note(kinds.PUSH_ACCEPTED if accepted else kinds.PUSH_FAILED, f"{result.outcome.value}: {told}")
         now = self.calls.driver.clock()
         self._run(self.fork.pushed(branch, accepted, now), now)
 
@@ -306,7 +319,7 @@ class Attempt:
         )
 
     def _bad_answer(self, branch: Branch[Target], leg: Leg, response: Response, failure: Failure) -> None:
-        self.note(kinds.ERROR, f"{branch.target.name}: media refused: {refusal(failure)}")
+        self.story.note(kinds.ERROR, f"{branch.target.name}: media refused: {refusal(failure)}")
         self._pass(branch, leg, response, response.body)
 
     def _pass(self, branch: Branch[Target], leg: Leg | None, response: Response, body: bytes) -> None:
@@ -315,10 +328,10 @@ class Attempt:
             back.body = body
         if self.invite and 200 <= response.status < 300:
             self._answers[response.to_tag or b""] = back
-        if self.call is not None:
+        if self.invite:
             kind = _HEARD.get(response.status // 100)
             if kind is not None and not (kind is kinds.ANSWERED and self._fork_done):
-                self.note(kind, f"{branch.target.name}: {response.status}")
+                self.story.note(kind, f"{branch.target.name}: {response.status}")
         self._answer(back)
 
     def _local(self, effect: forks.Answer, now: float) -> None:
@@ -329,7 +342,7 @@ class Attempt:
         txn = effect.branch.target.txn
         if txn is None:
             return
-        self.note(
+        self.story.note(
             kinds.CANCEL, f"to {effect.branch.target.name}" + (", answered elsewhere" if effect.completed else "")
         )
         self.calls.driver.cancel(txn, [(b"Reason", COMPLETED)] if effect.completed else [])
@@ -347,7 +360,7 @@ class Attempt:
         settings = self.calls.settings()
         if not self.invite:
             return
-        self.note(kinds.WAITING, f"at most {settings.max_wait:g} s, the caller hears {settings.waiting_answer}")
+        self.story.note(kinds.WAITING, f"at most {settings.max_wait:g} s, the caller hears {settings.waiting_answer}")
         if settings.waiting_answer != "none" and not self._fork_done:
             status = int(settings.waiting_answer)
             self.calls.driver.respond(self.txn, respond(self.request, status, to_tag=self.calls.identifiers.tag()))
@@ -380,13 +393,13 @@ class Attempt:
         self._run(self.fork.expire(now), now)
 
     def _note_asleep(self, candidates: Sequence[Candidate[Target]]) -> None:
-        if self.call is None:
+        if not self.invite:
             return
         for candidate in candidates:
             if not candidate.awake:
-                self.note(kinds.ASLEEP, candidate.target.name)
+                self.story.note(kinds.ASLEEP, candidate.target.name)
             elif candidate.target.server is not None:
-                self.note(kinds.ROUTED, f"to upper server {candidate.target.server.name}")
+                self.story.note(kinds.ROUTED, f"to upper server {candidate.target.server.name}")
 
 
 class _BranchClient:

@@ -17,7 +17,9 @@ from sbc.observe.calllog import Call, CallLog
 from sbc.observe.metrics import Metrics
 from sbc.proxy.attempt import NOBODY, Attempt
 from sbc.proxy.dialog import Dialog, Dialogs, Inside, Leg, Side, next_hop
+from sbc.proxy.lasting import Lasting
 from sbc.proxy.passing import Passing, passed_on
+from sbc.proxy.target import party
 from sbc.proxy.waiting import Waiting
 from sbc.push.service import PushService
 from sbc.registrar.registrar import Awake
@@ -65,14 +67,21 @@ class Calls:
     call_later: Callable[..., Any]
     dialogs: Dialogs
     waiting: Waiting
+    lasting: Lasting
 
     # Requests
 
     def attempt(
-        self, txn: ServerTransaction, request: Request, flow: Flow, origin: UpperServer | None, now: float
+        self,
+        txn: ServerTransaction,
+        request: Request,
+        flow: Flow,
+        origin: UpperServer | None,
+        lodger: str,
+        now: float,
     ) -> Attempt:
         """A request outside any dialog begins; its targets follow by `Attempt.begin`."""
-        attempt = Attempt(self, txn, request, flow, origin, now)
+        attempt = Attempt(self, txn, request, flow, origin, lodger, now)
         txn.user = attempt
         return attempt
 
@@ -82,6 +91,8 @@ class Calls:
         if inside is None:
             raise RemoteError(481, b"Call/Transaction Does Not Exist")
         self.dialogs.requested(inside, request, flow)
+        if request.method == b"INVITE":
+            self.lasting.changed(inside.dialog)
         passing = Passing(self, txn, request, flow, inside)
         txn.user = passing
         if request.method == b"BYE":
@@ -96,8 +107,11 @@ class Calls:
         on_flow(self.reach(inside.receiver), partial(self._ack, request, flow, inside), lambda reason: None)
 
     def awake(self, news: Awake, now: float) -> None:
-        """A device registered."""
+        """A device registered: requests that wait for it go on, dialogs that lost their flow have one again."""
         self.waiting.awake(news, now)
+        for side in self.dialogs.of_user(f"{news.username}@{news.domain}"):
+            if side.hop is None or not side.hop.open:
+                side.hop = news.flow
 
     def passed(self, inside: Inside, request: Request, status: int) -> None:
         """A request inside a dialog has got its final response."""
@@ -136,7 +150,7 @@ class Calls:
         leg = self.dialogs.leg(key.encode())
         if leg is None:
             return
-        leg.call.note(kinds.TIMEOUT, f"media: {why}")
+        leg.story.note(kinds.TIMEOUT, f"media: {why}")
         for dialog in tuple(leg.dialogs.values()):
             if dialog.confirmed and not dialog.ended:
                 self.hang_up(dialog, b'SIP;cause=200;text="Media timeout"')
@@ -144,20 +158,20 @@ class Calls:
 
     # Ends
 
-    def opened(self, attempt: Attempt, now: float) -> Call:
+    def opened(self, attempt: Attempt) -> Call:
         """An INVITE begins a call."""
         request = attempt.request
         return self.log.start(
             request.call_id.decode("utf-8", "replace"),
-            request.from_.uri.address,
-            request.to.uri.address,
+            party(request.from_.uri),
+            party(request.to.uri),
             attempt.origin.name if attempt.origin is not None else "",
             self.clock_at(),
         )
 
     def woke(self, attempt: Attempt, now: float) -> None:
         """The device that a call waited for has registered."""
-        call = attempt.call
+        call = attempt.story.call
         if call is not None and call.woke_after is not None:
             self.metrics.wake_seconds.observe(call.woke_after)
 
@@ -166,12 +180,17 @@ class Calls:
         success = 200 <= status < 300
         for leg in attempt.legs:
             if not success or not any(dialog.confirmed for dialog in leg.dialogs.values()):
-                self._close(leg, attempt.call if success else None)
-        if attempt.call is None or success:
+                self._close(leg, attempt.story.call if success else None)
+        if success:
+            for leg in attempt.legs:
+                for dialog in leg.dialogs.values():
+                    self.lasting.changed(dialog)
+            return
+        if attempt.story.call is None:
             return
         cancelled = status == 487 and attempt.fork.cancelled
-        attempt.note(kinds.CANCELLED if cancelled else kinds.REJECTED, f"{status} {reason}")
-        self._end(attempt.call, status, reason, "caller" if cancelled else "callee")
+        attempt.story.note(kinds.CANCELLED if cancelled else kinds.REJECTED, f"{status} {reason}")
+        self._end(attempt.story.call, status, reason, "caller" if cancelled else "callee")
 
     def hang_up(self, dialog: Dialog, reason: bytes) -> None:
         """BYE to both sides, in the name of the other."""
@@ -186,7 +205,7 @@ class Calls:
         """End every call there is: BYE to both sides of each."""
         for leg in self.dialogs.all():
             for dialog in tuple(leg.dialogs.values()):
-                if dialog.confirmed and not dialog.ended and leg.call.invite:
+                if dialog.confirmed and not dialog.ended and leg.story.invite:
                     self.hang_up(dialog, b'SIP;cause=503;text="Going down"')
                     self._over(Inside(dialog, True), "sbc", reason)
 
@@ -195,7 +214,7 @@ class Calls:
         ended = 0
         for leg in self.dialogs.all():
             for dialog in tuple(leg.dialogs.values()):
-                if leg.call_id == call_id and dialog.confirmed and not dialog.ended and leg.call.invite:
+                if leg.call_id == call_id and dialog.confirmed and not dialog.ended and leg.story.invite:
                     self.hang_up(dialog, b'SIP;cause=200;text="Ended by the operator"')
                     self._over(Inside(dialog, True), "operator", reason)
                     ended += 1
@@ -269,7 +288,7 @@ class Calls:
         self.driver.put(passed_on(self, request, inside, flow, body).render(), flow)
 
     def _bye(self, inside: Inside) -> None:
-        inside.dialog.leg.call.note(kinds.BYE, f"from the {'caller' if inside.from_a else 'callee'}")
+        inside.dialog.leg.story.note(kinds.BYE, f"from the {'caller' if inside.from_a else 'callee'}")
 
     def _over(self, inside: Inside, by: str, reason: str) -> None:
         dialog = inside.dialog
@@ -279,10 +298,12 @@ class Calls:
         leg = dialog.leg
         if any(not other.ended for other in leg.dialogs.values()):
             return
-        attempt = leg.call
-        self._close(leg, attempt.call).addCallback(lambda _: self._end(attempt.call, 200, reason, by))
+        call = leg.story.call
+        self._close(leg, call).addCallback(lambda _: self._end(call, 200, reason, by))
 
     def _close(self, leg: Leg, call: Call | None) -> Deferred[None]:
+        for dialog in leg.dialogs.values():
+            self.lasting.ended(dialog)
         self.dialogs.close(leg)
         return self.media.close(leg.token.decode()).addCallback(self._note_media, call)
 

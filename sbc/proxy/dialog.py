@@ -7,9 +7,10 @@ hold when a call passes through the same SBC twice with one Call-ID.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sbc.proxy.story import Story
 from sbc.sip.message import Request, Response
 from sbc.sip.uri import Uri
 
@@ -32,7 +33,8 @@ class Side:
 
     `target` is the peer's Contact URI, `routes` its route set in the order in which requests toward it carry it, `hop`
     the flow on which it was last heard, `contact` the URI of ours that it knows, `upper` the name of the upper server
-    if the peer is one, `address` the IP that its signalling came from.
+    if the peer is one, `address` the IP that its signalling came from, `user` whose device it is (`alice@example.test`)
+    if it is one of ours.
     """
 
     contact: bytes
@@ -41,9 +43,10 @@ class Side:
     routes: tuple[bytes, ...] = ()
     upper: str | None = None
     address: str = ""
+    user: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Dialog:
     """One dialog: the leg it belongs to, the tag of side B, and side B as that tag's peer."""
 
@@ -54,6 +57,8 @@ class Dialog:
     ended: bool = False
     cseq_a: int = 0
     cseq_b: int = 0
+    kept: bool = False
+    """It stands in the store."""
 
     @property
     def a(self) -> Side:
@@ -61,11 +66,11 @@ class Dialog:
         return self.leg.a
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Leg:
     """A branch of a dialog-forming request, with every dialog that came of it.
 
-    `from_`, `to` (without a tag) and `cseq` are those of that request; `call` is the attempt that sent it.
+    `from_`, `to` (without a tag) and `cseq` are those of that request; `story` is where its call is told.
     """
 
     token: bytes
@@ -73,7 +78,7 @@ class Leg:
     tag: bytes
     a: Side
     b: Side
-    call: Any
+    story: Story
     touched: float
     from_: bytes = b""
     to: bytes = b""
@@ -106,6 +111,7 @@ class Dialogs:
 
     def __init__(self) -> None:
         self._legs: dict[bytes, Leg] = {}
+        self._by_user: dict[str, dict[Leg, None]] = {}
 
     def __len__(self) -> int:
         return len(self._legs)
@@ -115,11 +121,18 @@ class Dialogs:
         if len(self._legs) >= MAX_LEGS:
             return False
         self._legs[leg.token] = leg
+        for user in {leg.a.user, leg.b.user} - {""}:
+            self._by_user.setdefault(user, {})[leg] = None
         return True
 
     def close(self, leg: Leg) -> None:
         """Forget a leg and its dialogs."""
         self._legs.pop(leg.token, None)
+        for user in {leg.a.user, leg.b.user} - {""}:
+            legs = self._by_user.get(user, {})
+            legs.pop(leg, None)
+            if not legs:
+                self._by_user.pop(user, None)
         leg.dialogs.clear()
 
     def find(self, request: Request, now: float) -> Inside | None:
@@ -176,6 +189,15 @@ class Dialogs:
         else:
             inside.dialog.cseq_b = max(inside.dialog.cseq_b, number)
 
+    def of_user(self, user: str) -> list[Side]:
+        """The sides of all dialogs that are devices of this user."""
+        return [
+            side
+            for leg in self._by_user.get(user, ())
+            for side in (leg.a, *(dialog.b for dialog in leg.dialogs.values()))
+            if side.user == user
+        ]
+
     def idle(self, now: float) -> list[Leg]:
         """Legs on which nothing happened for `IDLE_LEG` seconds."""
         return [leg for leg in self._legs.values() if leg.touched + IDLE_LEG < now]
@@ -189,7 +211,7 @@ class Dialogs:
         return list(self._legs.values())
 
     def _learn(self, leg: Leg, tag: bytes) -> Dialog:
-        side = Side(leg.b.contact, leg.b.hop, leg.b.target, leg.b.routes, leg.b.upper, leg.b.address)
+        side = replace(leg.b)
         dialog = Dialog(leg, tag, side, cseq_a=leg.cseq)
         leg.dialogs[tag] = dialog
         return dialog

@@ -93,7 +93,7 @@ class Passing:
         self._refused(problem.status, str(problem))
 
     def _unfit(self, response: Response, failure: Failure) -> None:
-        self.inside.dialog.leg.call.note(kinds.ERROR, f"media refused: {refusal(failure)}")
+        self.inside.dialog.leg.story.note(kinds.ERROR, f"media refused: {refusal(failure)}")
         self._back(response, response.body)
 
     def _back(self, response: Response, body: bytes) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from sbc.proxy.fork import Candidate
 from sbc.push.orders import PushType
 from sbc.push.tokens import PushToken
+from sbc.sip.uri import Uri
 from sbc.store.records import Subscriber
 from sbc.store.records import Target as Device
 from sbc.upper.servers import UpperServer
@@ -45,6 +46,11 @@ def push_tokens(device: Device) -> tuple[PushToken, ...]:
         for token in device.tokens
         if token.state != "dead"
     )
+
+
+def party(uri: Uri) -> str:
+    """A caller or callee for people: `alice@example.test`, or the host alone."""
+    return f"{uri.username}@{uri.address}" if uri.user is not None else uri.address
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from sbc.sip.build import make_request
 from sbc.sip.message import Response
+from sbc.sip.uri import escape_user
 from sbc.store.records import UpperRegistration, User
 from sbc.transaction.client import ClientTransaction
 from sbc.transaction.driver import Driver
@@ -109,7 +110,15 @@ class Refresher:
             return
         self._running.add(row.id)
         asked = self.pace().expires if expires is None else expires
-        account = Account(user.username, user.domain, user.realm, user.ha1, user.user_agent, row.contact)
+        account = Account(
+            username=user.username,
+            auth_username=user.auth_username or user.username,
+            domain=user.domain,
+            realm=user.realm,
+            ha1=user.ha1,
+            user_agent=user.user_agent,
+            contact=row.contact,
+        )
         machine = Refresh(account, expires=asked, cseq=row.cseq, failures=row.failures, uniform=self.uniform)
         _Run(self, user, row, machine)
 
@@ -167,7 +176,7 @@ class _Run:
     def _put(self, register: Register, flow: Flow) -> None:
         account = self.machine.account
         identifiers = self.refresher.identifiers
-        address = b"<sip:%s@%s>" % (account.username.encode(), account.domain.encode())
+        address = b"<sip:%s@%s>" % (escape_user(account.username), account.domain.encode())
         headers = [
             (b"Contact", b"<%s>;expires=%d" % (account.contact.encode(), register.expires)),
             (b"Expires", b"%d" % register.expires),

@@ -24,11 +24,16 @@ MAX_ASKED = 86_400
 """Seconds of expiry that a 423 may push us to; a server that asks for more than a day is refused."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """Whose registration this is. `contact` is the URI shown to the upper server; `ha1` is hex MD5 or empty."""
+    """Whose registration this is.
+
+    `auth_username` is the name that `ha1` (hex MD5, or empty) was made with, `contact` the URI shown to the upper
+    server.
+    """
 
     username: str
+    auth_username: str
     domain: str
     realm: str
     ha1: str
@@ -153,7 +158,7 @@ class Refresh:
             return self._standing("rejected", response, None)
         value = answer(
             answerable[0],
-            username=account.username,
+            username=account.auth_username,
             ha1=account.ha1,
             method=b"REGISTER",
             uri=b"sip:" + account.domain.encode(),

@@ -1,0 +1,93 @@
+"""A dialog as text, for the store: what is needed to route its requests after a restart. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from sbc.proxy.dialog import Dialog, Leg, Side
+from sbc.proxy.story import Story
+
+VERSION = 1
+"""Of the text's form; other forms are not read."""
+
+
+def written(dialog: Dialog) -> str:
+    """The dialog as JSON text."""
+    leg = dialog.leg
+    return json.dumps(
+        {
+            "version": VERSION,
+            "token": _text(leg.token),
+            "call_id": _text(leg.call_id),
+            "tag_a": _text(leg.tag),
+            "tag_b": _text(dialog.tag),
+            "from": _text(leg.from_),
+            "to": _text(leg.to),
+            "cseq_a": dialog.cseq_a,
+            "cseq_b": dialog.cseq_b,
+            "a": _side(leg.a),
+            "b": _side(dialog.b),
+        },
+        separators=(",", ":"),
+    )
+
+
+def restored(text: str, flow: Callable[[str], Any], story: Story, now: float) -> Leg:
+    """The leg of a dialog kept earlier. `flow` finds a flow by its token, or None. Raises ValueError for other text."""
+    kept = json.loads(text)
+    if not isinstance(kept, dict) or kept.get("version") != VERSION:
+        raise ValueError("a dialog kept in another form")
+    try:
+        b = _restored_side(kept["b"], flow)
+        leg = Leg(
+            _bytes(kept["token"]),
+            _bytes(kept["call_id"]),
+            _bytes(kept["tag_a"]),
+            _restored_side(kept["a"], flow),
+            b,
+            story,
+            now,
+            from_=_bytes(kept["from"]),
+            to=_bytes(kept["to"]),
+            cseq=int(kept["cseq_a"]),
+        )
+        tag = _bytes(kept["tag_b"])
+        dialog = Dialog(leg, tag, b, confirmed=True, cseq_a=leg.cseq, cseq_b=int(kept["cseq_b"]), kept=True)
+    except (KeyError, TypeError) as problem:
+        raise ValueError(f"a kept dialog lacks {problem}") from None
+    leg.dialogs[tag] = dialog
+    return leg
+
+
+def _side(side: Side) -> dict[str, object]:
+    return {
+        "contact": _text(side.contact),
+        "flow": side.hop.token if side.hop is not None else "",
+        "target": _text(side.target),
+        "routes": [_text(route) for route in side.routes],
+        "upper": side.upper,
+        "address": side.address,
+        "user": side.user,
+    }
+
+
+def _restored_side(kept: dict[str, Any], flow: Callable[[str], Any]) -> Side:
+    return Side(
+        _bytes(kept["contact"]),
+        flow(kept["flow"]) if kept["flow"] else None,
+        _bytes(kept["target"]),
+        tuple(_bytes(route) for route in kept["routes"]),
+        kept["upper"],
+        kept["address"],
+        kept["user"],
+    )
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogateescape")
+
+
+def _bytes(value: str) -> bytes:
+    return value.encode("utf-8", "surrogateescape")
