@@ -16,7 +16,7 @@ from typing import Any
 
 import treq
 from twisted.internet.defer import Deferred, inlineCallbacks
-from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from sbc.lab.diary import Diary
 
 POLL = 0.1  # s between two questions whether it is ready
-READY_TIME = 15.0  # s until it must be
+READY_TIME = 10.0  # s until it must be
 STOP_TIME = 5.0  # s from SIGTERM to SIGKILL
 MAX_OUTPUT = 1_000_000  # bytes kept of what it prints
 TWISTD = "from twisted.scripts.twistd import run; run()"
@@ -91,6 +91,8 @@ class Border:
         self._process = self.reactor.spawnProcess(
             self._child, sys.executable, command, env=None, path=str(self.directory)
         )
+        # Whatever ends us in order ends it too.
+        self.reactor.addSystemEventTrigger("before", "shutdown", self.stop)
         return self._wait()
 
     @inlineCallbacks
@@ -124,7 +126,10 @@ class Border:
             return never
         if self.diary.count("ended"):
             return self.diary.when("ended").addCallback(lambda entry: entry.detail)
-        self._process.signalProcess("TERM")
+        try:
+            self._process.signalProcess("TERM")
+        except ProcessExitedAlready:
+            return self.diary.when("ended").addCallback(lambda entry: entry.detail)
         killer = self.reactor.callLater(STOP_TIME, self.kill)
 
         def ended(entry: Any) -> int:

@@ -205,6 +205,10 @@ class OutgoingCall(Call):
         self._invite, self._wire = request, wire
         self.owner.party.request(request, wire, self._answered, self._failed)
 
+    def unreachable(self, reason: str) -> None:
+        """There is no way to the next hop."""
+        self._failed(reason)
+
     def _failed(self, reason: str) -> None:
         if not self.diary.count("final"):
             self.diary.note("final", reason)

@@ -13,12 +13,13 @@ import secrets
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
-from twisted.internet.error import ConnectionClosed
+from twisted.internet.defer import TimeoutError as LateError
+from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.internet.task import deferLater, react
 
 from sbc.lab.apns import Apns
@@ -26,6 +27,7 @@ from sbc.lab.authority import Authority
 from sbc.lab.border import Border, BorderError, free_port
 from sbc.lab.diary import Entry
 from sbc.lab.fcm import Fcm
+from sbc.lab.party import NoAnswerError
 from sbc.lab.phone import Manners, Phone
 from sbc.lab.received import ReceivedPush
 from sbc.lab.speech import DIALECTS, DeviceToken
@@ -34,7 +36,7 @@ from sbc.lab.upper import Upper
 from sbc.lab.webpush import WebPush
 
 BORDER, UPPER, PHONE = "127.0.0.1", "127.0.0.2", "127.0.0.3"
-LIMIT = 19.0  # s for everything
+LIMIT = 14.0  # s for all steps; the end of the SBC takes `border.STOP_TIME` more at most
 STEP = 6.0  # s for one step
 TALK = 1.0  # s of conversation
 ENOUGH = 25  # RTP packets each way in that time; 50 are sent
@@ -319,16 +321,6 @@ def _what(push: ReceivedPush) -> str:
     return f"{len(push.body)} bytes"
 
 
-def main(reactor: Any, *arguments: str) -> Deferred[None]:
-    """Run the demo; fails with SystemExit(1) when a step did not happen."""
-    parser = argparse.ArgumentParser(prog="demo", description="One call to a sleeping phone through a real SBC.")
-    parser.add_argument("--transport", choices=("udp", "tcp"), default="tcp", help="between the phone and the SBC")
-    parser.add_argument("--provider", choices=("apns", "fcm", "webpush"), default="apns")
-    parser.add_argument("--dialect", choices=DIALECTS[1:], default="x-mpush", help="how the app hands its token over")
-    chosen = parser.parse_args(arguments)
-    return _run(reactor, chosen.transport, chosen.provider, chosen.dialect)
-
-
 @inlineCallbacks
 def _run(reactor: Any, transport: str, provider: str, dialect: str) -> Any:
     with tempfile.TemporaryDirectory(prefix="sbc-demo-") as directory:
@@ -338,7 +330,7 @@ def _run(reactor: Any, transport: str, provider: str, dialect: str) -> Any:
             yield demo.run().addTimeout(LIMIT, reactor)
         except BorderError as error:
             failure = str(error)
-        except (StepError, ConnectionClosed, OSError, LookupError, CancelledError) as error:
+        except (StepError, NoAnswerError, ConnectError, ConnectionClosed, OSError, LookupError, LateError) as error:
             failure = str(error) or type(error).__name__
             output = demo.border.output[-4000:] if demo.border is not None else ""
         finally:
@@ -352,9 +344,24 @@ def _run(reactor: Any, transport: str, provider: str, dialect: str) -> Any:
         demo.story.finished()
 
 
-def run(arguments: Sequence[str], start: Callable[..., object] = react) -> None:
-    """The command."""
-    start(main, arguments)
+def run(arguments: Sequence[str]) -> None:
+    """The command: ends in SystemExit, with 0 only when every step happened."""
+    parser = argparse.ArgumentParser(prog="demo", description="One call to a sleeping phone through a real SBC.")
+    parser.add_argument("--transport", choices=("udp", "tcp"), default="tcp", help="between the phone and the SBC")
+    parser.add_argument("--provider", choices=("apns", "fcm", "webpush"), default="apns")
+    parser.add_argument("--dialect", choices=DIALECTS[1:], default="x-mpush", help="how the app hands its token over")
+    chosen = parser.parse_args(arguments)
+    finished: list[bool] = []
+
+    def whole(reactor: Any) -> Deferred[None]:
+        done: Deferred[None] = _run(reactor, chosen.transport, chosen.provider, chosen.dialect)
+        return done.addCallback(lambda _: finished.append(True))
+
+    try:
+        react(whole, ())
+    except SystemExit as end:
+        # A reactor that was stopped by a signal ends with 0, wherever the demo was.
+        raise SystemExit(end.code if end.code or finished else 1) from None
 
 
 if __name__ == "__main__":

@@ -238,6 +238,9 @@ class Party:
             self._message(self._udp.wire(peer), data)
 
     def _opened(self, wire: Wire) -> None:
+        if self.closed:
+            wire.cut()
+            return
         self._streams[wire.peer] = wire
 
     def _ended(self, wire: Wire) -> None:

@@ -116,6 +116,7 @@ class Phone:
         self.awake = False
         self.parties: list[Party] = []
         self.wire: Wire | None = None
+        self.purr = b""
         self._inboxes: list[Inbox] = []
         self._waking: list[Timer] = []
         self._dialogs: dict[tuple[bytes, bytes], Call] = {}
@@ -302,9 +303,10 @@ class Phone:
         return ready
 
     def contact(self, wire: Wire) -> bytes:
-        """Contact of calls: without push parameters, as apps do."""
+        """Contact of calls: no push parameters but ``pn-purr``, when the proxy gave one (RFC 8599 section 6)."""
         user = escape_user(self.username)
-        return b"<sip:%b@%b;transport=%b>" % (user, wire.address, wire.transport.lower())
+        purr = b";pn-purr=" + self.purr if self.purr else b""
+        return b"<sip:%b@%b;transport=%b%b>" % (user, wire.address, wire.transport.lower(), purr)
 
     def call_began(self, call: Call) -> None:
         """In-dialog requests find it."""

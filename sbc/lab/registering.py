@@ -103,9 +103,20 @@ class Registering:
         return self._send(request, wire, trip + 1)
 
     def _over(self, response: Response) -> Response:
+        if response.status == 200:
+            self._phone.purr = purr_of(response)
         self._phone.diary.note("registered" if response.status == 200 else "refused", response)
         return response
 
     def _lost(self, reason: Failure) -> Failure:
         self._phone.diary.note("refused", reason.getErrorMessage())
         return reason
+
+
+def purr_of(response: Response) -> bytes:
+    """What the proxy wants in ``pn-purr``: ``+sip.pnspurr`` of Feature-Caps (RFC 8599 section 8.6), else empty."""
+    for value in response.lines(b"feature-caps"):
+        _, found, rest = value.partition(b'+sip.pnspurr="')
+        if found:
+            return rest.partition(b'"')[0]
+    return b""

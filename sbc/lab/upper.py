@@ -137,7 +137,7 @@ class Upper:
         def send(wire: Wire) -> None:
             call.invite(place.uri, wire, from_=from_, to=to, route=place.route, headers=list(headers))
 
-        self._reach_place(place).addCallback(send)
+        self._reach_place(place).addCallbacks(send, lambda reason: call.unreachable(reason.getErrorMessage()))
         return call
 
     def send(
