@@ -113,6 +113,17 @@ class MediaCalls(Service):
             return fail(problem)
         return self._engine.answer(leg_key, Answer(session, from_, source)).addCallback(_framed, body, found)
 
+    def snapshot(self, leg_key: str) -> str | None:
+        """Text to keep with an answered call so that its media can outlive a restart; None when nothing is relayed.
+
+        Worth renewing after each answer; what the parties' packets taught meanwhile is in it.
+        """
+        return self._engine.snapshot(leg_key)
+
+    def restore(self, leg_key: str, text: str) -> Deferred[bool]:
+        """Relay a leg again, after a restart, on its old ports. False when that is not possible: its media is lost."""
+        return self._engine.restore(leg_key, text)
+
     def close(self, leg_key: str) -> Deferred[Statistics]:
         """Free the ports of a leg; never fails, empty statistics for a leg that is unknown or was not relayed."""
         return self._engine.close(leg_key)

@@ -113,5 +113,12 @@ class Engine(Protocol):
     def stop(self) -> Deferred[None]:
         """End all legs."""
 
+    def snapshot(self, key: str) -> str | None:
+        """What `restore` needs after a restart; None when the leg is not relayed or not answered yet."""
+
+    def restore(self, key: str, text: str) -> Deferred[bool]:
+        """Relay a leg again on its old ports; False when the ports are taken or the text is not understood. Its
+        parties' packets latch anew; where they were heard last is where packets for them go until then."""
+
     def close(self, key: str) -> Deferred[Statistics]:
         """End a leg and free its ports; empty statistics for an unknown key."""

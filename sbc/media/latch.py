@@ -64,6 +64,21 @@ class Latch:
         self.source, self._rank = None, FOREIGN
         self.destination = None if muted else (self._heard or self._described)
 
+    @property
+    def memory(self) -> list[Any]:
+        """What `recall` needs, fit for JSON."""
+        return [self._described, self._signalled, self._heard, self._muted]
+
+    def recall(self, memory: list[Any]) -> None:
+        """Be as one was whose `memory` this is, still waiting for the first packet. Raises `ValueError` or `TypeError`
+        for anything else."""
+        described, signalled, heard, muted = memory
+        self._described = None if described is None else (str(described[0]), int(described[1]))
+        self._signalled = str(signalled)
+        self._heard = None if heard is None else (str(heard[0]), *(int(number) for number in heard[1:]))
+        self.source, self._rank, self._muted = None, FOREIGN, bool(muted)
+        self.destination = None if muted else (self._heard or self._described)
+
     def accept(self, source: Source) -> bool:
         """Whether a media packet from a source other than the latched one is believed; if so it is the latched one."""
         fits = rank(source[:2], self._described, self._signalled)

@@ -37,6 +37,13 @@ class PortPool:
         self._free[place], self._free[-1] = self._free[-1], self._free[place]
         return self._free.pop()
 
+    def claim(self, port: int) -> None:
+        """Take this port, as after a restart. Raises `RemoteError` 503 when it is not free."""
+        try:
+            self._free.remove(port)
+        except ValueError:
+            raise RemoteError(503, b"Media port not free") from None
+
     def give(self, port: int, now: float) -> None:
         """Return a port that `take` handed out; it rests for `QUARANTINE` seconds."""
         self._resting.append((now + QUARANTINE, port))

@@ -14,13 +14,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from sbc.media import snapshot
 from sbc.media.addresses import canonical
 from sbc.media.engine import Answer, Offer, Side, Statistics, other
 from sbc.media.forward import End, Forwarder, join
 from sbc.media.leg import SIDES, Channel, Guard, Leg, carried
 from sbc.media.ports import PortPool
 from sbc.media.rewrite import end_to_end, forwardable, redirect
-from sbc.media.sdp import Media, Session
+from sbc.media.sdp import Session
 from sbc.media.settings import MediaSettings
 from sbc.media.sockets import Sockets, raise_file_limit
 from sbc.sip.errors import RemoteError
@@ -171,6 +172,32 @@ class PythonEngine:
         """See `Engine.close`."""
         return self._end(key)
 
+    def snapshot(self, key: str) -> str | None:
+        """See `Engine.snapshot`."""
+        leg = self._legs.get(key)
+        return None if leg is None or not leg.answered else snapshot.write(leg)
+
+    @_deferring
+    def restore(self, key: str, text: str) -> bool:
+        """See `Engine.restore`."""
+        memory = snapshot.read(text)
+        if memory is None or key in self._legs:
+            return False
+        now = self._clock()
+        leg = Leg(memory.addresses, held=memory.held, answered=True, heard_at=now)
+        try:
+            for each in memory.channels:
+                leg.channels[each.index] = self._open_channel(leg, each.kind, each.carries, now, each.ports)
+        except RemoteError:
+            for channel in leg.channels.values():
+                self._close_channel(channel, now)
+            return False
+        for each in memory.channels:
+            each.recall(leg.channels[each.index])
+        self._legs[key] = leg
+        self._guard.addresses.update(leg.addresses.values())
+        return True
+
     def sweep(self) -> None:
         """Report silent legs, free the ports of rejected lines."""
         now = self._clock()
@@ -219,7 +246,8 @@ class PythonEngine:
         try:
             for index in indexes:
                 if index not in leg.channels:
-                    opened[index] = self._open_channel(leg, session.media[index], now)
+                    media = session.media[index]
+                    opened[index] = self._open_channel(leg, media.kind.decode("ascii", "replace"), carried(media), now)
         except BaseException:
             for channel in opened.values():
                 self._close_channel(channel, now)
@@ -228,13 +256,19 @@ class PythonEngine:
         for index in indexes:
             leg.channels[index].rejected_at = None
 
-    def _open_channel(self, leg: Leg, media: Media, now: float) -> Channel:
-        carries, control = carried(media)
-        channel = Channel(media.kind.decode("ascii", "replace"), {}, {})
+    def _open_channel(
+        self, leg: Leg, kind: str, carries: tuple[str, str], now: float, ports: dict[Side, int] | None = None
+    ) -> Channel:
+        """On `ports` (even ones), else on any."""
+        channel = Channel(kind, {}, {})
         try:
             for side in SIDES:
-                rtp, rtcp = self._sockets.pair(leg.addresses[side], now)
-                channel.rtp[side], channel.rtcp[side] = End(rtp, carries), End(rtcp, control)
+                address = leg.addresses[side]
+                if ports is None:
+                    rtp, rtcp = self._sockets.pair(address, now)
+                else:
+                    rtp, rtcp = self._sockets.pair_on(address, ports[side], now)
+                channel.rtp[side], channel.rtcp[side] = End(rtp, carries[0]), End(rtcp, carries[1])
         except BaseException:
             for end in channel.rtp.values():
                 self._sockets.release(end.port, now)

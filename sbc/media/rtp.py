@@ -39,8 +39,8 @@ class Reception:
     """
 
     __slots__ = (
-        "_clocks",
         "bytes",
+        "clocks",
         "expected",
         "jitter_units",
         "kind",
@@ -63,7 +63,7 @@ class Reception:
         self.largest_step = MAX_TRANSIT_STEP * self.rate
         self.transit = 0.0
         self.jitter_units = 0.0
-        self._clocks: Mapping[int, int] = {}
+        self.clocks: Mapping[int, int] = {}
 
     @property
     def jitter(self) -> float:
@@ -72,7 +72,7 @@ class Reception:
 
     def describe(self, clocks: Mapping[int, int]) -> None:
         """The clock rates in Hz by payload type that were negotiated."""
-        self._clocks = clocks
+        self.clocks = clocks
         self.kind = -1
 
     def note(self, second: int, sequence: int, stamp: int, ssrc: int, now: float) -> None:
@@ -89,7 +89,7 @@ class Reception:
         self.expected = (sequence + 1) & 0xFFFF
         if second != self.kind and second < 0x80:
             self.kind = second
-            rate = float(self._clocks.get(second, 8000))
+            rate = float(self.clocks.get(second, 8000))
             self.jitter_units *= rate / self.rate
             self.rate = rate
             self.largest_step = MAX_TRANSIT_STEP * rate

@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import resource
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from sbc.media.ports import PortPool
 from sbc.media.sdp import literal
@@ -42,11 +40,7 @@ class Sockets:
         for _ in range(BIND_ATTEMPTS):
             port = self._pool.take(now)
             try:
-                with _undone() as opened:
-                    for number in (port, port + 1):
-                        opened.append(self._open(address, number))
-                    rtp, rtcp = opened
-                    return rtp, rtcp
+                return self._open_pair(address, port)
             except OSError as problem:
                 self._pool.give(port, now)
                 if problem.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
@@ -55,9 +49,26 @@ class Sockets:
                     raise LocalError(f"no media socket on {address}: {problem}") from problem
         raise RemoteError(503, b"No media port free")
 
+    def pair_on(self, address: str, port: int, now: float) -> tuple[socket.socket, socket.socket]:
+        """The pair on this even port, as after a restart. Raises `RemoteError` 503 when it cannot be had."""
+        self._pool.claim(port)
+        try:
+            return self._open_pair(address, port)
+        except OSError as problem:
+            self._pool.give(port, now)
+            raise RemoteError(503, b"Media port not free") from problem
+
     def release(self, port: int, now: float) -> None:
         """The pair whose even port this is was closed."""
         self._pool.give(port, now)
+
+    def _open_pair(self, address: str, port: int) -> tuple[socket.socket, socket.socket]:
+        rtp = self._open(address, port)
+        try:
+            return rtp, self._open(address, port + 1)
+        except OSError:
+            rtp.close()
+            raise
 
     def _open(self, address: str, port: int) -> socket.socket:
         ip = literal(address)
@@ -87,15 +98,3 @@ class Sockets:
             else:
                 return
         opened.bind((wildcard, port))
-
-
-@contextmanager
-def _undone() -> Iterator[list[socket.socket]]:
-    """Sockets appended to the list are closed when the block fails."""
-    opened: list[socket.socket] = []
-    try:
-        yield opened
-    except BaseException:
-        for each in opened:
-            each.close()
-        raise

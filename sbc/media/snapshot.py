@@ -1,0 +1,98 @@
+"""A leg as text, so that calls outlive a restart.
+
+What is kept: the ports, what each carries, and the latches. Not kept: counts, and which media lines were rejected.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from sbc.media.engine import Side
+from sbc.media.forward import OTHER, RTCP, RTP, SECURED, End
+from sbc.media.latch import Latch
+from sbc.media.leg import SIDES, Channel, Leg
+
+#: Changes when older text cannot be read any more.
+VERSION = 1
+
+_CARRIED = frozenset({RTP, RTCP, SECURED, OTHER})
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelMemory:
+    """One media line: its even ports, latches (RTP, RTCP) and clock rates by side."""
+
+    index: int
+    kind: str
+    carries: tuple[str, str]
+    ports: dict[Side, int]
+    latches: dict[Side, tuple[list[Any], list[Any]]]
+    clocks: dict[Side, dict[int, int]]
+
+    def recall(self, channel: Channel) -> None:
+        """Set the latches and clock rates of a channel opened on these ports."""
+        for side in SIDES:
+            for end, latch in zip((channel.rtp[side], channel.rtcp[side]), self.latches[side], strict=True):
+                end.recall(latch)
+            channel.rtp[side].reception.describe(self.clocks[side])
+
+
+@dataclass(frozen=True, slots=True)
+class LegMemory:
+    """A leg."""
+
+    addresses: dict[Side, str]
+    held: dict[Side, bool]
+    channels: list[ChannelMemory]
+
+
+def write(leg: Leg) -> str:
+    """JSON; a few hundred bytes for a call with one stream."""
+    channels = [
+        {
+            "index": index,
+            "kind": channel.kind,
+            "carries": [channel.rtp["a"].carries, channel.rtcp["a"].carries],
+            **{side: _side(channel.rtp[side], channel.rtcp[side]) for side in SIDES},
+        }
+        for index, channel in leg.channels.items()
+    ]
+    whole = {"version": VERSION, "addresses": leg.addresses, "held": leg.held, "channels": channels}
+    return json.dumps(whole, separators=(",", ":"))
+
+
+def read(text: str) -> LegMemory | None:
+    """The leg that `write` wrote; None for anything else."""
+    try:
+        whole = json.loads(text)
+        if whole["version"] != VERSION:
+            return None
+        addresses: dict[Side, str] = {side: str(whole["addresses"][side]) for side in SIDES}
+        held: dict[Side, bool] = {side: bool(whole["held"].get(side)) for side in SIDES}
+        return LegMemory(addresses, held, [_channel(each) for each in whole["channels"]])
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        return None
+
+
+def _side(rtp: End, rtcp: End) -> dict[str, Any]:
+    return {"port": rtp.port, "rtp": rtp.memory, "rtcp": rtcp.memory, "clocks": dict(rtp.reception.clocks)}
+
+
+def _channel(raw: dict[str, Any]) -> ChannelMemory:
+    first, second = raw["carries"]
+    if not {first, second} <= _CARRIED:
+        raise ValueError("unknown kind of port")
+    sides: dict[Side, dict[str, Any]] = {side: raw[side] for side in SIDES}
+    for each in sides.values():
+        for memory in (each["rtp"], each["rtcp"]):
+            Latch().recall(memory)
+    return ChannelMemory(
+        index=int(raw["index"]),
+        kind=str(raw["kind"]),
+        carries=(first, second),
+        ports={side: int(each["port"]) for side, each in sides.items()},
+        latches={side: (each["rtp"], each["rtcp"]) for side, each in sides.items()},
+        clocks={side: {int(kind): int(rate) for kind, rate in each["clocks"].items()} for side, each in sides.items()},
+    )
