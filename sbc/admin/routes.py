@@ -21,6 +21,9 @@ JSON: Final = "application/json"
 TEXT_LIMIT: Final = 4096
 """Characters of one text in a query or body, unless its field says otherwise."""
 
+INTEGER_LIMIT: Final = 2**63 - 1
+"""The largest number a column of any database holds."""
+
 Kind = Literal["text", "integer", "number", "flag", "object"]
 _SCHEMA: Final[Mapping[Kind, str]] = {
     "text": "string",
@@ -38,6 +41,13 @@ class Refused(Exception):  # noqa: N818  it reads as what it is: raise Refused(4
         super().__init__(f"{status} {reason}")
         self.status = status
         self.reason = reason
+
+
+def storable(text: str) -> str:
+    """`text` as it is; raises `Refused` 400 where no database could hold it: a NUL, half a surrogate pair."""
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise Refused(400, "a text with characters that are none")
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +69,7 @@ class Field:
                 raise Refused(400, f"{self.name} is longer than {self.most or TEXT_LIMIT} characters")
             if self.words and raw not in self.words:
                 raise Refused(400, f"{self.name} must be one of {', '.join(self.words)}")
-            return raw
+            return storable(raw)
         if self.kind == "flag" and raw in (True, False, "true", "false", "on", "off", "1", "0"):
             return raw in (True, "true", "on", "1")
         if self.kind == "object" and isinstance(raw, dict):
@@ -77,8 +87,9 @@ class Field:
             raise Refused(400, f"{self.name} must be of kind {self.kind}")
         if value != value or (self.least is not None and value < self.least):
             raise Refused(400, f"{self.name} must be at least {self.least}")
-        if self.most is not None and value > self.most:
-            raise Refused(400, f"{self.name} must be at most {self.most}")
+        most = self.most if self.most is not None else INTEGER_LIMIT
+        if value > most or value < -INTEGER_LIMIT:
+            raise Refused(400, f"{self.name} must be at most {most}")
         return value
 
     def schema(self) -> dict[str, object]:
@@ -206,7 +217,7 @@ def _match(pattern: Sequence[str], parts: Sequence[str]) -> dict[str, str] | Non
     found: dict[str, str] = {}
     for wanted, part in zip(pattern, parts, strict=True):
         if wanted.startswith("{"):
-            found[wanted[1:-1]] = unquote(part)
+            found[wanted[1:-1]] = storable(unquote(part))
         elif wanted != part:
             return None
     return found

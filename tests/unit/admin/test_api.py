@@ -181,6 +181,20 @@ class Reads(TestCase):
         self.assertEqual(self.browser.get("/api/v1/users?limit=100000").status, 400)
         self.assertEqual(self.browser.get("/api/v1/users?order=id").status, 400)
 
+    def test_what_no_database_holds_is_refused_before_it_is_asked(self):
+        for path in (
+            "/bindings?user_id=99999999999999999999",
+            "/users?after=99999999999999999999",
+            "/cdrs?since=nan",
+            "/users?username=%00",
+            "/calls/%00/events",
+        ):
+            self.assertEqual(self.browser.get(f"/api/v1{path}").status, 400, path)
+        raw = b'{"type": "call", "to_user": "\\ud800"}'
+        headers = {"Content-Type": "application/json"}
+        self.assertEqual(self.browser.post("/api/v1/pushes", raw=raw, headers=headers, key=WRITER).status, 400)
+        self.assertEqual(self.get("/users?username=%ff%f0"), {"items": [], "next": None})
+
     def test_off_loopback_every_route_wants_a_key(self):
         for route in api_routes(self.node, "0.1.0"):
             path = route.path.replace("{", "").replace("}", "")
