@@ -106,12 +106,15 @@ class Connections:
             self._tokens.pop(flow.token, None)
             if self._routes.get(route_of(flow)) is flow:
                 del self._routes[route_of(flow)]
-            flow.open = False
-            self.receiver.lost(flow, reason)
-        if not self.all:
-            waiting, self._idle = self._idle, []
-            for each in waiting:
-                each.callback(None)
+            flow.ended()
+        try:
+            if flow is not None:
+                self.receiver.lost(flow, reason)
+        finally:
+            if not self.all:
+                waiting, self._idle = self._idle, []
+                for each in waiting:
+                    each.callback(None)
 
     # -- asked by the service
 
@@ -210,7 +213,8 @@ class _OutgoingConnection(StreamConnection):
             self.end("not connected in time")
 
     def _tell(self, what: StreamFlow | str) -> None:
-        made, self.made = self.made, None
+        # The connector leads back here by way of its factory: no cycle is left behind.
+        made, self.made, self.connector = self.made, None, None
         if made is not None:
             made(what)
 

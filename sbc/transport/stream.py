@@ -84,7 +84,7 @@ class House(Shape):
         """The connection may carry messages: give it a flow."""
 
     def closed(self, connection: "StreamConnection", reason: str) -> None:
-        """The connection is gone, whether it ever opened or not."""
+        """The connection is gone, whether it ever opened or not; its flow, if any, is ended."""
 
 
 @implementer(IPushProducer, IHandshakeListener)
@@ -331,5 +331,3 @@ class StreamConnection(Protocol):
             self._refused(BAD_HANDSHAKE)
         self._house.deadlines.forget(self)
         self._house.closed(self, self.reason or reason.getErrorMessage())
-        if self.flow is not None:
-            self.flow.ended()

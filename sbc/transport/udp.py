@@ -29,6 +29,7 @@ from sbc.transport.limits import (
     Limits,
 )
 from sbc.transport.sniff import begins_sip
+from sbc.transport.stunkeepalive import binding_answer
 
 _FULL = (EAGAIN, EWOULDBLOCK, EINTR)
 _SILENCE = frozenset(b"\r\n\0 ")
@@ -193,6 +194,10 @@ class UdpPort:
                 flow.send(b"\r\n")
             return
         if data[0] in _SILENCE:
+            answer = binding_answer(data, *flow.peer)
+            if answer is not None:
+                flow.send(answer)
+                return
             data = data.lstrip(b"\r\n")  # RFC 3261 7.5
         if not begins_sip(data):
             self._receiver.refused(flow, NOT_SIP)

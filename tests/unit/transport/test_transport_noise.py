@@ -44,13 +44,13 @@ def listen(codec: SipCodec | WebSocketCodec, pieces: list[bytes]) -> None:
             return
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(STREAMS)
 def test_streams(pieces: list[bytes]) -> None:
     listen(SipCodec(1_000), pieces)
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(STREAMS)
 def test_websockets_before_and_after_the_handshake(pieces: list[bytes]) -> None:
     listen(WebSocketCodec(1_000), pieces)
@@ -58,7 +58,7 @@ def test_websockets_before_and_after_the_handshake(pieces: list[bytes]) -> None:
     listen(joined()[0], pieces)
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(STREAMS)
 def test_preambles(pieces: list[bytes]) -> None:
     preamble = Preamble()
@@ -70,7 +70,7 @@ def test_preambles(pieces: list[bytes]) -> None:
         return
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(STREAMS)
 def test_datagrams(pieces: list[bytes]) -> None:
     ear = Ear()
