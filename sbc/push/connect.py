@@ -18,9 +18,10 @@ from twisted.internet._sslverify import IOpenSSLTrustRoot
 from twisted.internet.address import IPv4Address as TwistedIPv4
 from twisted.internet.address import IPv6Address as TwistedIPv6
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IHostResolution, IResolutionReceiver, IStreamClientEndpoint
 from twisted.internet.ssl import PrivateCertificate, optionsForClientTLS, platformTrust
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -119,11 +120,26 @@ class Connector:
         options = optionsForClientTLS(
             place.host, trustRoot=self._trust, clientCertificate=own, acceptableProtocols=protocols
         )
-        return wrapClientTLS(options, inner)
+        return _TlsEndpoint(self._reactor, options, inner)
 
 
 def _trust_root(pem: bytes) -> Any:
     return _Trust(pem) if pem else platformTrust()  # type: ignore[no-untyped-call]
+
+
+@implementer(IStreamClientEndpoint)
+class _TlsEndpoint:
+    """TLS over another endpoint, with the timers on the reactor that was handed in (Twisted's own takes the global
+    one).
+    """
+
+    def __init__(self, reactor: Any, options: Any, inner: Any) -> None:
+        self._reactor, self._options, self._inner = reactor, options, inner
+
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:
+        outer = TLSMemoryBIOFactory(self._options, True, protocolFactory, clock=self._reactor)
+        connecting: Deferred[Any] = self._inner.connect(outer)
+        return connecting.addCallback(lambda protocol: protocol.wrappedProtocol)
 
 
 @implementer(IResolutionReceiver)

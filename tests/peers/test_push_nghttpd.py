@@ -1,0 +1,112 @@
+"""Our HTTP/2 client against nghttp2's server: another implementation reads our frames."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.epollreactor import EPollReactor
+
+from sbc.lab.authority import Authority
+from sbc.push.orders import Outcome, PushOrder, PushType
+from sbc.push.ports import PushConfiguration
+from sbc.push.service import PushService
+from sbc.push.settings import ApnsSettings, AppSettings, PushSettings
+from sbc.push.tokens import PushToken
+from tests.peers.nghttpd_server import Nghttpd
+
+DEVICES = [f"{number:02x}" * 32 for number in range(150)]
+BUNDLE = "com.example.phone"
+
+
+@pytest.fixture
+def server(nghttpd: Callable[..., Nghttpd]) -> Nghttpd:
+    return nghttpd(paths=tuple(f"/3/device/{device}" for device in DEVICES))
+
+
+@pytest.fixture
+def reactor() -> Any:
+    """One of its own: it can run only once."""
+    return EPollReactor()
+
+
+def run(service: PushService, talk: Callable[[], Deferred[Any]]) -> Any:
+    """What *talk* comes to, with the service started before and stopped afterwards."""
+    reactor, results = service._reactor, []
+
+    def start() -> None:
+        service.startService()
+        talk().addBoth(over)
+
+    def over(result: Any) -> None:
+        results.append(result)
+        service.stopService()
+        reactor.callLater(0.05, reactor.stop)
+
+    reactor.callWhenRunning(start)
+    reactor.callLater(20, reactor.crash)
+    reactor.run(installSignalHandlers=False)
+    return results[0]
+
+
+@pytest.fixture
+def service(reactor: Any, server: Nghttpd, tmp_path: Path) -> PushService:
+    authority = Authority(tmp_path / "keys", now_at=time.time())
+    key = authority.apns_key()
+    return PushService(
+        reactor,
+        PushConfiguration(
+            push=PushSettings(credentials=str(tmp_path / "none")),
+            apps=(AppSettings(id=BUNDLE, provider="apns", key=str(key), team_id=authority.team_id),),
+            apns=ApnsSettings(url=server.url, sandbox_url=server.url, ca_file=str(server.certificate)),
+        ),
+    )
+
+
+def push(service: PushService, device: str, **more: Any) -> Deferred[Any]:
+    order = PushOrder(type=PushType.CALL, tokens=(PushToken("apns", BUNDLE, device),), call_id="c1", **more)
+    return service.send(order)
+
+
+def test_a_hundred_and_fifty_pushes_on_one_connection(server: Nghttpd, service: PushService) -> None:
+    def talk() -> Deferred[Any]:
+        return gatherResults([push(service, device, from_display="Bób") for device in DEVICES])
+
+    results = run(service, talk)
+    assert {(result.outcome, result.status) for result in results} == {(Outcome.ACCEPTED, 200)}
+    frames = server.frames()
+    assert frames.count("SETTINGS frame") >= 2
+    assert "recv PRIORITY frame" not in frames
+    assert "[ERROR]" not in frames
+    assert frames.count("apns-push-type: voip") == len(DEVICES)
+    assert f":path: /3/device/{DEVICES[-1]}" in frames
+    assert "apns-topic: com.example.phone.voip" in frames
+
+
+def test_an_unknown_device_is_no_dead_token(server: Nghttpd, service: PushService) -> None:
+    """A plain 404 says nothing about the token."""
+
+    def talk() -> Deferred[Any]:
+        return push(service, "ff" * 32)
+
+    result = run(service, talk)
+    assert (result.outcome, result.status) == (Outcome.PAYLOAD_ERROR, 404)
+
+
+def test_a_cut_connection_is_replaced_within_the_push(server: Nghttpd, service: PushService) -> None:
+    def talk() -> Deferred[Any]:
+        first = push(service, DEVICES[0])
+
+        def cut(result: Any) -> Deferred[Any]:
+            connections = [origin for provider in service._providers.values() for origin in provider.origins()]
+            for connection in list(connections[0]._connections):
+                connection.transport.abortConnection()
+            return push(service, DEVICES[1])
+
+        return first.addCallback(cut)
+
+    assert run(service, talk).outcome is Outcome.ACCEPTED
