@@ -108,5 +108,5 @@ def _typed(words: list[str], session: Session) -> None:
         main.main(args=words, prog_name="sbc>", obj=session, standalone_mode=False)
     except click.ClickException as error:
         error.show()
-    except (click.exceptions.Exit, click.Abort):
-        pass
+    except (click.exceptions.Exit, click.Abort, SystemExit):
+        pass  # commands of other rooms may end as programs do

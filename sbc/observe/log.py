@@ -39,6 +39,9 @@ LINE_LIMIT: Final = 16_384
 FIELD_LIMIT: Final = 2_048
 """Characters of one field of a JSON line."""
 
+LEGACY: Final = frozenset(("system", "isError"))
+"""Fields of Twisted's old log, which say nothing."""
+
 FIELDS_LIMIT: Final = 32
 """Fields of a JSON line beyond the fixed ones."""
 
@@ -89,7 +92,7 @@ def as_json(event: LogEvent) -> str:
     for name, value in event.items():
         if len(line) >= FIELDS_LIMIT:
             break
-        if not name.startswith("log_") and name not in line and name.isidentifier():
+        if not name.startswith("log_") and name not in line and name not in LEGACY and name.isidentifier():
             line[name] = _field(name, value)
     return json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"
 
