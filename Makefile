@@ -19,6 +19,8 @@ PEERS := kamailio kamailio-extra-modules kamailio-tls-modules kamailio-websocket
 
 # What to run when not everything: make test T="tests/unit/sip -k uri"
 T ?= tests
+# Test files run side by side; many of them mostly wait. JOBS=0: one after the other, as a debugger wants it.
+JOBS ?= 2
 
 .PHONY: help venv test lint format demo run bench docs reference peers clean
 
@@ -53,7 +55,7 @@ $(VENV)/.installed: setup.cfg | $(STAMPS)
 	fi
 
 test: venv peers
-	$(BIN)/python -m pytest $(T)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(T)
 
 lint: venv
 	$(BIN)/ruff check .
