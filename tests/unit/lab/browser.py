@@ -76,6 +76,16 @@ class Http2Client(Protocol):
         self.flush()
         return done
 
+    def begin(self, path: str, answers: list[Any]) -> int:
+        """A request whose body does not end by itself; its answer is put into `answers`."""
+        stream = self.h2.get_next_available_stream_id()
+        first = [(":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", path)]
+        self.h2.send_headers(stream, first)
+        self._answers[stream] = [0, {}, b""]
+        self._waiting[stream] = Deferred()
+        self._waiting[stream].addCallback(answers.append)
+        return stream
+
     def dataReceived(self, data: bytes) -> None:
         for event in self.h2.receive_data(self.without_goaway(data)):
             if isinstance(event, ResponseReceived):

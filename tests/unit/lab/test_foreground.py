@@ -38,12 +38,12 @@ class Interruptible:
             stop()
 
 
-def until(told, what) -> Deferred:
-    """Fires when a line with `what` has been told."""
+def until(told, what, count=1) -> Deferred:
+    """Fires when `count` lines with `what` have been told."""
 
     @inlineCallbacks
     def look():
-        while not any(what in line for line in told):
+        while sum(what in line for line in told) < count:
             yield deferLater(reactor, 0.01, lambda: None)
 
     return look()
@@ -80,7 +80,7 @@ class Foreground(TestCase):
         token = register.first(b"x-mpush").rpartition(b":")[2].decode()
         yield self.push(told[0], token)
         yield until(told, "a push arrived")
-        yield until(told[told.index(next(line for line in told if "a push" in line)) :], "registered")
+        yield until(told, "  registered", 2)
         device.interrupt()
         yield carried
         services.interrupt()
