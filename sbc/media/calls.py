@@ -40,6 +40,11 @@ class MediaCalls(Service):
         """The relay: its `name`, `streams` and `packets` are for metrics."""
         return self._engine
 
+    def reload(self, settings: MediaSettings) -> None:
+        """Take over changed settings; ports and engine are fixed while the product runs."""
+        self._relay = settings.relay
+        self._engine.reload(settings)
+
     def startService(self) -> None:
         """Begin to relay."""
         super().startService()  # type: ignore[no-untyped-call]

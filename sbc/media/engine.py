@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 from twisted.internet.defer import Deferred
 
 from sbc.media.sdp import Session
+from sbc.media.settings import MediaSettings
 
 #: The two parties of a leg: `a` got or sent the first request on its side, `b` is the other one.
 Side = Literal["a", "b"]
@@ -106,6 +107,9 @@ class Engine(Protocol):
     @property
     def packets(self) -> int:
         """Packets received from parties since the start."""
+
+    def reload(self, settings: MediaSettings) -> None:
+        """Take over what can change while calls are up: the time-out; for new legs and offers the rest."""
 
     def start(self) -> None:
         """Begin to work."""

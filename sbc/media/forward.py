@@ -15,7 +15,7 @@ from collections.abc import Callable
 from time import monotonic
 
 from sbc.media.addresses import Address
-from sbc.media.latch import Latch, Source
+from sbc.media.latch import GRACE, Latch, Memory, Source
 from sbc.media.rtp import HEADER, HEADER_SIZE, MEDIA_BYTE, Reception, looks_like_rtcp, looks_like_rtp
 
 #: Sockets served per turn; the rest is served by the next one, after other work had its chance.
@@ -146,6 +146,8 @@ class Forwarder:
         self._buffer = bytearray(MAX_DATAGRAM)
         self._view = memoryview(self._buffer)
         self._clock = clock
+        #: Whether strangers may latch at all, see `latch`.
+        self.strangers = False
         self._packets_before = 0
 
     def __len__(self) -> int:
@@ -195,12 +197,24 @@ class Forwarder:
 
     def signal(self, end: End, described: Address | None, signalled: str, *, muted: bool) -> None:
         """The party of this end sent a description: see `Latch.signal`. A relay port as destination is only kept when
-        packets cannot come back to where they were."""
+        packets cannot come back to where they were.
+        """
         target = None if described is None else self._names.get(described)
         if target is not None:
             described = None if self._circles(end, target) else target.name
+        self._signal(end, described, signalled, muted=muted)
+
+    def _signal(self, end: End, described: Address | None, signalled: str, *, muted: bool) -> None:
+        """A program on this machine that signals over loopback may send from our own address to our own address."""
         self._disconnect(end)
-        end.signal(described, signalled, muted=muted)
+        alias = end.name[0] if signalled in _LOOPBACK.values() else ""
+        strangers_at = self._clock() + GRACE if self.strangers else None
+        end.signal(described, signalled, muted=muted, alias=alias, strangers_at=strangers_at)
+
+    def recall(self, end: End, memory: Memory) -> None:
+        """Go on after a restart as the end did whose memory this is."""
+        end.recall(memory)
+        self._signal(end, memory.described, memory.signalled, muted=memory.muted)
 
     def _circles(self, end: End, target: End) -> bool:
         """Whether a packet sent by `end` to `target` could reach `end` or its peer again."""
@@ -229,7 +243,7 @@ class Forwarder:
                     size = end.receive_direct(buffer)
                 else:
                     size, source = end.receive(buffer)
-                    if source != end.source and not self._believe(end, source, size):
+                    if source != end.source and not self._believe(end, source, size, now):
                         continue
             except (OSError, KeyError):  # an ICMP error; a socket that was closed in this turn
                 continue
@@ -271,7 +285,7 @@ class Forwarder:
                 peer.unsent += 1
         return len(events)
 
-    def _believe(self, end: End, source: Source, size: int) -> bool:
+    def _believe(self, end: End, source: Source, size: int, now: float) -> bool:
         """A packet from elsewhere than the latched source: let the latch decide, unless it cannot be media."""
         buffer = self._buffer
         address: Address = source[:2]
@@ -279,7 +293,7 @@ class Forwarder:
         if own is not None and address != end.described:
             end.foreign += 1
             return False
-        if plausible(end.carries, buffer[0], buffer[1], size) and end.accept(source):
+        if plausible(end.carries, buffer[0], buffer[1], size) and end.accept(source, now):
             self._connect(end)
             return True
         end.foreign += 1

@@ -76,18 +76,24 @@ class PythonEngine:
     name = "python"
 
     def __init__(self, settings: MediaSettings, reactor: Any, random: Random | None = None) -> None:
-        self._timeout = settings.timeout
         self._clock: Callable[[], float] = reactor.seconds
         self._reactor = reactor
         self._pool = PortPool(settings.ports.first, settings.ports.last, random or SystemRandom())
-        self._sockets = Sockets(self._pool, settings.dscp)
+        self._sockets = Sockets(self._pool)
         self.forwarder = Forwarder()
+        self.reload(settings)
         self._guard = Guard(self.forwarder, settings.ports.first, settings.ports.last)
         self._legs: dict[str, Leg] = {}
         self._turning = _Turning(self.forwarder)
         self._sweeping = LoopingCall(self.sweep)
         self._sweeping.clock = reactor
         self.on_silence: Callable[[str, str], None] = lambda key, why: None
+
+    def reload(self, settings: MediaSettings) -> None:
+        """See `Engine.reload`."""
+        self._timeout = settings.timeout
+        self._sockets.dscp = settings.dscp
+        self.forwarder.strangers = settings.latch == "open"
 
     @property
     def streams(self) -> int:
@@ -193,7 +199,7 @@ class PythonEngine:
                 self._close_channel(channel, now)
             return False
         for each in memory.channels:
-            each.recall(leg.channels[each.index])
+            each.recall(leg.channels[each.index], self.forwarder)
         self._legs[key] = leg
         self._guard.addresses.update(leg.addresses.values())
         return True

@@ -27,6 +27,12 @@ class MediaSettings:
     ports: Ports = setting(  # noqa: RUF009 - a named tuple is immutable
         Ports(20_000, 29_999), PortRange(), doc="UDP ports of the relay; one stream takes four", restart=True
     )
+    latch: str = setting(
+        "strict",
+        Words({"strict": 0, "open": 1}),
+        doc="strict: media only from where the description or the signalling says; open: also from elsewhere when "
+        "neither was heard for 2 s (for phones behind NAT whose signalling comes through a balancer)",
+    )
     timeout: float = setting(60.0, Duration(), doc="silence on both sides after which the call is ended; 0: never")
     dscp: int = setting(46, Integer(0, 63), doc="DSCP written on relayed packets; 46 is expedited forwarding")
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sbc.media.engine import Side
-from sbc.media.forward import OTHER, RTCP, RTP, SECURED, End
-from sbc.media.latch import Latch
+from sbc.media.forward import OTHER, RTCP, RTP, SECURED, End, Forwarder
+from sbc.media.latch import Memory
 from sbc.media.leg import SIDES, Channel, Leg
 
 #: Changes when older text cannot be read any more.
@@ -28,14 +28,14 @@ class ChannelMemory:
     kind: str
     carries: tuple[str, str]
     ports: dict[Side, int]
-    latches: dict[Side, tuple[list[Any], list[Any]]]
+    latches: dict[Side, tuple[Memory, Memory]]
     clocks: dict[Side, dict[int, int]]
 
-    def recall(self, channel: Channel) -> None:
+    def recall(self, channel: Channel, forwarder: Forwarder) -> None:
         """Set the latches and clock rates of a channel opened on these ports."""
         for side in SIDES:
             for end, latch in zip((channel.rtp[side], channel.rtcp[side]), self.latches[side], strict=True):
-                end.recall(latch)
+                forwarder.recall(end, latch)
             channel.rtp[side].reception.describe(self.clocks[side])
 
 
@@ -85,14 +85,21 @@ def _channel(raw: dict[str, Any]) -> ChannelMemory:
     if not {first, second} <= _CARRIED:
         raise ValueError("unknown kind of port")
     sides: dict[Side, dict[str, Any]] = {side: raw[side] for side in SIDES}
-    for each in sides.values():
-        for memory in (each["rtp"], each["rtcp"]):
-            Latch().recall(memory)
     return ChannelMemory(
         index=int(raw["index"]),
         kind=str(raw["kind"]),
         carries=(first, second),
         ports={side: int(each["port"]) for side, each in sides.items()},
-        latches={side: (each["rtp"], each["rtcp"]) for side, each in sides.items()},
+        latches={side: (_memory(each["rtp"]), _memory(each["rtcp"])) for side, each in sides.items()},
         clocks={side: {int(kind): int(rate) for kind, rate in each["clocks"].items()} for side, each in sides.items()},
+    )
+
+
+def _memory(raw: list[Any]) -> Memory:
+    described, signalled, heard, muted = raw
+    return Memory(
+        None if described is None else (str(described[0]), int(described[1])),
+        str(signalled),
+        None if heard is None else (str(heard[0]), *(int(number) for number in heard[1:])),
+        bool(muted),
     )

@@ -24,11 +24,11 @@ def raise_file_limit() -> int:
 
 
 class Sockets:
-    """Opens pairs of UDP sockets on ports of a pool."""
+    """Opens pairs of UDP sockets on ports of a pool; `dscp` marks what they send."""
 
-    def __init__(self, pool: PortPool, dscp: int) -> None:
+    def __init__(self, pool: PortPool) -> None:
         self._pool = pool
-        self._dscp = dscp
+        self.dscp = 0
         self._elsewhere: set[str] = set()
 
     def pair(self, address: str, now: float) -> tuple[socket.socket, socket.socket]:
@@ -78,9 +78,9 @@ class Sockets:
             opened.setblocking(False)
             if version == 6:
                 opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, self._dscp << 2)
+                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, self.dscp << 2)
             else:
-                opened.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, self._dscp << 2)
+                opened.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, self.dscp << 2)
             self._bind(opened, address, _WILDCARD[version], port)
         except OSError:
             opened.close()

@@ -109,8 +109,8 @@ class Phone:
 class World:
     """A relay with a clock of its own, and phones."""
 
-    def __init__(self, ports: Ports = PORTS, relay: str = "auto", timeout: float = 60.0) -> None:
-        settings = MediaSettings(ports=ports, relay=relay, timeout=timeout)
+    def __init__(self, ports: Ports = PORTS, **more: Any) -> None:
+        settings = MediaSettings(ports=ports, **more)
         self.clock = Clock()
         self.engine = PythonEngine(settings, self.clock, Random(7))
         self.calls = MediaCalls(settings, self.engine)

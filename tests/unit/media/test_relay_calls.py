@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from sbc.media.engine import Statistics
 from sbc.media.python import REJECTED_FOR
 from sbc.media.sdp import parse
+from sbc.media.settings import MediaSettings
 from tests.unit.media.relay_world import Phone, World, world
 
 
@@ -181,6 +184,29 @@ def test_between_ipv6_and_ipv4() -> None:
         spoken, replied = a.say(), b.say()
         relay.turn()
         assert (b.heard(), a.heard()) == ([spoken], [replied])
+
+
+def test_a_program_on_this_machine_that_binds_to_all_addresses(relay: World) -> None:
+    """It signals over loopback but its packets bear the address that they are sent to."""
+    a, b = relay.phone("127.0.0.1"), relay.phone("127.0.0.4")
+    b.learn(relay.offer(a.describe(), source="127.0.0.1"))
+    a.learn(relay.answer(b.describe()))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as twin:
+        twin.bind(("127.0.0.2", 0))
+        twin.sendto(a.packet(), a.far)
+        relay.turn()
+        assert len(b.heard()) == 1
+
+
+def test_settings_that_change_while_it_runs(relay: World) -> None:
+    relay.calls.reload(MediaSettings(relay="never"))
+    body = relay.phone("127.0.0.3").describe()
+    assert relay.offer(body) == body
+    relay.calls.reload(MediaSettings(timeout=5.0))
+    relay.call(relay.phones[0], relay.phone("127.0.0.4"))
+    relay.clock.advance(5)
+    relay.engine.sweep()
+    assert relay.silences == [("leg", "no media for 5 s")]
 
 
 def test_a_call_that_comes_back_from_the_upper_server(relay: World) -> None:
