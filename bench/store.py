@@ -20,6 +20,7 @@ from typing import Any
 
 from twisted.internet import epollreactor
 from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.python.failure import Failure
 
 from sbc.push.tokens import PushToken
 from sbc.store import Secret, Store, queries
@@ -75,7 +76,7 @@ def memory() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
 
 
-async def windowed(jobs: Iterator[Callable[[], Deferred[Any]]], window: int, turn: Callable[[], Any]) -> list[float]:
+async def windowed(jobs: Iterator[Callable[[], Deferred[Any]]], window: int) -> list[float]:
     """Run jobs, `window` at a time, and give how long each took in seconds."""
     took: list[float] = []
     finished: Deferred[None] = Deferred()
@@ -90,9 +91,13 @@ async def windowed(jobs: Iterator[Callable[[], Deferred[Any]]], window: int, tur
         if job is not None:
             running += 1
             begun = time.perf_counter()
-            job().addCallbacks(next_one, finished.errback, callbackArgs=(begun,))
+            job().addCallbacks(next_one, broken, callbackArgs=(begun,))
         elif not running and not finished.called:
             finished.callback(None)
+
+    def broken(failure: Failure) -> None:
+        if not finished.called:
+            finished.errback(failure)
 
     for _ in range(window):
         next_one()
@@ -122,7 +127,7 @@ async def measure(store: Store, arguments: argparse.Namespace, idle: Callable[[f
 
     async def one(name: str, jobs: Iterator[Callable[[], Deferred[Any]]], window: int) -> None:
         wall, used = time.perf_counter(), cpu()
-        took = await windowed(jobs, window, lambda: None)
+        took = await windowed(jobs, window)
         report(name, took, time.perf_counter() - wall, cpu() - used)
 
     await one("new users", (partial(store.write, registration(n, at)) for n in range(users)), WINDOW)
@@ -132,8 +137,11 @@ async def measure(store: Store, arguments: argparse.Namespace, idle: Callable[[f
             (partial(store.write, registration(n, at + 600 * (again + 1))) for n in range(users)),
             WINDOW,
         )
-    lone = (partial(store.write, registration(n, at + 9000)) for n in range(min(users, 200)))
-    await one("known devices, one at a time", lone, 1)
+
+    def after_a_pause(number: int) -> Deferred[Any]:
+        return idle(0.05).addCallback(lambda _: store.write(registration(number, at + 9000)))
+
+    await one("known devices, 50 ms pauses (included)", (partial(after_a_pause, n) for n in range(100)), 1)
 
     def looks(count: int) -> Iterator[Callable[[], Deferred[Any]]]:
         for n in range(count):

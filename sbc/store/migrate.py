@@ -7,6 +7,8 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, inspect, text
 
 from sbc.sip.errors import LocalError
+from sbc.store.rows import HA1, PRID
+from sbc.store.secret import Secret, SecretError
 
 HEAD = "0001"
 """The newest migration in `migrations/versions` (a test compares)."""
@@ -30,6 +32,23 @@ def upgrade(engine: Engine) -> None:
         except BaseException:
             connection.exec_driver_sql("ROLLBACK")
             raise
+
+
+def require_key(engine: Engine, secret: Secret) -> None:
+    """Raise SecretError when what the database holds was sealed with another key: nothing may be added to that."""
+    with engine.connect() as connection:
+        for purpose, query in _SEALED:
+            for (sealed,) in connection.exec_driver_sql(query):
+                try:
+                    secret.open(bytes(sealed), purpose)
+                except SecretError as error:
+                    raise SecretError(f"{error} Restore that file; if it is lost, run sql/forget_secrets.sql") from None
+
+
+_SEALED = (
+    (HA1, "SELECT ha1 FROM (SELECT ha1 FROM users ORDER BY id DESC LIMIT 100) newest WHERE ha1 IS NOT NULL LIMIT 1"),
+    (PRID, "SELECT prid FROM push_tokens ORDER BY id DESC LIMIT 1"),
+)
 
 
 def _version(connection: Connection) -> str | None:

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 
 from sbc.store import reader, writer
 from sbc.store.engine import open_engine
-from sbc.store.migrate import upgrade
+from sbc.store.migrate import require_key, upgrade
 from sbc.store.operation import Operation
 from sbc.store.secret import Secret
 from sbc.store.worker import Worker
@@ -37,6 +37,7 @@ class Store(Service):
 
     def __init__(self, reactor: IReactorFromThreads, url: str, secret: Secret) -> None:
         self._engine: Engine = open_engine(url)
+        self._secret = secret
         commits = writer.Commits(self._engine, secret)
         lookups, reports = reader.Lookups(self._engine, secret), reader.Lookups(self._engine, secret)
         hop = reactor.callFromThread
@@ -55,6 +56,7 @@ class Store(Service):
     def startService(self) -> None:
         """Bring the schema up to date, then start the threads. Blocks; raises when the database cannot be used."""
         upgrade(self._engine)
+        require_key(self._engine, self._secret)
         for worker in self._workers():
             worker.start()
         super().startService()  # type: ignore[no-untyped-call]

@@ -2,7 +2,8 @@
 
 On SQLite a statement is over when `execute` returns. On PostgreSQL statements go out in a pipeline and their rows come
 in when the batch is committed, so a batch costs a few round trips however many statements it has. Operations therefore
-never look at a result while they run: they return a function that does, called after the commit.
+do not look at a result while they run (but where `pipelined` is false): they return a function that does, called after
+the commit.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ Rows = Callable[[], Sequence[tuple[Any, ...]]]
 
 
 class Session(Protocol):
-    """The writer's connection."""
+    """The writer's connection. `pipelined`: rows come with the commit, so that no statement can use another's."""
+
+    pipelined: bool
 
     def begin(self) -> None:
         """Start a transaction that may write."""
@@ -71,6 +74,8 @@ def open_session(engine: Engine) -> Session:
 
 class SqliteSession:
     """Statements run at once; the commit is one fsync of the write-ahead log."""
+
+    pipelined = False
 
     def __init__(self, engine: Engine) -> None:
         self._connection = engine.connect()
@@ -115,6 +120,8 @@ class SqliteSession:
 
 class PostgresqlSession:
     """Statements travel in a pipeline that ends at the commit."""
+
+    pipelined = True
 
     def __init__(self, engine: Engine) -> None:
         self._connection = engine.connect()

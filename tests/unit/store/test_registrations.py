@@ -101,7 +101,7 @@ def test_all_that_a_register_says_is_found_again(database: Database) -> None:
         push=True,
         seen_at=100.0,
     )
-    assert [(token.prid, token.kind, token.purr, token.state) for token in target.tokens] == [
+    assert sorted((token.prid, token.kind, token.purr, token.state) for token in target.tokens) == [
         ("T1", "voip", "purr1", "live"),
         ("T2", "remote", "purr1", "live"),
     ]
@@ -337,3 +337,24 @@ def test_a_rejected_user_that_loses_its_devices_stays_rejected(database: Databas
     database.write(UpdateUpperRegistration(replace(row, state="rejected", last_code=403, next_at=None)))
     database.write(RemoveBinding(username="alice", domain="pbx.example.com", upper="pbx", identity=None))
     assert database.read(queries.upper_registrations, 1)[0].state == "rejected"
+
+
+def test_a_token_given_twice_is_one(database: Database) -> None:
+    database.write(register(tokens=(Given("T"), Given("T"))))
+    database.write(register(tokens=(Given("T"), Given("T")), at=101.0))
+    assert len(alice(database).targets[0].tokens) == 1
+
+
+@pytest.mark.parametrize("tokens", [(), (Given("T"),), (Given("T1"), Given("T2"), Given("T3"), Given("T4"))])
+@pytest.mark.parametrize(
+    "more", [{}, {"mirror": True}, {"upper_contact": None}, {"binding": None}, {"unbind_tokens": True}]
+)
+def test_every_mixture_is_stored(database: Database, tokens: tuple[Given, ...], more: dict[str, Any]) -> None:
+    for at in (100.0, 200.0):
+        saved = database.write(register(tokens=tokens, at=at, **more))
+        assert (saved.user_id, saved.binding_id, saved.registration_id) == (
+            1,
+            None if "binding" in more else 1,
+            None if "upper_contact" in more else 1,
+        )
+    assert database.rows("SELECT count(*) FROM push_tokens") == [(0 if "binding" in more else len(tokens),)]

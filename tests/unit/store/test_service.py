@@ -13,8 +13,9 @@ from twisted.internet.defer import gatherResults, inlineCallbacks
 from twisted.trial.unittest import TestCase
 
 from sbc.sip.errors import RemoteError
-from sbc.store import Secret, Store, queries, service
+from sbc.store import Secret, SecretError, Store, queries, service
 from sbc.store.journal import SaveSetting
+from sbc.store.operations import SaveRegistration
 from sbc.store.worker import Worker
 
 from .conftest import Database
@@ -63,6 +64,13 @@ class StoreTests(TestCase):
         again.startService()
         self.addCleanup(again.stopService)
         self.assertEqual(len((yield again.read(queries.settings))), 500)
+
+    @inlineCallbacks
+    def test_another_key_is_refused_at_the_start(self):
+        yield self.store.write(SaveRegistration(username="a", domain="x", upper="p", at=1.0, ha1="1" * 32))
+        yield self.store.stopService()
+        other = Store(reactor, f"sqlite:///{self.path}/deeper/sbc.db", Secret(b"o" * 32))
+        self.assertRaisesRegex(SecretError, "forget_secrets.sql", other.startService)
 
     def test_only_the_owner_may_read_the_file(self):
         self.assertEqual(os.stat(f"{self.path}/deeper/sbc.db").st_mode & 0o777, 0o600)
