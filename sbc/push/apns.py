@@ -77,7 +77,7 @@ def build(
 
 
 def _config(*, blame_app: bool = False) -> Verdict:
-    return Verdict(Outcome.CONFIG_ERROR, blame_app=blame_app)
+    return Verdict(Outcome.CONFIG_ERROR, blame_app=blame_app, token_only=not blame_app)
 
 
 # What Apple's reasons mean. Those not listed are judged by status alone.
@@ -119,7 +119,7 @@ REASONS = {
     "PayloadEmpty": Verdict(Outcome.PAYLOAD_ERROR),
     "PayloadTooLarge": Verdict(Outcome.PAYLOAD_ERROR),
     # Too many pushes to this one device: another one now would make it worse.
-    "TooManyRequests": Verdict(Outcome.RETRY),
+    "TooManyRequests": Verdict(Outcome.RETRY, token_only=True),
     # Apple's own trouble.
     "IdleTimeout": Verdict(Outcome.RETRY, again=True, reconnect=True),
     "InternalServerError": Verdict(Outcome.RETRY, again=True, reconnect=True),

@@ -41,13 +41,15 @@ class Breaker:
         self._until = 0.0
         self._probing = False
 
-    def failed(self, now: float, reason: str, *, config: bool = False) -> None:
-        """The provider failed, or with *config* refused the app as a whole."""
+    def failed(self, now: float, reason: str, *, config: bool = False) -> bool:
+        """The provider failed, or with *config* refused the app as a whole; answer whether that opened the breaker."""
+        was_open = bool(self._until)
         self.failures += 1
         self.reason = reason
         if config or self._probing or self.failures >= self.threshold:
             self._until = now + (OPEN_FOR_CONFIG if config else OPEN_FOR)
         self._probing = False
+        return bool(self._until) and not was_open
 
     def spared(self) -> None:
         """The push that was allowed never reached the provider: it proves nothing."""

@@ -27,6 +27,8 @@ from zope.interface import implementer
 
 # Seconds to open a TCP connection.
 CONNECT_WITHIN = 5.0
+# TLS contexts kept: one for each host and client certificate. Each has the trust anchors in memory, some 100 kB.
+MAX_OPTIONS = 50
 
 _NAT64 = ip_network("64:ff9b::/96")
 
@@ -101,6 +103,7 @@ class Connector:
     ) -> None:
         self._reactor = reactor
         self._trust = _trust_root(ca_pem)
+        self._options: dict[tuple[str, tuple[bytes, ...], bytes], Any] = {}
         self._guarded, self._allow, self._own = guarded, tuple(allow), frozenset(own)
 
     def exempt(self, host: str) -> bool:
@@ -116,11 +119,20 @@ class Connector:
             inner = HostnameEndpoint(self._reactor, place.host.encode(), place.port, timeout=CONNECT_WITHIN)
         if not place.secure:
             return inner
-        own = PrivateCertificate.loadPEM(certificate) if certificate else None  # type: ignore[no-untyped-call]
-        options = optionsForClientTLS(
-            place.host, trustRoot=self._trust, clientCertificate=own, acceptableProtocols=protocols
-        )
-        return _TlsEndpoint(self._reactor, options, inner)
+        return _TlsEndpoint(self._reactor, self._tls(place.host, tuple(protocols), certificate), inner)
+
+    def _tls(self, host: str, protocols: tuple[bytes, ...], certificate: bytes) -> Any:
+        """TLS options; kept, since reading the system's trust anchors takes milliseconds."""
+        options = self._options.get((host, protocols, certificate))
+        if options is None:
+            own = PrivateCertificate.loadPEM(certificate) if certificate else None  # type: ignore[no-untyped-call]
+            options = optionsForClientTLS(
+                host, trustRoot=self._trust, clientCertificate=own, acceptableProtocols=list(protocols)
+            )
+            if len(self._options) >= MAX_OPTIONS:
+                self._options.clear()
+            self._options[host, protocols, certificate] = options
+        return options
 
 
 def _trust_root(pem: bytes) -> Any:

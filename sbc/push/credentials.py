@@ -20,6 +20,8 @@ from sbc.push.tokens import APNS, FCM, WEBPUSH
 
 # Bytes of a key file: a PKCS#12 with its chain has about 10 kB.
 MAX_FILE = 256 * 1024
+# Days before its end from which a certificate is spoken of: renewing one takes operators a while.
+EXPIRY_WARNING = 14
 # Apps on one node, declared and found.
 MAX_APPS = 4000
 
@@ -85,8 +87,12 @@ def load(
         _try(ring, path, _found, path, name, apns)
     for app in ring.apps.values():
         credential = app.credential
-        if isinstance(credential, ClientCertificate) and credential.expires_at <= now_at:
-            ring.problems.append(f"{app.source}: the certificate has expired; Apple will refuse it")
+        if isinstance(credential, ClientCertificate):
+            days = (credential.expires_at - now_at) / 86400
+            if days <= 0:
+                ring.problems.append(f"{app.source}: the certificate has expired; Apple will refuse it")
+            elif days < EXPIRY_WARNING:
+                ring.problems.append(f"{app.source}: the certificate expires in {days:.0f} days")
     return ring
 
 

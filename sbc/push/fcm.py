@@ -76,7 +76,7 @@ CODES = {
     "UNREGISTERED": Verdict(Outcome.DEAD_TOKEN),
     # The token belongs to another project than the key: the operator's configuration, or an app built with two
     # projects.
-    "SENDER_ID_MISMATCH": Verdict(Outcome.CONFIG_ERROR),
+    "SENDER_ID_MISMATCH": Verdict(Outcome.CONFIG_ERROR, token_only=True),
     # The message or, where the field violation names it, the token is malformed.
     "INVALID_ARGUMENT": Verdict(Outcome.PAYLOAD_ERROR),
     # Too many messages for the project, this device or this topic. A minute's wait is of no use to a call.

@@ -43,13 +43,19 @@ RANKS = {PushType.CALL: CALL, PushType.CHAT: MESSAGE, PushType.CUSTOM: MESSAGE}
 class Surroundings:
     """What every push needs: clocks, chance, and who is told."""
 
-    __slots__ = ("clock", "meter", "now_at", "random", "recorder", "remove_dead", "ttl")
+    __slots__ = ("clock", "meter", "now_at", "random", "recorder", "remove_dead", "suspended", "ttl")
 
     def __init__(
-        self, clock: Clock, now_at: Callable[[], float], random: Random, recorder: Recorder, meter: Meter
+        self,
+        clock: Clock,
+        now_at: Callable[[], float],
+        random: Random,
+        recorder: Recorder,
+        meter: Meter,
+        suspended: Callable[[App, str], None],
     ) -> None:
         self.clock, self.now_at, self.random = clock, now_at, random
-        self.recorder, self.meter = recorder, meter
+        self.recorder, self.meter, self.suspended = recorder, meter, suspended
         self.ttl = 0.0
         self.remove_dead = True
 
@@ -137,15 +143,16 @@ class Sending:
             self._judge(self._provider.classify(answer, self._around.now_at()), answer.status)
         elif answer.final:
             self._refuse(answer.reason)
-        elif not answer.processed and self._free < FREE_TRIES and self._has_connection():
+        elif not answer.processed and self._free < FREE_TRIES and self._was_sent():
             self._free += 1
             self._tries -= 1
             self._try()
         else:
             self._failed(Verdict(Outcome.RETRY, answer.reason, again=True), 0)
 
-    def _has_connection(self) -> bool:
-        return self._origin is not None and self._origin.connected
+    def _was_sent(self) -> bool:
+        """Whether it got as far as a connection: then there is no reason to wait before the next one."""
+        return self._exchange is not None and self._exchange.connection is not None
 
     def _judge(self, verdict: Verdict, status: int) -> None:
         outcome = verdict.outcome
@@ -195,8 +202,13 @@ class Sending:
             if self._around.clock.seconds() + pause < self._deadline:
                 self._around.clock.callLater(pause, self._try)
                 return
-        config = verdict.blame_app
-        self._breaker.failed(self._around.clock.seconds(), verdict.reason, config=config)
+        if verdict.token_only:
+            self._breaker.succeeded()
+            self._finish(verdict.outcome, status, verdict.reason, state=SUSPECT)
+            return
+        now = self._around.clock.seconds()
+        if self._breaker.failed(now, verdict.reason, config=verdict.blame_app):
+            self._around.suspended(self._app, verdict.reason)
         self._finish(verdict.outcome, status, verdict.reason)
 
     def _may_renew(self) -> bool:

@@ -9,12 +9,13 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
 
 from sbc.push import credentials, stock
 from sbc.push.bearers import AccessToken, ProviderTokens, VapidTokens
 from sbc.push.breaker import THRESHOLD, Breaker
 from sbc.push.connect import Connector
-from sbc.push.credentials import Keyring
+from sbc.push.credentials import App, Keyring
 from sbc.push.keys import VapidKey
 from sbc.push.orders import Outcome, PushOrder, PushResult, PushType
 from sbc.push.ports import Meter, PushConfiguration, Recorder, Silent, Status
@@ -36,6 +37,7 @@ class PushService(Service):
     """
 
     name = "push"
+    _log = Logger()
 
     def __init__(
         self,
@@ -52,7 +54,7 @@ class PushService(Service):
         silent = Silent()
         self._reactor, self._own, self._connector = reactor, own_addresses, connector
         self._random = random or SystemRandom()
-        self._around = Surroundings(reactor, now_at, self._random, recorder or silent, meter or silent)
+        self._around = Surroundings(reactor, now_at, self._random, recorder or silent, meter or silent, self._suspended)
         self._provider_tokens = ProviderTokens()
         self._vapid_tokens = VapidTokens()
         self._access: dict[str, AccessToken] = {}
@@ -87,6 +89,8 @@ class PushService(Service):
         self._access = {}
         self._providers = self._made(configuration, self._templates, problems)
         self.problems = tuple(problems)
+        for problem in problems:
+            self._log.warn("push: {problem}", problem=problem)
         if self.running:
             self._warm()
         return self.problems
@@ -218,6 +222,11 @@ class PushService(Service):
             known = [token for token in usable if self.keyring.find(token.provider, token.param) is not None]
             usable = known or usable
         return choose(usable, call=order.type is PushType.CALL)
+
+    def _suspended(self, app: App, reason: str) -> None:
+        self._log.error(
+            "push: {provider} app {app} is suspended: {reason}", provider=app.provider, app=app.id, reason=reason
+        )
 
     def _breaker(self, token: PushToken) -> Breaker:
         place = token.prid.split("/", 3)[2] if token.provider == WEBPUSH and token.prid.count("/") > 2 else ""

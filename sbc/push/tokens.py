@@ -46,7 +46,7 @@ class PushToken:
 
     provider: str
     param: str
-    prid: str
+    prid: str = field(repr=False)
     environment: str = ""
     kind: str = ""
     registered_at: float = field(default=0.0, compare=False)

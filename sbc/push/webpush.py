@@ -80,7 +80,7 @@ STATUSES = {
     400: Verdict(Outcome.PAYLOAD_ERROR),
     # The VAPID token or its key is not the one of the subscription: the browser must subscribe again with our key.
     401: Verdict(Outcome.CONFIG_ERROR, again=True, renew=True),
-    403: Verdict(Outcome.CONFIG_ERROR),
+    403: Verdict(Outcome.CONFIG_ERROR, token_only=True),
     # The subscription is gone.
     404: Verdict(Outcome.DEAD_TOKEN),
     410: Verdict(Outcome.DEAD_TOKEN),

@@ -40,7 +40,8 @@ class Verdict:
     seconds since when the provider knows that the token is dead, 0 when it does not say. ``renew``: get a new
     provider or access token before the next try. ``reconnect``: the connection must not be used any more.
     ``other_environment``: the token may belong to the other APNs environment. ``blame_app``: every push of this app
-    will fail until the operator acts.
+    will fail until the operator acts. ``token_only``: the failure lies in this token or device and says nothing about
+    the others.
     """
 
     outcome: Outcome
@@ -52,6 +53,7 @@ class Verdict:
     reconnect: bool = False
     other_environment: bool = False
     blame_app: bool = False
+    token_only: bool = False
 
 
 ACCEPTED = Verdict(Outcome.ACCEPTED)
