@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 from sbc.sip import limits
 from sbc.sip.errors import LocalError, ParseError
 from sbc.sip.names import WRITTEN, written
-from sbc.sip.scan import BLANK, number, split_commas, unfold
+from sbc.sip.scan import BLANK, is_token, number, split_commas, unfold
 from sbc.sip.values import CSeq, NameAddr, Via
 
 #: Headers whose first line goes on top when a message has none of them yet.
@@ -122,10 +122,12 @@ class Message:
 
     def pop_top(self, name: bytes) -> bytes | None:
         """Take the first member of the first line away, in a list the others stay; None when there is none."""
-        value = self.first(name)
-        if value is None:
+        try:
+            at = self._names.index(name)
+        except ValueError:
             return None
-        at = self._names.index(name)
+        value = self._lines[at].partition(b":")[2]
+        value = (unfold(value) if b"\r" in value else value).strip(BLANK)
         if b"," in value:
             members = split_commas(value)
             if len(members) > 1:
@@ -178,6 +180,15 @@ class Message:
         value = self._need(b"via")
         via = typed[b"via"] = Via.parse(split_commas(value)[0] if b"," in value else value)
         return via
+
+    @property
+    def branch(self) -> bytes:
+        """The branch of the top Via, empty when it has none. Cheaper than `via` when nothing else of it is asked."""
+        value = self.first(b"via")
+        if value is None or b"via" in self._typed or b'"' in value or b"," in value:
+            return self.via.branch
+        branch = value.partition(b";branch=")[2].partition(b";")[0]
+        return branch if branch.isalnum() or is_token(branch) else self.via.branch
 
     @property
     def vias(self) -> list[Via]:

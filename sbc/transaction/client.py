@@ -25,7 +25,6 @@ class ClientTransaction:
         "_interval",
         "_moves",
         "_request",
-        "_resend_at",
         "_retry",
         "_sends",
         "_timers",
@@ -37,6 +36,7 @@ class ClientTransaction:
         "hop",
         "invite",
         "method",
+        "resend_at",
         "silent",
         "state",
         "user",
@@ -64,12 +64,12 @@ class ClientTransaction:
         self._moves: Mapping[tuple[State, Event], _Move] = _INVITE if self.invite else _OTHER
         self._data = b""
         self._interval = 0.0
-        self._resend_at = NEVER
+        self.resend_at = NEVER
         self._sends = 0
 
     @property
     def request(self) -> Request:
-        """The request as it was sent. It is let go T1 after the final answer; LocalError from then on."""
+        """The request as it was sent. It is let go T1 after the final answer (`let_go`); LocalError from then on."""
         if self._request is None:
             raise LocalError("the request of an answered transaction is gone")
         return self._request
@@ -84,18 +84,13 @@ class ClientTransaction:
         """True once there is a final answer or nothing more to wait for."""
         return self.state > State.PROCEEDING
 
-    @property
-    def due(self) -> float:
-        """When `fire` wants to be called."""
-        return min(self.ends_at, self._resend_at)
-
     def start(self, now: float, out: list[Effect]) -> None:
         """Send the request (timers A or E, B or F)."""
         retry, timers = self._retry, self._timers
         self._data = self.request.render()
         self._sends = 0
         self._interval = timers.t1 if retry.interval is None else retry.interval
-        self._resend_at = NEVER if self.hop.reliable else now
+        self.resend_at = NEVER if self.hop.reliable else now
         self.ends_at = now + (timers.timeout if retry.give_up is None else retry.give_up)
         self._send(now, out)
 
@@ -114,8 +109,12 @@ class ClientTransaction:
         """Apply the timers that are due."""
         if self.ends_at <= now:
             self.happened(Event.TIMEOUT, None, now, out)
-        elif self._resend_at <= now:
+        elif self.resend_at <= now:
             self.happened(Event.RESEND, None, now, out)
+
+    def let_go(self) -> None:
+        """Free the request: nobody needs it any more."""
+        self._request = None
 
     def move_to(self, hop: Hop, now: float, out: list[Effect]) -> None:
         """Continue on another hop if nothing has been heard on this one; timers start again."""
@@ -128,16 +127,16 @@ class ClientTransaction:
     def _send(self, now: float, out: list[Effect]) -> None:
         out.append(Send(self.hop, self._data))
         self._sends += 1
-        if self._resend_at == NEVER:
+        if self.resend_at == NEVER:
             return
         retry = self._retry
         if retry.max_sends and self._sends >= retry.max_sends:
-            self._resend_at = NEVER
+            self.resend_at = NEVER
             return
         if self.state is State.PROCEEDING:
             self._interval = self._timers.t2
         # The wheel is late by up to one tick: count from when it should have been, unless that is long past.
-        self._resend_at = max(self._resend_at + self._interval, now)
+        self.resend_at = max(self.resend_at + self._interval, now)
         cap = retry.cap if retry.cap is not None else NEVER if self.invite else self._timers.t2
         self._interval = min(self._interval * retry.factor, cap)
 
@@ -149,7 +148,7 @@ class ClientTransaction:
 
     def _ringing(self, response: Response | None, now: float, out: list[Effect]) -> None:
         """First provisional answer to an INVITE: nothing is repeated any more, timer C runs."""
-        self._resend_at = NEVER
+        self.resend_at = NEVER
         if not self.silent and not self.cancelling:
             self.ends_at = now + self._timers.c
         self._pass(response, now, out)
@@ -193,15 +192,14 @@ class ClientTransaction:
 
     def _finish(self, now: float, linger: float) -> None:
         self._data = b""
+        self.resend_at = NEVER
         if linger:
-            self._resend_at = now + self._timers.t1  # from now on: when to let the request go
             self.ends_at = now + linger
         else:
             self.state = State.TERMINATED
 
-    def _let_go(self, _: Response | None, __: float, ___: list[Effect]) -> None:
-        self._request = None
-        self._resend_at = NEVER
+    def _end_quietly(self, _: Response | None, __: float, ___: list[Effect]) -> None:
+        """Nothing to tell."""
 
     def _timed_out(self, _: Response | None, __: float, out: list[Effect]) -> None:
         if not self.silent:
@@ -226,7 +224,7 @@ class ClientTransaction:
 
     def _wait_for_cancel(self, _: Response | None, now: float, __: list[Effect]) -> None:
         """Nothing is repeated any more; RFC 3261 section 9.1 waits 64·T1 for the end."""
-        self._resend_at = NEVER
+        self.resend_at = NEVER
         self.ends_at = now + self._timers.timeout
 
     def _hush(self, _: Response | None, __: float, ___: list[Effect]) -> None:
@@ -234,7 +232,7 @@ class ClientTransaction:
 
     def _end(self) -> None:
         self._data = b""
-        self._resend_at = self.ends_at = NEVER
+        self.resend_at = self.ends_at = NEVER
 
 
 _Action = Callable[[ClientTransaction, Response | None, float, list[Effect]], None]
@@ -263,11 +261,9 @@ _INVITE: Final[Mapping[tuple[State, Event], _Move]] = {
     (_S.PROCEEDING, _E.CANCEL): (_S.PROCEEDING, _T._wait_for_cancel),
     (_S.PROCEEDING, _E.ABANDON): (_S.PROCEEDING, _T._quiet),
     (_S.ACCEPTED, _E.SUCCESS): (_S.ACCEPTED, _T._pass_2xx),
-    (_S.ACCEPTED, _E.RESEND): (_S.ACCEPTED, _T._let_go),
-    (_S.ACCEPTED, _E.TIMEOUT): (_S.TERMINATED, _T._let_go),
+    (_S.ACCEPTED, _E.TIMEOUT): (_S.TERMINATED, _T._end_quietly),
     (_S.COMPLETED, _E.FAILURE): (_S.COMPLETED, _T._acknowledge),
-    (_S.COMPLETED, _E.RESEND): (_S.COMPLETED, _T._let_go),
-    (_S.COMPLETED, _E.TIMEOUT): (_S.TERMINATED, _T._let_go),
+    (_S.COMPLETED, _E.TIMEOUT): (_S.TERMINATED, _T._end_quietly),
 }
 
 #: All other methods.
@@ -287,6 +283,5 @@ _OTHER: Final[Mapping[tuple[State, Event], _Move]] = {
     (_S.PROCEEDING, _E.TIMEOUT): (_S.TERMINATED, _T._timed_out),
     (_S.PROCEEDING, _E.LOST): (_S.TERMINATED, _T._lost),
     (_S.PROCEEDING, _E.ABANDON): (_S.PROCEEDING, _T._hush),
-    (_S.COMPLETED, _E.RESEND): (_S.COMPLETED, _T._let_go),
-    (_S.COMPLETED, _E.TIMEOUT): (_S.TERMINATED, _T._let_go),
+    (_S.COMPLETED, _E.TIMEOUT): (_S.TERMINATED, _T._end_quietly),
 }

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from sbc.sip.errors import LocalError
-from sbc.sip.message import Request, Response
+from sbc.sip.message import Request, Response, parse
 from sbc.transaction.effects import Effect, Hop, Send, Unacknowledged
 from sbc.transaction.retry import Timers
 from sbc.transaction.states import Event, State
@@ -26,7 +26,6 @@ class ServerTransaction:
         "_last",
         "_moves",
         "_request",
-        "_resend_at",
         "_timers",
         "armed",
         "ends_at",
@@ -34,8 +33,8 @@ class ServerTransaction:
         "invite",
         "key",
         "method",
+        "resend_at",
         "state",
-        "to_tag",
         "user",
     )
 
@@ -47,19 +46,17 @@ class ServerTransaction:
         self.user: Any = None
         self.invite = request.method == b"INVITE"
         self.state = State.PROCEEDING if self.invite else State.TRYING
-        #: To tag of the latest answer that had one; the answer to a CANCEL carries the same (RFC 3261 section 9.2).
-        self.to_tag: bytes | None = None
         self.armed = 0
         self.ends_at = now + timers.silence
         self._timers = timers
         self._moves: Mapping[tuple[State, Event], _Move] = _INVITE if self.invite else _OTHER
         self._last = b""  # the latest answer, for retransmissions
         self._interval = 0.0
-        self._resend_at = NEVER
+        self.resend_at = NEVER
 
     @property
     def request(self) -> Request:
-        """The request as it came. It is let go T1 after the final answer; LocalError from then on."""
+        """The request as it came. It is let go T1 after the final answer (`let_go`); LocalError from then on."""
         if self._request is None:
             raise LocalError("the request of an answered transaction is gone")
         return self._request
@@ -70,9 +67,10 @@ class ServerTransaction:
         return self.state > State.PROCEEDING
 
     @property
-    def due(self) -> float:
-        """When `fire` wants to be called."""
-        return min(self.ends_at, self._resend_at)
+    def to_tag(self) -> bytes | None:
+        """The To tag of the latest answer, as long as that may be repeated; the answer to a CANCEL carries the same
+        (RFC 3261 section 9.2)."""
+        return parse(self._last).to_tag if self._last else None
 
     def happened(self, event: Event, response: Response | None, now: float, out: list[Effect]) -> bool:
         """Apply one event; `response` goes with the three that are answers of ours. False when it means nothing now."""
@@ -82,23 +80,25 @@ class ServerTransaction:
         self.state, action = move
         action(self, response, now, out)
         if self.state is State.TERMINATED:
-            self._request = None
             self._last = b""
-            self._resend_at = self.ends_at = NEVER
+            self.resend_at = self.ends_at = NEVER
         return True
 
     def fire(self, now: float, out: list[Effect]) -> None:
         """Apply the timers that are due."""
         if self.ends_at <= now:
             self.happened(Event.TIMEOUT, None, now, out)
-        elif self._resend_at <= now:
+        elif self.resend_at <= now:
             self.happened(Event.RESEND, None, now, out)
+
+    def let_go(self) -> None:
+        """Free the request: nobody needs it any more."""
+        self._request = None
 
     # Actions of the table
 
     def _send(self, response: Response | None, out: list[Effect]) -> bytes:
         assert response is not None
-        self.to_tag = response.to_tag or self.to_tag
         data = response.render()
         out.append(Send(self.hop, data))
         return data
@@ -111,33 +111,28 @@ class ServerTransaction:
         """First 2xx: repeating it is the user's business, timer L keeps the INVITE's repetitions away."""
         self._send(response, out)
         self._last = b""
-        self._resend_at = now + self._timers.t1  # when to let the request go
         self.ends_at = now + self._timers.timeout
 
     def _send_2xx(self, response: Response | None, _: float, out: list[Effect]) -> None:
         self._send(response, out)
 
     def _refuse(self, response: Response | None, now: float, out: list[Effect]) -> None:
-        """Timers G (nothing to repeat on a reliable hop) and H."""
+        """Timers G and H."""
         self._last = self._send(response, out)
-        self._interval = self._timers.t1
-        self._resend_at = now + self._interval
+        if not self.hop.reliable:
+            self._interval = self._timers.t1
+            self.resend_at = now + self._interval
         self.ends_at = now + self._timers.timeout
 
     def _again(self, _: Response | None, now: float, out: list[Effect]) -> None:
-        self._request = None
-        if self.hop.reliable:
-            self._resend_at = NEVER
-            return
         out.append(Send(self.hop, self._last))
         self._interval = min(self._interval * 2, self._timers.t2)
-        self._resend_at = max(self._resend_at + self._interval, now)
+        self.resend_at = max(self.resend_at + self._interval, now)
 
     def _confirm(self, _: Response | None, now: float, __: list[Effect]) -> None:
         """ACK for a refusal: timer I absorbs more of them."""
-        self._request = None
         self._last = b""
-        self._resend_at = NEVER
+        self.resend_at = NEVER
         if self.hop.reliable:
             self.state = State.TERMINATED
         else:
@@ -149,16 +144,11 @@ class ServerTransaction:
         if self.hop.reliable:
             self.state = State.TERMINATED
         else:
-            self._resend_at = now + self._timers.t1  # when to let the request go
             self.ends_at = now + self._timers.timeout
 
     def _resend(self, _: Response | None, __: float, out: list[Effect]) -> None:
         if self._last:
             out.append(Send(self.hop, self._last))
-
-    def _let_go(self, _: Response | None, __: float, ___: list[Effect]) -> None:
-        self._request = None
-        self._resend_at = NEVER
 
     def _unacknowledged(self, _: Response | None, __: float, out: list[Effect]) -> None:
         out.append(Unacknowledged(self))
@@ -183,7 +173,6 @@ _INVITE: Final[Mapping[tuple[State, Event], _Move]] = {
     (_S.PROCEEDING, _E.FAILURE): (_S.COMPLETED, _T._refuse),
     (_S.PROCEEDING, _E.TIMEOUT): (_S.TERMINATED, _T._drop),
     (_S.ACCEPTED, _E.SUCCESS): (_S.ACCEPTED, _T._send_2xx),
-    (_S.ACCEPTED, _E.RESEND): (_S.ACCEPTED, _T._let_go),
     (_S.ACCEPTED, _E.TIMEOUT): (_S.TERMINATED, _T._drop),
     (_S.COMPLETED, _E.REQUEST): (_S.COMPLETED, _T._resend),
     (_S.COMPLETED, _E.RESEND): (_S.COMPLETED, _T._again),
@@ -205,6 +194,5 @@ _OTHER: Final[Mapping[tuple[State, Event], _Move]] = {
     (_S.PROCEEDING, _E.FAILURE): (_S.COMPLETED, _T._answer),
     (_S.PROCEEDING, _E.TIMEOUT): (_S.TERMINATED, _T._drop),
     (_S.COMPLETED, _E.REQUEST): (_S.COMPLETED, _T._resend),
-    (_S.COMPLETED, _E.RESEND): (_S.COMPLETED, _T._let_go),
     (_S.COMPLETED, _E.TIMEOUT): (_S.TERMINATED, _T._drop),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -37,6 +38,7 @@ class TransactionTable:
         self._servers: dict[Key, ServerTransaction] = {}
         self._clients: dict[tuple[bytes, bytes], ClientTransaction] = {}
         self._by_hop: dict[Hop, dict[ClientTransaction, None]] = {}  # unanswered ones on reliable hops
+        self._answered: deque[tuple[float, ClientTransaction | ServerTransaction]] = deque()  # and since when
         self._wheel: Wheel[ClientTransaction | ServerTransaction] = Wheel()
 
     def __len__(self) -> int:
@@ -101,7 +103,7 @@ class TransactionTable:
     ) -> tuple[ClientTransaction, list[Effect]]:
         """Send a request. Its top Via is ours, with a branch that is unique for this method. Not for the ACK of a 2xx,
         which is no transaction: send that as it is."""
-        branch = request.via.branch
+        branch = request.branch
         key = (branch, request.method)
         if key in self._clients or len(branch) <= len(COOKIE):
             raise LocalError(f"branch {branch!r} cannot name a new {request.method!r}")
@@ -118,6 +120,8 @@ class TransactionTable:
         out: list[Effect] = []
         if txn.happened(event_of(response.status), response, now, out):
             self._settle_server(txn, now)
+            if response.status >= 200:
+                self._answered.append((now + self._timers.t1, txn))
         return out
 
     def move(self, txn: ClientTransaction, hop: Hop, now: float) -> list[Effect]:
@@ -158,6 +162,9 @@ class TransactionTable:
     def expire(self, now: float) -> list[Effect]:
         """Carry out what is due."""
         out: list[Effect] = []
+        answered = self._answered
+        while answered and answered[0][0] <= now:
+            answered.popleft()[1].let_go()
         for txn in self._wheel.expire(now):
             txn.fire(now, out)
             if isinstance(txn, ServerTransaction):
@@ -168,12 +175,15 @@ class TransactionTable:
 
     def deadline(self) -> float | None:
         """When `expire` is to be called at the latest; None when nothing waits."""
-        return self._wheel.deadline()
+        deadline = self._wheel.deadline()
+        if self._answered and (deadline is None or self._answered[0][0] < deadline):
+            return self._answered[0][0]
+        return deadline
 
     # Inside
 
     def _response(self, response: Response, hop: Hop, now: float, out: list[Effect]) -> None:
-        txn = self._clients.get((response.via.branch, response.cseq.method))
+        txn = self._clients.get((response.branch, response.cseq.method))
         if txn is None:
             out.append(StrayResponse(response, hop))
             return
@@ -182,6 +192,8 @@ class TransactionTable:
             if txn.cancelling and txn.cancel_request is not None and txn.provisional:
                 self._send_cancel(txn, now, out)
             self._settle_client(txn, now)
+            if response.status >= 200:
+                self._answered.append((now + self._timers.t1, txn))
         elif txn.invite and event is Event.SUCCESS:
             out.append(StrayResponse(response, hop))
 
@@ -212,7 +224,8 @@ class TransactionTable:
             self._wheel.disarm(txn)
             self._servers.pop(txn.key, None)
         else:
-            self._wheel.arm(txn, now)
+            ends_at, resend_at = txn.ends_at, txn.resend_at
+            self._wheel.arm(txn, resend_at if resend_at < ends_at else ends_at, now)  # noqa: FURB136 (half the time)
 
     def _settle_client(self, txn: ClientTransaction, now: float) -> None:
         if txn.state is State.TERMINATED:
@@ -220,7 +233,8 @@ class TransactionTable:
             self._clients.pop((txn.branch, txn.method), None)
             self._forget_hop(txn)
             return
-        self._wheel.arm(txn, now)
+        ends_at, resend_at = txn.ends_at, txn.resend_at
+        self._wheel.arm(txn, resend_at if resend_at < ends_at else ends_at, now)  # noqa: FURB136 (half the time)
         if txn.hop.reliable:
             if txn.answered:
                 self._forget_hop(txn)

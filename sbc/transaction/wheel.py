@@ -8,6 +8,7 @@ from typing import Final, Generic, Protocol, TypeVar
 TICK: Final = 0.05
 #: Slots. 51.2 s reach beyond every timer but C, which comes round again.
 SLOTS: Final = 1024
+_PER_SECOND: Final = 1 / TICK
 #: Added before rounding down, so that a time made by multiplying a tick counts as that tick.
 _EXACT: Final = 1e-6
 
@@ -15,14 +16,9 @@ NEVER: Final = float("inf")
 
 
 class Timed(Protocol):
-    """Something with a due time. `armed` is the wheel's own: the tick it waits in, 0 when in none."""
+    """Something that waits. `armed` is the wheel's own: the tick it waits in, 0 when in none."""
 
     armed: int
-
-    @property
-    def due(self) -> float:
-        """When it wants to be looked at; NEVER for not at all."""
-        ...
 
 
 T = TypeVar("T", bound=Timed)
@@ -31,7 +27,7 @@ T = TypeVar("T", bound=Timed)
 class Wheel(Generic[T]):
     """Holds things until they are due. Moving a due time later costs nothing: it is noticed when the thing comes up.
 
-    Two ticks may share a slot for a while; then something comes up early. Who takes it out looks at `due` anyway.
+    Two ticks may share a slot for a while; then something comes up early. Who takes it out looks at the time anyway.
     """
 
     __slots__ = ("_count", "_next", "_slots")
@@ -44,27 +40,29 @@ class Wheel(Generic[T]):
     def __len__(self) -> int:
         return self._count
 
-    def arm(self, thing: T, now: float) -> None:
-        """Wake `thing` at its due time. To be called after every change of it."""
-        due = thing.due
+    def arm(self, thing: T, due: float, now: float) -> None:
+        """Wake `thing` when it is due, NEVER for not at all. To be called after every change of that time."""
         armed = thing.armed
         if due == NEVER:
             if armed:
                 self.disarm(thing)
             return
-        tick = int(due / TICK) + 1
+        tick = int(due * _PER_SECOND) + 1
         if armed:
             if armed <= tick:
                 return
             self.disarm(thing)
-        first = self._next if self._count else int(now / TICK)
-        if tick >= first + SLOTS:
-            tick = first + SLOTS - 1
-        soonest = int(now / TICK) + 1
-        if tick < soonest:
-            tick = soonest
-        if not self._count or tick < self._next:
-            self._next = tick
+        if self._count:
+            first = self._next
+            if tick >= first + SLOTS:
+                tick = first + SLOTS - 1
+            elif tick < first:
+                tick = max(tick, int(now * _PER_SECOND) + 1)
+                if tick < first:
+                    self._next = tick
+        else:
+            first = int(now * _PER_SECOND) + 1
+            self._next = tick = max(min(tick, first + SLOTS - 1), first)
         thing.armed = tick
         self._slots[tick % SLOTS][thing] = None
         self._count += 1
@@ -83,7 +81,7 @@ class Wheel(Generic[T]):
     def expire(self, now: float) -> list[T]:
         """Take out everything that may be due; what is not, or not for the last time, the caller arms again."""
         found: list[T] = []
-        reached = int(now / TICK + _EXACT)
+        reached = int(now * _PER_SECOND + _EXACT)
         while self._count and self._next <= reached:
             slot = self._slots[self._next % SLOTS]
             if slot:

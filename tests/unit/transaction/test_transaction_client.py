@@ -104,6 +104,7 @@ def test_a_refusal_on_a_reliable_hop_is_over_at_once() -> None:
     assert statuses(world.receive(answer(txn, 404), world.tcp)) == [404]
     assert world.take_sent() == ["ACK"]
     assert len(world.table) == 0
+    world.pass_time(1)
     assert world.table.deadline() is None
 
 
