@@ -23,7 +23,7 @@ from sbc.media.ports import PortPool
 from sbc.media.rewrite import end_to_end, forwardable, redirect
 from sbc.media.sdp import Session
 from sbc.media.settings import MediaSettings
-from sbc.media.sockets import Sockets, raise_file_limit
+from sbc.media.sockets import Sockets, allow_files
 from sbc.sip.errors import RemoteError
 
 #: Seconds between two looks for silence and for lines that are not used any more.
@@ -31,6 +31,9 @@ SWEEP = 2.0
 #: Seconds that the ports of a rejected media line are kept: 64*T1, the time in which a later answer to the same INVITE
 #: may still use it.
 REJECTED_FOR = 32.0
+
+#: A pair of ports and the second sockets connected on both.
+SOCKETS_PER_PAIR = 4
 
 _log = Logger()
 P = ParamSpec("P")
@@ -112,12 +115,8 @@ class PythonEngine:
 
     def start(self) -> None:
         """Read packets from now on."""
-        limit = raise_file_limit()
-        needed = 2 * self._pool.size
-        if limit < needed:
-            _log.warn(
-                "at most {limit} descriptors; all media ports in use would need {needed}", limit=limit, needed=needed
-            )
+        if not allow_files(SOCKETS_PER_PAIR * self._pool.size):
+            _log.warn("the limit of open files (ulimit -Hn) is too low for all media ports to be used at once")
         self._reactor.addReader(self._turning)
         self._sweeping.start(SWEEP, now=False)
 

@@ -12,15 +12,23 @@ from sbc.sip.errors import LocalError, RemoteError
 
 #: Pairs tried before the pool counts as exhausted: other programs may hold ports of the range.
 BIND_ATTEMPTS = 16
+#: Descriptors left for connections, database and files.
+OTHER_FILES = 4096
 
 _WILDCARD = {4: "0.0.0.0", 6: "::"}  # noqa: S104 - the address shown may be a NAT's: then every interface is meant
 
 
-def raise_file_limit() -> int:
-    """Allow this process as many descriptors as it may have; returns the limit."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+def allow_files(needed: int) -> bool:
+    """Let this process have `needed` descriptors for media besides `OTHER_FILES`, as far as the system permits.
+
+    Returns whether it can have them all; nothing is lowered.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = needed + OTHER_FILES
+    if wanted > soft != resource.RLIM_INFINITY:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return soft == resource.RLIM_INFINITY or soft >= wanted
 
 
 class Sockets:

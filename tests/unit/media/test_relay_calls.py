@@ -186,6 +186,48 @@ def test_between_ipv6_and_ipv4() -> None:
         assert (b.heard(), a.heard()) == ([spoken], [replied])
 
 
+def test_rtcp_on_the_same_port(relay: World) -> None:
+    a, b = relay.phone("127.0.0.3"), relay.phone("127.0.0.4")
+    b.learn(relay.offer(a.describe(b"a=rtcp-mux")))
+    a.learn(relay.answer(b.describe(b"a=rtcp-mux")))
+    report = b"\x80\xc8\x00\x06" + b"\x00" * 24
+    a.rtp.sendto(report, a.far)
+    spoken = a.say()
+    relay.turn()
+    assert b.heard() == [report, spoken]
+    assert relay.calls.close("leg").result.streams[0].from_a.lost == 0
+
+
+def test_a_handshake_on_the_media_port_passes(relay: World) -> None:
+    a, b = relay.phone("127.0.0.3"), relay.phone("127.0.0.4")
+
+    def secured(phone: Phone) -> bytes:
+        return phone.describe(b"a=setup:actpass").replace(b"RTP/AVP", b"UDP/TLS/RTP/SAVP")
+
+    b.learn(relay.offer(secured(a)))
+    a.learn(relay.answer(secured(b)))
+    hello = b"\x16\xfe\xff" + b"\x00" * 60
+    a.rtp.sendto(hello, a.far)
+    a.rtcp.sendto(hello, (a.far[0], a.far[1] + 1))
+    a.rtp.sendto(b"OPTIONS sip:x SIP/2.0\r\n\r\n", a.far)
+    relay.turn()
+    assert (b.heard(), b.heard(b.rtcp)) == ([hello], [hello])
+
+
+def test_losses_are_counted(relay: World) -> None:
+    a, b = relay.phone("127.0.0.3"), relay.phone("127.0.0.4")
+    relay.call(a, b)
+    for number in range(20):
+        if number in (5, 6, 11):
+            a.packet()
+        else:
+            a.say()
+        relay.turn()
+    (stream,) = relay.calls.close("leg").result.streams
+    assert (stream.from_a.packets, stream.from_a.lost) == (17, 3)
+    assert 0.0 < stream.from_a.jitter < 0.2
+
+
 def test_a_program_on_this_machine_that_binds_to_all_addresses(relay: World) -> None:
     """It signals over loopback but its packets bear the address that they are sent to."""
     a, b = relay.phone("127.0.0.1"), relay.phone("127.0.0.4")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import resource
 from random import Random
 
 import pytest
 
 from sbc.media.ports import QUARANTINE, PortPool
+from sbc.media.sockets import OTHER_FILES, allow_files
 from sbc.sip.errors import RemoteError
 
 
@@ -38,3 +40,29 @@ def test_exhaustion_is_answered_and_ports_rest_before_they_are_lent_again() -> N
     assert pool.take(10.0 + QUARANTINE) == first
     pool.give(second, 50.0)
     assert len(pool) == 0
+
+
+def test_the_limit_of_open_files_is_raised_never_lowered(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = [1024, 10_000]
+
+    def setrlimit(which: int, wanted: tuple[int, int]) -> None:
+        limits[:] = wanted
+
+    monkeypatch.setattr(resource, "getrlimit", lambda which: tuple(limits))
+    monkeypatch.setattr(resource, "setrlimit", setrlimit)
+    assert allow_files(1000)
+    assert limits == [1000 + OTHER_FILES, 10_000]
+    assert allow_files(10)
+    assert limits == [1000 + OTHER_FILES, 10_000]
+    assert not allow_files(20_000)
+    assert limits == [10_000, 10_000]
+
+
+def test_a_port_is_claimed_once() -> None:
+    pool = PortPool(20000, 20003, Random(1))
+    pool.claim(20002)
+    with pytest.raises(RemoteError):
+        pool.claim(20002)
+    with pytest.raises(RemoteError):
+        pool.claim(20001)
+    assert pool.take(0.0) == 20000
