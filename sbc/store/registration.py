@@ -43,14 +43,16 @@ class Saved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaveRegistration(Operation[Saved]):
-    """Everything that a successful REGISTER changes.
+    """Everything that a successful REGISTER changes. `at` is now.
 
     `realm`, `auth_username`, `ha1`: None keeps what is stored. `binding`: the device (ids are ignored; None leaves the
     devices alone, and then `tokens` are ignored). Its `push` is not taken from the record: it becomes true with
     `tokens`, false with `unbind_tokens`, and stays as it is with neither. `tokens` replace all others of this device;
-    one that belonged to another user or device leaves it. `upper_contact`: our Contact at the upper server, after which
-    earlier ones are not refreshed any more; None leaves all alone. `upper_call_id` is only kept when the row is new,
-    since refreshes go on in one call. `mirror`: the upper Contact is this device's alone and goes with it. `at` is now.
+    one that belonged to another user or device leaves it, which is no push device any more if it has no other.
+
+    `upper_contact`: our Contact at the upper server, after which earlier ones are not refreshed any more; None leaves
+    all alone. `upper_call_id` is only kept when the row is new, since refreshes go on in one call. `mirror`: the upper
+    Contact is this device's alone and goes with it.
     """
 
     Result = Saved
@@ -87,7 +89,11 @@ class SaveRegistration(Operation[Saved]):
             save = _SAVE_BINDING if tokens or self.unbind_tokens else _KEEP_PUSH
             binding_id = execute(save, (user_id, *self._device(self.binding, bool(tokens))))()[0][0]
             for token in tokens:
+                key = (token[0], token[1], token[3])
+                former = execute(_TOKEN_OWNER, key)()
                 run(_SAVE_TOKEN, (user_id, binding_id, *token))
+                if former and former[0][0] != binding_id:
+                    run(_LEFT, (former[0][0],))
             if tokens:
                 run(_DROP_OLD_TOKENS, (binding_id, self.at))
             elif self.unbind_tokens:
@@ -109,10 +115,9 @@ class SaveRegistration(Operation[Saved]):
             values += self._device(self.binding, bool(tokens))
             for token in tokens:
                 values += token
+            keys = [value for token in tokens for value in (token[0], token[1], token[3])]
             if tokens:
-                values.append(self.at)
-                for token in tokens:
-                    values += (token[0], token[1], token[3])
+                values += [self.at, *keys, *keys, *keys]
         if self.upper_contact is not None:
             values += self._upper(self.upper_contact)
             if not self.mirror:
@@ -224,6 +229,11 @@ _SAVE_BINDING = Statement(
     f"{_DEVICE_HEAD} VALUES (?, {_marks(_DEVICE)}) {_DEVICE_TAIL}, push = excluded.push RETURNING id"
 )
 _SAVE_TOKEN = Statement(f"{_TOKENS_HEAD} VALUES (?, ?, {_marks(_TOKEN)}) {_TOKENS_TAIL}")
+_TOKEN_OWNER = Statement("SELECT binding_id FROM push_tokens WHERE provider = ? AND param = ? AND prid_hash = ?")
+_LEFT = Statement(
+    "UPDATE bindings SET push = FALSE WHERE id = ?"
+    " AND NOT EXISTS (SELECT 1 FROM push_tokens t WHERE t.binding_id = bindings.id AND t.state <> 'dead')"
+)
 _DROP_OLD_TOKENS = Statement("DELETE FROM push_tokens WHERE binding_id = ? AND registered_at < ?")
 _DROP_TOKENS = Statement("DELETE FROM push_tokens WHERE binding_id = ?")
 _SAVE_UPPER = Statement(f"{_UPPER_HEAD} VALUES ({_UPPER_FIRST}, ?, ?, {_marks(_UPPER)}) {_UPPER_TAIL}")
@@ -252,6 +262,12 @@ def _whole(device: bool, tokens: int, unbind: bool, upper: bool, mirror: bool) -
             parts.append(
                 "d AS (DELETE FROM push_tokens WHERE binding_id = (SELECT id FROM b) AND registered_at < ?"
                 f" AND (provider, param, prid_hash) NOT IN ({new}))"
+            )
+            parts.append(
+                "l AS (UPDATE bindings SET push = FALSE WHERE id <> (SELECT id FROM b) AND id IN"
+                f" (SELECT binding_id FROM push_tokens WHERE (provider, param, prid_hash) IN ({new}))"
+                " AND NOT EXISTS (SELECT 1 FROM push_tokens t WHERE t.binding_id = bindings.id AND t.state <> 'dead'"
+                f" AND (t.provider, t.param, t.prid_hash) NOT IN ({new})))"
             )
         elif unbind:
             parts.append("d AS (DELETE FROM push_tokens WHERE binding_id = (SELECT id FROM b))")

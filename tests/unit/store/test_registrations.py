@@ -181,8 +181,16 @@ def test_a_register_without_token_keeps_push_and_a_null_token_ends_it(database: 
 def test_a_token_that_moves_leaves_its_old_user(database: Database) -> None:
     database.write(register("alice", tokens=(Given("T"),)))
     database.write(register("bob", tokens=(Given("T"),), at=101.0))
-    assert alice(database).targets[0].tokens == ()
-    assert database.read(queries.subscriber, "bob", "pbx.example.com").targets[0].tokens[0].prid == "T"
+    (left,) = alice(database).targets
+    assert (left.tokens, left.binding.push) == ((), False)
+    (came,) = database.read(queries.subscriber, "bob", "pbx.example.com").targets
+    assert (came.tokens[0].prid, came.binding.push) == ("T", True)
+
+
+def test_a_device_that_keeps_another_token_stays_a_push_device(database: Database) -> None:
+    database.write(register("alice", tokens=(Given("T"), Given("U", provider="fcm"))))
+    database.write(register("bob", tokens=(Given("T"),), at=101.0))
+    assert alice(database).targets[0].binding.push is True
 
 
 def test_without_a_binding_only_the_user_and_its_upper_registration_change(database: Database) -> None:
