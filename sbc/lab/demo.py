@@ -8,11 +8,8 @@ afterwards.
 from __future__ import annotations
 
 import argparse
-import json
-import secrets
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,25 +19,19 @@ from twisted.internet.defer import TimeoutError as LateError
 from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.internet.task import deferLater, react
 
-from sbc.lab.apns import Apns
-from sbc.lab.authority import Authority
-from sbc.lab.border import Border, BorderError, free_port
+from sbc.lab.border import Border, BorderError
 from sbc.lab.diary import Entry
-from sbc.lab.fcm import Fcm
 from sbc.lab.party import NoAnswerError
 from sbc.lab.phone import Manners, Phone
 from sbc.lab.received import ReceivedPush
-from sbc.lab.speech import DIALECTS, DeviceToken
+from sbc.lab.speech import DIALECTS
 from sbc.lab.story import Story, tell_sbc
-from sbc.lab.upper import Upper
-from sbc.lab.webpush import WebPush
+from sbc.lab.world import BORDER, UDP_AWAKE, World
 
-BORDER, UPPER, PHONE = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 LIMIT = 14.0  # s for all steps; the end of the SBC takes `border.STOP_TIME` more at most
 STEP = 6.0  # s for one step
 TALK = 1.0  # s of conversation
 ENOUGH = 25  # RTP packets each way in that time; 50 are sent
-UDP_AWAKE = 0.5  # s the SBC takes a silent UDP phone for awake; so short that nobody has to wait
 
 
 class StepError(Exception):
@@ -53,35 +44,28 @@ class Demo:
     def __init__(self, reactor: Any, directory: Path, transport: str, provider: str, dialect: str) -> None:
         self.reactor = reactor
         self.story = Story(reactor.seconds)
+        self.world = World(reactor, directory, users={"bob": "bobs-secret"}, providers=(provider,))
+        self.upper = self.world.upper
         self.transport = transport
-        self.authority = Authority(directory, now_at=time.time())
-        self.apns = Apns(reactor, self.authority)
-        self.fcm = Fcm(reactor, self.authority)
-        self.webpush = WebPush(reactor, self.authority)
-        services: dict[str, Apns | Fcm | WebPush] = {"apns": self.apns, "fcm": self.fcm, "webpush": self.webpush}
-        self.service = services[provider]
-        self.upper = Upper(reactor, host=UPPER, users={"bob": "bobs-secret"}, domain="pbx.example.com")
         self.provider = provider
         self.dialect = dialect
-        self.directory = directory
-        self.border: Border | None = None
-        self.phone: Phone | None = None
 
     # -- the steps ----------------------------------------------------------------------------------------------
 
     @inlineCallbacks
     def run(self) -> Any:
         """All steps; fails with what went wrong."""
-        story = self.story
-        yield self.service.start()
-        yield self.upper.start()
-        story.say("lab", f"{self.provider} emulated at {self.service.url}")
+        story, world = self.story, self.world
+        yield world.start(border=False)
+        story.say("lab", f"{self.provider} emulated at {world.service(self.provider).url}")
         story.say("lab", f"upper server at {self.upper.uri}, domain {self.upper.domain}")
-        border, sip = self._border()
-        yield border.start()
-        story.did("SBC", f"process {border.pid} is ready: SIP {BORDER}:{sip} (UDP, TCP)")
+        yield world.restart()
+        border = world.border
+        story.did("SBC", f"process {border.pid} is ready: SIP {BORDER}:{world.sip} (UDP, TCP)")
         story.say("SBC", f"web page {border.web}/   metrics {border.web}/metrics   health {border.web}/healthz")
-        phone = self._phone(sip)
+        manners = Manners(wake_delay=0.4, ring_delay=0.05, answer_delay=0.4)
+        more = {"transport": self.transport, "dialect": self.dialect, "manners": manners}
+        phone = world.phone("bob", provider=self.provider, **more)
         yield self._registers(phone)
         yield self._sleeps(phone)
         call = yield self._rings(phone)
@@ -167,60 +151,6 @@ class Demo:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _border(self) -> tuple[Border, int]:
-        sip, admin, first = free_port(BORDER), free_port(BORDER), 20_000 + 2 * secrets.randbelow(4_000)
-        database = self.directory / "sbc.db"
-        text = CONFIGURATION.format(
-            state=_quoted(self.directory / "state"),
-            sip=sip,
-            upper=_quoted(self.upper.uri),
-            domain=_quoted(self.upper.domain),
-            database=_quoted(f"sqlite:///{database}"),
-            first=first,
-            last=first + 199,
-            admin=admin,
-            awake=UDP_AWAKE,
-            app=self._app(),
-            ca=_quoted(self.authority.ca_file),
-            apns=_quoted(self.apns.url),
-            fcm=_quoted(self.fcm.url),
-            web="on" if self.provider == "webpush" else "off",
-        )
-        self.border = Border(self.reactor, self.directory, text, admin=(BORDER, admin), database=database)
-        return self.border, sip
-
-    def _app(self) -> str:
-        authority = self.authority
-        lines = [f"id = {_quoted(authority.bundle)}", f"provider = {_quoted(self.provider)}"]
-        if self.provider == "apns":
-            lines += [f"key = {_quoted(authority.apns_key())}", f"team_id = {_quoted(authority.team_id)}"]
-        elif self.provider == "fcm":
-            lines.append(f"key = {_quoted(authority.service_account(self.fcm.token_uri))}")
-        else:
-            lines.append(f"key = {_quoted(authority.vapid_key())}")
-        return "\n".join(lines)
-
-    def _phone(self, sip: int) -> Phone:
-        prid = {"apns": secrets.token_hex(32), "fcm": f"{secrets.token_hex(8)}:APA91b{secrets.token_hex(40)}"}
-        if self.provider == "webpush":
-            prid["webpush"] = self.webpush.subscribe(self.authority.vapid_public_key()).prid
-        token = DeviceToken(provider=self.provider, app=self.authority.bundle, prid=prid[self.provider])
-        phone = Phone(
-            self.reactor,
-            username="bob",
-            password="bobs-secret",  # noqa: S106 - a throw-away account
-            proxy=(BORDER, sip),
-            host=PHONE,
-            domain=self.upper.domain,
-            transport=self.transport,
-            dialect=self.dialect,
-            token=token,
-            manners=Manners(wake_delay=0.4, ring_delay=0.05, answer_delay=0.4),
-        )
-        phone.listen(self.service.inbox)
-        self.phone = phone
-        return phone
-
     def _within(self, waiting: Deferred[Any], what: str) -> Deferred[Any]:
         def late(reason: Any) -> Any:
             if reason.check(CancelledError):
@@ -232,71 +162,6 @@ class Demo:
     def _expect(self, true: bool, otherwise: str) -> None:
         if not true:
             raise StepError(otherwise)
-
-    @inlineCallbacks
-    def stop(self) -> Any:
-        """Take everything down, whatever happened."""
-        if self.border is not None:
-            yield self.border.stop()
-        if self.phone is not None:
-            yield self.phone.stop()
-        yield self.upper.stop()
-        yield self.service.stop()
-
-
-CONFIGURATION = """\
-[node]
-name = "demo"
-state = {state}
-
-[[listen]]
-uri = "udp:127.0.0.1:{sip}"
-
-[[listen]]
-uri = "tcp:127.0.0.1:{sip}"
-
-[[upper]]
-name = "pbx"
-uri = {upper}
-domain = {domain}
-
-[database]
-url = {database}
-
-[registrar]
-udp_awake = "{awake}s"
-
-[media]
-relay = "always"
-ports = "{first}-{last}"
-
-[admin]
-listen = "127.0.0.1:{admin}"
-
-[[push.app]]
-{app}
-
-[push]
-webpush = "{web}"
-
-[apns]
-url = {apns}
-ca_file = {ca}
-
-[fcm]
-url = {fcm}
-ca_file = {ca}
-
-[webpush]
-subject = "mailto:demo@example.com"
-ca_file = {ca}
-allow = ["127.0.0.1"]
-"""
-
-
-def _quoted(value: object) -> str:
-    """A TOML basic string; JSON's escapes are a part of TOML's."""
-    return json.dumps(str(value))
 
 
 def _at(phone: Phone) -> str:
@@ -332,11 +197,11 @@ def _run(reactor: Any, transport: str, provider: str, dialect: str) -> Any:
             failure = str(error)
         except (StepError, NoAnswerError, ConnectError, ConnectionClosed, OSError, LookupError, LateError) as error:
             failure = str(error) or type(error).__name__
-            output = demo.border.output[-4000:] if demo.border is not None else ""
+            output = demo.world.output
         finally:
-            yield demo.stop()
-        if failure and demo.border is not None:
-            demo.story.events(demo.border)
+            yield demo.world.stop()
+        if output:
+            demo.story.events(demo.world.border)
         if failure:
             demo.story.failed(failure)
             print(output, file=sys.stderr)
