@@ -135,7 +135,7 @@ class Connections:
     def sweep(self) -> None:
         """Act on every deadline that has passed."""
         now = self.clock()
-        for connection in list(self.deadlines.due(now)):
+        for connection in self.deadlines.due(now):
             connection.due(now)
 
     def cut(self, source: str, reason: str) -> int:
@@ -226,23 +226,32 @@ class _Dial(ClientFactory):
 
     def __init__(self, connection: _OutgoingConnection, done: Callable[[StreamFlow | str], None]) -> None:
         self.waiting: list[Deferred[Flow]] = []
-        self._connection = connection
-        self._done = done
+        self._connection: _OutgoingConnection | None = connection
+        self._done: Callable[[StreamFlow | str], None] | None = done
         connection.made = done
 
     def give_up(self) -> None:
         """No longer try to connect."""
-        self._connection.overtime()
+        if self._connection is not None:
+            self._connection.overtime()
+
+    def over(self) -> None:
+        """It succeeded or failed; a connection leads to its factory, and this one must not lead back."""
+        self._connection = None
+        self._done = None
 
     def startedConnecting(self, connector: Any) -> None:
-        self._connection.connector = connector
+        if self._connection is not None:
+            self._connection.connector = connector
 
-    def buildProtocol(self, addr: IAddress | None) -> StreamConnection:
+    def buildProtocol(self, addr: IAddress | None) -> StreamConnection | None:
         return self._connection
 
     def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
-        self._connection.made = None
-        self._done(reason.getErrorMessage())
+        if self._connection is not None:
+            self._connection.made = None
+        if self._done is not None:
+            self._done(reason.getErrorMessage())
 
 
 class Dialler:
@@ -293,7 +302,9 @@ class Dialler:
                 overtime.cancel()
             if isinstance(outcome, str):
                 self._remember(route, outcome)
-            for waiting in self._dials.pop(route).waiting:
+            dial = self._dials.pop(route)
+            dial.over()
+            for waiting in dial.waiting:
                 if not waiting.called:
                     if isinstance(outcome, str):
                         waiting.errback(UnreachableError(outcome))

@@ -330,4 +330,8 @@ class StreamConnection(Protocol):
         if failed and not self.outgoing:
             self._refused(BAD_HANDSHAKE)
         self._house.deadlines.forget(self)
+        if self._tls is not None:
+            # Twisted's startTLS ties transport and TLS layer together by these; unbound, both are freed at once.
+            for name in ("getHandle", "getPeerCertificate"):
+                vars(self.transport).pop(name, None)
         self._house.closed(self, self.reason or reason.getErrorMessage())

@@ -1,5 +1,6 @@
 """TLS and WSS between nodes: who is believed, reloading under open connections, client certificates."""
 
+import gc
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,10 @@ from twisted.trial.unittest import TestCase
 
 from sbc.transport.connections import UnreachableError
 from sbc.transport.limits import BAD_HANDSHAKE, SILENT, Limits
-from sbc.transport.tls import CertificateError, ClientTrust, ServerIdentity, check_name
+from sbc.transport.stream import StreamConnection
+from sbc.transport.tls import CertificateError, ClientTrust, Connection, ServerIdentity, check_name
 from tests.unit.transport.test_transport_proxyprotocol import IPV4
-from tests.unit.transport.transport_world import Authority, Node, options, stranger, until
+from tests.unit.transport.transport_world import Authority, Node, options, stranger, turn, until
 
 
 class Certificates(TestCase):
@@ -132,6 +134,29 @@ class Certificates(TestCase):
             flow.send(options())
             await until(lambda: server.ear.messages)
             self.assertEqual([flow.peer[0] for flow in server.ear.flows], ["127.0.0.2"])
+
+        return ensureDeferred(conversation())
+
+    def test_a_connection_that_ended_leaves_nothing_for_the_cyclic_collector(self) -> Any:
+        def alive() -> int:
+            return sum(isinstance(each, Connection | StreamConnection) for each in gc.get_objects())
+
+        async def conversation() -> None:
+            gc.collect()
+            before = alive()
+            gc.disable()
+            self.addCleanup(gc.enable)
+            server, client = self.server("sip.example.com"), self.client()
+            for _ in range(5):
+                flow = await client.transports.connect(server.place(name="sip.example.com"), side="upper")
+                flow.send(options())
+                await until(lambda: server.ear.flows)
+                server.ear.flows.pop().close("test")
+                await until(lambda flow=flow: not flow.open)
+            client.ear.losses.clear()
+            server.ear.losses.clear()
+            await turn(0.01)
+            self.assertLessEqual(alive() - before, 2)
 
         return ensureDeferred(conversation())
 
