@@ -1,4 +1,4 @@
-"""The timer that keeps the database from growing: old calls, timelines, pushes, messages, bans, users that stay away."""
+"""The timer that keeps the database from growing: old calls, timelines, pushes, messages, bans, absent users."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -27,6 +26,18 @@ class Writer(Protocol):
     def write(self, operation: Operation[Any]) -> Deferred[Any]: ...
 
 
+class Timer(Protocol):
+    """A call to come."""
+
+    def cancel(self) -> None: ...
+
+
+class Clock(Protocol):
+    """The part of the reactor that is used."""
+
+    def callLater(self, delay: float, callable: Callable[..., object], *arguments: object) -> Timer: ...  # noqa: A002
+
+
 class Upkeep(Service):
     """Removes what is too old, a chunk at a time.
 
@@ -38,7 +49,7 @@ class Upkeep(Service):
 
     def __init__(
         self,
-        clock: IReactorTime,
+        clock: Clock,
         store: Writer,
         *,
         settings: Callable[[], DatabaseSettings],
@@ -50,7 +61,7 @@ class Upkeep(Service):
         self._settings = settings
         self._gone_after = gone_after
         self._utc = utc
-        self._timer: IDelayedCall | None = None
+        self._timer: Timer | None = None
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
