@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sbc.push.exchange import Exchange, LostError
+from sbc.push.literals import LiteralEncoder
 from sbc.push.reactors import Clock, Timer
 from sbc.push.wire import MAX_ANSWER, Answer
 
@@ -81,6 +82,7 @@ class Http2Connection(TwistedProtocol):
                 normalize_inbound_headers=False,
             )
         )
+        self._h2.encoder = LiteralEncoder()  # type: ignore[assignment]
         self._open: dict[int, Exchange] = {}
         self._unsent: deque[tuple[Exchange, int]] = deque()
         self._rest = b""
