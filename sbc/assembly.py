@@ -6,6 +6,7 @@ import gc
 import os
 import random
 import time
+from collections import Counter as TallyOf
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -17,13 +18,11 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from sbc.admin.api import api_routes
+from sbc.admin.build import admin_service
 from sbc.admin.ports import Node, UpperView
-from sbc.admin.queries import stored_keys
-from sbc.admin.routes import Router
-from sbc.admin.server import AdminService
 from sbc.admin.settings import AdminSettings
 from sbc.bookkeeping import BanRecords
+from sbc.counted import Counted
 from sbc.credentials import ApiKeys
 from sbc.media.calls import MediaCalls
 from sbc.media.python import PythonEngine
@@ -32,8 +31,8 @@ from sbc.observe.calllog import Batch, CallLog
 from sbc.observe.exposition import Exposition
 from sbc.observe.flushing import Flushing
 from sbc.observe.lag import LagProbe
+from sbc.observe.log import LogObserver, observe
 from sbc.observe.metrics import Metrics, Reading
-from sbc.observe.sampled import Sampled
 from sbc.observe.settings import LogSettings
 from sbc.observe.trace import TraceRing
 from sbc.operations import Operations
@@ -57,7 +56,6 @@ from sbc.registrar.settings import RegistrarSettings
 from sbc.security.guard import Guard
 from sbc.security.settings import SecuritySettings
 from sbc.settings import Configuration, NodeSettings
-from sbc.store import queries
 from sbc.store.housekeeping import ExpireBindings
 from sbc.store.journal import SaveCalls
 from sbc.store.records import Subscriber, UpperRegistration, User
@@ -93,10 +91,17 @@ EXPIRE_EVERY = 60.0
 class Sbc(MultiService):
     """One node. `configuration` is what it runs with; `reconfigure` puts another in its place."""
 
-    def __init__(self, reactor: Any, configuration: Configuration, read: Callable[[], Configuration]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        configuration: Configuration,
+        read: Callable[[], Configuration],
+        observer: LogObserver | None = None,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.reactor = reactor
         self.configuration = configuration
+        self.observer = observer
         self.started_at = time.time()
         self.serving = False
         self._ours: frozenset[bytes] = frozenset()
@@ -206,10 +211,13 @@ class Sbc(MultiService):
             clock_at=time.time,
             node=self.configuration[NodeSettings].name,
             accepting=lambda: self.serving,
+            trace=self.trace,
         )
 
     def _offspring(self, state: Path) -> None:
         """The services below this one, in the order in which they start; they stop in the opposite order."""
+        self.api_keys = ApiKeys(self.store)
+        self.counted = Counted(self.reactor, self.store)
         node = Node(
             name=self.configuration[NodeSettings].name,
             missing=self.missing,
@@ -221,20 +229,13 @@ class Sbc(MultiService):
             configuration=lambda: self.configuration,
             uppers=self.uppers,
             started_at=self.started_at,
+            bindings=self.counted.bindings,
+            registrations=self.counted.registrations,
         )
-        router = Router(api_routes(node, version("sbc")))
-        self.admin = AdminService(
-            self.reactor,
-            self.configuration[AdminSettings],
-            router,
-            state,
-            monotonic=time.monotonic,
-            utc=time.time,
-            stored_keys=lambda: self.store.report(stored_keys),
+        settings = self.configuration[AdminSettings]
+        self.admin = admin_service(
+            self.reactor, settings, node, state, version("sbc"), monotonic=time.monotonic, utc=time.time
         )
-        self.api_keys = ApiKeys(self.store)
-        self.counted = Sampled(self.reactor, lambda: self._count(lambda counts: counts.bindings))
-        self.counted_upper = Sampled(self.reactor, lambda: self._count(lambda counts: counts.registrations))
         self.lag = LagProbe(self.reactor, time.monotonic)
         flushing = Flushing(self.reactor, self.call_log, time.time)
         for service in (
@@ -244,16 +245,10 @@ class Sbc(MultiService):
             self.push,
             self.lag,
             self.counted,
-            self.counted_upper,
             self.transports,
             self.admin,
         ):
             service.setServiceParent(self)  # type: ignore[no-untyped-call]
-
-    def _count(self, choose: Callable[[queries.Counts], dict[Any, int]]) -> Deferred[Reading]:
-        return self.store.report(queries.counts).addCallback(
-            lambda counts: {key if isinstance(key, tuple) else (key,): n for key, n in choose(counts).items()}
-        )
 
     def _watch(self) -> None:
         """The gauges."""
@@ -264,8 +259,10 @@ class Sbc(MultiService):
         watch("sbc_waiting_requests", lambda: len(self.calls.waiting))
         watch("sbc_bans", lambda: len(self.guard.bans))
         watch("sbc_event_loop_lag_seconds", self.lag.worst)
-        watch("sbc_bindings", self.counted.reading)
-        watch("sbc_upper_registrations", self.counted_upper.reading)
+        watch("sbc_bindings", self.counted.bindings)
+        watch("sbc_upper_registrations", self.counted.registrations)
+        watch("sbc_call_log_dropped_total", lambda: self.call_log.dropped)
+        watch("sbc_flows", self._flows)
         watch("sbc_relay_packets_total", lambda: engine.packets)
         watch("sbc_relay_streams", lambda: {(engine.name,): engine.streams})
 
@@ -319,6 +316,10 @@ class Sbc(MultiService):
         loop.start(seconds).addErrback(lambda failure: log.failure("a clock of the SBC stopped", failure))
         self._loops.append(loop)
 
+    def _flows(self) -> Reading:
+        held = TallyOf(connection.listener.transport for connection in self.transports.connections.all)
+        return {(transport,): float(count) for transport, count in held.items()}
+
     # What the rooms ask
 
     def ours(self) -> frozenset[bytes]:
@@ -345,9 +346,17 @@ class Sbc(MultiService):
             for server in self.servers.ordered
         ]
 
+    def setServiceParent(self, parent: Any) -> None:
+        """Under twistd: the log goes where the configuration says, before anything is logged."""
+        if self.observer is not None:
+            observe(parent, self.observer)
+        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
+
     def reconfigure(self, configuration: Configuration) -> None:
         """Settings that need no restart take effect from here on."""
         self.configuration = configuration
+        if self.observer is not None:
+            self.observer.configure(configuration[LogSettings])
         self.guard.configure(configuration[SecuritySettings])
         self.admin.configure(configuration[AdminSettings])
 
@@ -361,7 +370,6 @@ class Sbc(MultiService):
 
     def _calls_lost(self, failure: Failure, batch: Batch) -> None:
         self.call_log.lost(batch)
-        self.metrics.call_log_dropped.add(by=len(batch.calls) + len(batch.events))
         log.failure("calls could not be written", failure)
 
     def _metric_failed(self, name: str, error: Exception) -> None:

@@ -15,6 +15,8 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from sbc.assembly import Sbc
+from sbc.observe.log import LogObserver, log_output
+from sbc.observe.settings import LogSettings
 from sbc.push import credentials, stock
 from sbc.recording import push_configuration
 from sbc.sections import SECTIONS
@@ -45,7 +47,8 @@ class Options(usage.Options):
         try:
             self.configuration = read(self["config"])
         except ConfigurationErrors as mistakes:
-            raise usage.UsageError(str(mistakes)) from None
+            print(mistakes, file=sys.stderr)
+            raise SystemExit(1) from None
         if self["check"]:
             problems = check(self.configuration)
             for problem in problems:
@@ -80,9 +83,18 @@ def makeService(options: Options) -> Sbc:
     from twisted.internet import reactor
 
     configuration = options.configuration
-    node = Sbc(reactor, configuration, lambda: read(options["config"]))
+    node = Sbc(reactor, configuration, lambda: read(options["config"]), log_observer(options))
     _Signals(node, reactor).setServiceParent(node)  # type: ignore[no-untyped-call]
     return node
+
+
+def log_observer(options: Options) -> LogObserver | None:
+    """The observer that the [log] section asks for; None where twistd logs to syslog or its own observer was named."""
+    twistd: Any = options.parent or {}
+    if twistd.get("syslog") or twistd.get("logger"):
+        return None
+    settings = options.configuration[LogSettings]
+    return LogObserver(settings, log_output(settings, twistd.get("logfile"), daemon=not twistd.get("nodaemon")))
 
 
 def check(configuration: Configuration) -> list[str]:

@@ -14,7 +14,7 @@ from sbc.observe import kinds
 from sbc.proxy import fork as forks
 from sbc.proxy.dialog import FORMING, Leg, Side
 from sbc.proxy.fork import Branch, Candidate, Fork
-from sbc.proxy.hiding import homeward, outward, renamed
+from sbc.proxy.hiding import homeward, outward, renamed, show_contact
 from sbc.proxy.story import Story
 from sbc.proxy.target import PUSH_TYPES, Target, party
 from sbc.push.orders import Outcome, PushOrder, PushResult
@@ -174,6 +174,11 @@ class Attempt:
     def _forward(self, effect: forks.Forward[Target], now: float) -> None:
         branch = effect.branch
         target = branch.target
+        if target.txn is not None:
+            request = self._onto(target)
+            target.txn = self.calls.driver.send(request, target.flow, _BranchClient(self, branch))
+            self.story.note(kinds.RESENT, f"{target.name}, after its flow broke")
+            return
         if target.flow is not None:
             self._offer(branch, target.flow)
             return
@@ -257,15 +262,22 @@ class Attempt:
 
     def _move(self, effect: forks.Move[Target], now: float) -> None:
         target = effect.branch.target
-        flow, txn = target.flow, target.txn
+        self._onto(target)
         self.story.note(kinds.RESENT, f"{target.name}, on its new flow")
-        txn.request.set_top(b"via", via(flow.listener, txn.branch))
+        self.calls.driver.move(target.txn, target.flow)
+
+    def _onto(self, target: Target) -> Request:
+        """The request already sent to this device, for its new flow: same branch, so that it is no second one to it."""
+        flow, txn = target.flow, target.txn
+        request: Request = txn.request
+        request.uri = target.uri
+        request.set_top(b"via", via(flow.listener, txn.branch))
         if target.leg is not None:
             side = target.leg.b
             side.hop, side.address = flow, flow.peer[0]
             side.contact = contact(flow.listener, target.leg.token)
-            txn.request.replace(b"contact", (b"<" + side.contact + b">",))
-        self.calls.driver.move(txn, flow)
+            show_contact(request, side.contact)
+        return request
 
     def _wake(self, effect: forks.Wake[Target], now: float) -> None:
         branch = effect.branch

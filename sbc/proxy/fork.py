@@ -1,8 +1,8 @@
 """The target set of one request and what becomes of it (RFC 3261 §16.7), grown by devices that wake: pure.
 
 A `Fork` is told which targets there are, which of them sleep, what their pushes, registrations and responses say, and
-the time; it answers with effects. It never sends the same request twice to one device: a branch is sent once, and only
-*moved* (same Via branch, so a phone sees a retransmission) while nothing at all has come back on it.
+the time; it answers with effects. It never sends the same request twice to one device: a branch is sent once, and goes
+to a new flow under the same Via branch (so a phone sees a retransmission) only while nothing at all came back on it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Branch(Generic[T]):
 
 @dataclass(slots=True, frozen=True)
 class Forward(Generic[T]):
-    """Send the request to this branch's target now."""
+    """Send the request to this branch's target now; a second time only after its flow broke before anything came back,
+    and then under the same Via branch."""
 
     branch: Branch[T]
 

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sbc.observe.metrics import Metrics
+from sbc.observe.trace import TraceRing
 from sbc.proxy.attempt import Attempt
 from sbc.proxy.calls import Calls
 from sbc.proxy.passing import Passing
@@ -69,6 +70,7 @@ class Switch:
         clock_at: Callable[[], float],
         node: str,
         accepting: Callable[[], bool],
+        trace: TraceRing,
     ) -> None:
         self.driver = driver
         self.registrar = registrar
@@ -82,6 +84,7 @@ class Switch:
         self.clock_at = clock_at
         self.node = node
         self.accepting = accepting
+        self.trace = trace
         driver.server = self
         registrar.awake = self._awake
 
@@ -89,6 +92,8 @@ class Switch:
 
     def received(self, data: bytes, flow: Flow) -> None:
         """A whole message came in; whatever it is, nothing is raised out of here."""
+        if self.trace.on:
+            self.trace.record(self.clock_at(), "in", _ours(flow), _peer(flow), data)
         try:
             message = parse(data)
             if isinstance(message, Request):
@@ -118,8 +123,11 @@ class Switch:
 
     def sent(self, data: bytes, flow: Flow) -> None:
         """A message goes out."""
+        if self.trace.on:
+            self.trace.record(self.clock_at(), "out", _ours(flow), _peer(flow), data)
         if data.startswith(b"SIP/2.0 "):
             self.metrics.count_response(int(data[8:11]))
+            self.metrics.count_message("out", _cseq_method(data), flow.transport)
         else:
             self.metrics.count_message("out", data[: data.find(b" ")], flow.transport)
 
@@ -225,3 +233,17 @@ class Switch:
         self.metrics.refused.add("malformed")
         if problem.request is not None and problem.request.method != b"ACK":
             flow.send(respond(problem.request, problem.status, problem.reason or None).render())
+
+
+def _cseq_method(data: bytes) -> bytes:
+    """The method of a response as most senders write its CSeq line; empty (counted as other) for another spelling."""
+    at = data.find(b"\r\nCSeq:")
+    return data[at + 7 : data.find(b"\r\n", at + 7)].rpartition(b" ")[2] if at >= 0 else b""
+
+
+def _ours(flow: Flow) -> str:
+    return f"{flow.transport.decode()} {flow.listener.uri_host.decode()}"
+
+
+def _peer(flow: Flow) -> str:
+    return f"{flow.transport.decode()} {flow.peer[0]}:{flow.peer[1]}"

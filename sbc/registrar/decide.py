@@ -175,8 +175,8 @@ def proven(request: Request, ha1: str | None) -> Proof:
             username = credentials.username.decode("utf-8", "replace")
             if ha1 is None:
                 return Proof(realm, username, None, False)
-            algorithm = (credentials.algorithm or b"MD5").upper()
-            if algorithm in (b"MD5", b"MD5-SESS") and not verify(credentials, ha1, b"REGISTER", request.body):
+            hashed = credentials.algorithm.upper().removesuffix("-SESS")
+            if hashed == "MD5" and not verify(credentials, ha1, b"REGISTER", request.body):
                 return Proof(realm, username, None, True)
             return Proof(realm, username, ha1, False)
     return Proof("", "", ha1, False)

@@ -111,3 +111,22 @@ def test_the_caller_gives_up(kamailio, sbc, baresip):
     bob.wait("CALL_CLOSED", 5)
     [cdr] = border.wait_rows("select * from cdrs where ended_at is not null")
     assert cdr["code"] == 487
+
+
+def test_a_call_outlives_a_crash_of_the_sbc(kamailio, sbc, baresip):
+    upper = kamailio()
+    border = sbc(upper, sections={"media": {"relay": "never"}})
+    bob = baresip("bob", border.address, answer=True)
+    alice = baresip("alice", f"{upper.host}:{upper.port}")
+    alice.call("sip:bob@example.test")
+    alice.wait("CALL_ESTABLISHED", 5)
+    border.wait_rows("select * from dialogs")
+
+    border.kill()
+    border.start()
+    alice.hang_up()
+
+    bob.wait("CALL_CLOSED", 5)
+    [cdr] = border.wait_rows("select * from cdrs where ended_at is not null")
+    assert cdr["code"] == 200
+    assert not border.rows("select * from dialogs")

@@ -1,0 +1,91 @@
+"""Whose request this is and where it may go."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+import pytest
+
+from sbc.proxy.route import ToUpper, ToUser, choose, names_us, to_upper
+from sbc.registrar.flows import Resident
+from sbc.sip.errors import RemoteError
+from sbc.sip.message import parse
+from sbc.sip.uri import Uri
+from sbc.upper.servers import UpperServer, UpperServers
+
+PBX = UpperServer("pbx", Uri.parse(b"sip:192.0.2.10:5070"), b"pbx.example.com", 0, 1, (ip_network("198.51.100.0/24"),))
+SERVERS = UpperServers([PBX])
+OURS = frozenset((b"203.0.113.5",))
+ALICE = Resident("alice", "pbx.example.com", "pbx")
+
+
+def invite(uri, vias=("192.0.2.10",)):
+    lines = [
+        f"INVITE {uri} SIP/2.0",
+        *(f"Via: SIP/2.0/UDP {via};branch=z9hG4bK{at}" for at, via in enumerate(vias)),
+        "From: <sip:alice@pbx.example.com>;tag=1",
+        "To: <sip:bob@pbx.example.com>",
+        "Call-ID: c",
+        "CSeq: 1 INVITE",
+        "Content-Length: 0\r\n\r\n",
+    ]
+    return parse("\r\n".join(lines).encode())
+
+
+def way(request, source=("192.0.2.10", 5070), resident=None):
+    return choose(request, source=source, resident=lambda: resident, servers=SERVERS, ours=OURS)
+
+
+def test_the_upper_server_calls_a_user_by_the_name_it_knows():
+    found = way(invite("sip:abcdefghijklmnopqrstuvwx@203.0.113.5"))
+    assert isinstance(found, ToUser)
+    assert found.token == "abcdefghijklmnopqrstuvwx"
+    assert found.fallback is None
+
+
+def test_a_trunk_calls_a_user_by_its_own_name():
+    found = way(invite("sip:bob@pbx.example.com"), source=("198.51.100.9", 40_000))
+    assert (found.token, found.username, found.domain) == (None, "bob", "pbx.example.com")
+
+
+def test_a_phone_calls_through_its_upper_server():
+    assert way(invite("sip:bob@pbx.example.com"), ("192.0.2.77", 4000)) == ToUpper(PBX)
+    assert way(invite("sip:bob@203.0.113.5"), ("192.0.2.77", 4000)) == ToUpper(PBX)
+
+
+def test_a_registered_phone_is_a_phone_wherever_it_is():
+    assert way(invite("sip:bob@pbx.example.com"), ("192.0.2.10", 9999), ALICE) == ToUpper(PBX)
+
+
+def test_only_a_registered_phone_may_call_elsewhere():
+    assert way(invite("sip:bob@other.example"), ("192.0.2.77", 4000), ALICE) == ToUpper(PBX)
+    with pytest.raises(RemoteError) as refused:
+        way(invite("sip:bob@other.example"), ("192.0.2.77", 4000))
+    assert refused.value.status == 403
+
+
+def test_an_unregistered_phone_on_the_upper_servers_host_is_let_through_unless_it_is_the_server():
+    request = invite("sip:9404@pbx.example.com")
+    assert way(request, ("192.0.2.10", 9999)).fallback is PBX
+    assert way(request, ("192.0.2.10", 5070)).fallback is None, "what came from the server does not go back to it"
+    passed = invite("sip:9404@pbx.example.com", ("192.0.2.10", "203.0.113.5"))
+    assert way(passed, ("192.0.2.10", 9999)).fallback is None, "nor what we sent to it"
+
+
+@pytest.mark.parametrize(("uri", "status"), [("tel:+15551234", 416), ("sip:203.0.113.5", 404)])
+def test_what_cannot_be_routed(uri, status):
+    with pytest.raises(RemoteError) as refused:
+        way(invite(uri))
+    assert refused.value.status == status
+
+
+def test_a_request_uri_that_names_us_names_the_servers_domain_upward():
+    [candidate] = to_upper(invite("sip:bob@203.0.113.5:5060"), PBX, OURS)
+    assert candidate.target.uri == b"sip:bob@pbx.example.com"
+    [candidate] = to_upper(invite("sip:bob@pbx.example.com;x=y"), PBX, OURS)
+    assert candidate.target.uri == b"sip:bob@pbx.example.com;x=y"
+
+
+def test_who_is_meant():
+    assert names_us(invite("sip:203.0.113.5"), OURS)
+    assert not names_us(invite("sip:bob@203.0.113.5"), OURS)
