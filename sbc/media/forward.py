@@ -55,7 +55,7 @@ class End(Latch):
     """
 
     __slots__ = (
-        "carries", "connected", "direct", "foreign", "homeless", "name", "peer", "receive", "receive_direct",
+        "carries", "connected", "direct", "foreign", "homeless", "name", "names", "peer", "receive", "receive_direct",
         "reception", "send", "send_direct", "socket", "unsent",
     )  # fmt: skip
 
@@ -77,6 +77,8 @@ class End(Latch):
         host, port = sock.getsockname()[:2]
         #: Where other ports of this process reach this one.
         self.name: Address = (_LOOPBACK.get(host, host), port)
+        #: All names under which the forwarder knows it.
+        self.names: tuple[Address, ...] = ()
 
     @property
     def port(self) -> int:
@@ -169,7 +171,8 @@ class Forwarder:
         """Serve this end; `names` are addresses besides `end.name` under which descriptions may speak of it."""
         descriptor = end.socket.fileno()
         self._ends[descriptor] = end
-        for name in (end.name, *names):
+        end.names = (end.name, *names)
+        for name in end.names:
             self._names.setdefault(name, end)
         self._epoll.register(descriptor, select.EPOLLIN)
 
@@ -179,8 +182,9 @@ class Forwarder:
         descriptor = end.socket.fileno()
         self._epoll.unregister(descriptor)
         del self._ends[descriptor]
-        for name in [name for name, named in self._names.items() if named is end]:
-            del self._names[name]
+        for name in end.names:
+            if self._names.get(name) is end:
+                del self._names[name]
         self._packets_before += end.reception.packets
         end.peer = end
         end.socket.close()

@@ -75,7 +75,7 @@ def redirect(session: Session, ports: Mapping[int, Ports], address: bytes) -> No
         session.head.replace(b"c", connection)
     if ports:
         session.head.drop(BYPASSES)
-        session.head.lines = [line for line in session.head.lines if not line.lower().startswith(b"a=group:bundle")]
+        session.head.unbundle()
 
 
 def _move(media: Media, place: Ports, connection: bytes) -> None:

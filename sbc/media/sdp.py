@@ -6,8 +6,9 @@ A description is its lines in order. Reading never changes one; only the edits b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from sbc.sip.errors import ParseError
@@ -32,6 +33,11 @@ STATIC_CLOCKS = {
 DEFAULT_CLOCK = 8000
 
 
+#: Addresses remembered in parsed form; a call mentions its few addresses some forty times.
+KNOWN_ADDRESSES = 4096
+
+
+@lru_cache(maxsize=KNOWN_ADDRESSES)
 def literal(text: str) -> IPv4Address | IPv6Address | None:
     """The address that `text` writes, an IPv4-mapped one as IPv4; None for a host name or anything else."""
     try:
@@ -49,13 +55,14 @@ class Connection:
 
     host: str
 
-    @classmethod
-    def parse(cls, value: bytes) -> Connection:
+    @staticmethod
+    @lru_cache(maxsize=KNOWN_ADDRESSES)
+    def parse(value: bytes) -> Connection:
         """Raises `ParseError` unless the value is `IN IP4|IP6 address`."""
         words = value.split()
         if len(words) != 3 or words[0].upper() != b"IN" or words[1].upper() not in (b"IP4", b"IP6"):
             raise ParseError(b"SDP: malformed c= line")
-        return cls(_text(words[2].partition(b"/")[0]))
+        return Connection(_text(words[2].partition(b"/")[0]))
 
     @property
     def unspecified(self) -> bool:
@@ -75,10 +82,11 @@ class Place:
 class Section:
     """A run of lines, each with its own line end: the session part, or one media description."""
 
-    __slots__ = ("lines",)
+    __slots__ = ("_first", "lines")
 
     def __init__(self, lines: list[bytes]) -> None:
         self.lines = lines
+        self._first: dict[bytes, bytes | None] | None = None
 
     def value(self, kind: bytes) -> bytes | None:
         """The value of the first line of this type (`kind` is its letter), without its line end."""
@@ -96,14 +104,20 @@ class Section:
 
     def attribute(self, name: bytes) -> bytes | None:
         """The value of the first attribute of this name: b"" for a flag, None when it is absent."""
-        for found, value in self.attributes():
-            if found == name:
-                return value or b""
-        return None
+        first = self._firsts()
+        return (first[name] or b"") if name in first else None
 
     def has(self, name: bytes) -> bool:
         """Whether an attribute of this name is present."""
-        return self.attribute(name) is not None
+        return name in self._firsts()
+
+    def _firsts(self) -> dict[bytes, bytes | None]:
+        """The first attribute of each name, in the order of the lines; read once until the next edit."""
+        if self._first is None:
+            self._first = {}
+            for name, value in self.attributes():
+                self._first.setdefault(name, value)
+        return self._first
 
     @property
     def connection(self) -> Connection | None:
@@ -114,7 +128,7 @@ class Section:
     @property
     def direction(self) -> bytes | None:
         """The first direction attribute of this section, if any."""
-        for name, value in self.attributes():
+        for name, value in self._firsts().items():
             if value is None and name in DIRECTIONS:
                 return name
         return None
@@ -140,10 +154,20 @@ class Section:
 
     def drop(self, names: frozenset[bytes]) -> None:
         """Remove the attributes of these names."""
-        self.lines = [line for line in self.lines if line[:2] != b"a=" or _name(line) not in names]
+        if not names.isdisjoint(self._firsts()):
+            self._keep(line for line in self.lines if line[:2] != b"a=" or _name(line) not in names)
+
+    def unbundle(self) -> None:
+        """Remove the groups that share one port (RFC 9143)."""
+        self._keep(line for line in self.lines if not line.lower().startswith(b"a=group:bundle"))
+
+    def _keep(self, lines: Iterable[bytes]) -> None:
+        self.lines = list(lines)
+        self._first = None
 
     def rename(self, name: bytes, value: bytes) -> None:
         """Write `value` into every attribute of this name."""
+        self._first = None
         for index, line in enumerate(self.lines):
             if line[:2] == b"a=" and _name(line) == name:
                 self.lines[index] = b"a=" + name + b":" + value + line_end(line)
