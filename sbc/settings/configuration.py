@@ -84,7 +84,7 @@ class Configuration:
             for info in self._infos
             for values in self._given[info.cls]
             for declaration in info
-            if declaration.secret and values.get(declaration.name)
+            if declaration.secret and declaration.kind.hides(values.get(declaration.name))
         ]
 
     def overlaid(self, rows: Iterable[tuple[str, str]]) -> tuple["Configuration", list[Mistake]]:
@@ -181,6 +181,6 @@ def changes(old: Configuration, new: Configuration) -> list[Change]:
 
 
 def _shown(declaration: Declaration, value: Any) -> str:
-    if declaration.secret:
-        return SECRET_SHOWN if value else ""
+    if declaration.secret and declaration.kind.hides(value):
+        return SECRET_SHOWN
     return declaration.kind.show(value)

@@ -36,6 +36,10 @@ class Kind(Generic[T_co]):
         """The value as it stands in the configuration file."""
         return json.dumps(self.show(value), ensure_ascii=False)
 
+    def hides(self, value: Any) -> bool:
+        """Whether this value of a secret setting must be kept from sight; one that is not set need not."""
+        return bool(value)
+
     def refuse(self, raw: object) -> ValueError:
         """The error for a value that is not of this kind at all."""
         return ValueError(f"must be {self.words}, not {_seen(raw)}")

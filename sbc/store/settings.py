@@ -1,11 +1,32 @@
 """The settings of the database."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from sbc.settings import Duration, Text, section, setting
 
 ENGINES = ("sqlite:///", "postgresql+psycopg://", "postgresql://")
+
+
+class DatabaseUrl(Text):
+    """A database URL, to be hidden when there is a password in it."""
+
+    def __init__(self) -> None:
+        super().__init__(required=True)
+
+    @property
+    def words(self) -> str:
+        return '"sqlite:///" and the path of a file, or "postgresql+psycopg://user:password@host/database"'
+
+    def read(self, raw: object) -> str:
+        url = super().read(raw)
+        if not url.startswith(ENGINES):
+            raise ValueError(f"must be {self.words}")
+        return url
+
+    def hides(self, value: Any) -> bool:
+        login, at, _ = (value or "").partition("://")[2].rpartition("@")
+        return bool(at) and ":" in login
 
 
 @section("database", doc="Where users, bindings, tokens, calls and settings are kept")
@@ -13,8 +34,8 @@ ENGINES = ("sqlite:///", "postgresql+psycopg://", "postgresql://")
 class DatabaseSettings:
     url: str = setting(
         "sqlite:///var/sbc.db",
-        Text(required=True),
-        doc='"sqlite:///" and the path of a file, or "postgresql+psycopg://user:password@host/database"',
+        DatabaseUrl(),
+        doc="the database; several nodes need PostgreSQL",
         secret=True,
         restart=True,
     )
@@ -28,7 +49,3 @@ class DatabaseSettings:
     keep_messages: float = setting(
         7 * 86400.0, Duration(default_unit="d"), doc="how long messages for sleeping users stay; 0: for ever"
     )
-
-    def problems(self) -> Iterator[tuple[str, str]]:
-        if not self.url.startswith(ENGINES):
-            yield "url", 'must begin with "sqlite:///" or "postgresql+psycopg://"'
