@@ -15,7 +15,9 @@ from sbc.sip.message import Message, Request, Response
 from sbc.sip.names import written
 from sbc.sip.scan import is_token
 
-_MANDATORY: Final = (b"via", b"from", b"to", b"call-id", b"cseq")
+_MANDATORY: Final = frozenset((b"via", b"from", b"to", b"call-id", b"cseq"))
+#: Bytes of a line that cannot hold too many values: the least of the limits times the shortest address, `<sip:a>,`.
+_SHORT: Final = min(limits.MAX_VIAS, limits.MAX_ROUTES, limits.MAX_CONTACTS) * len(b"<sip:a>,")
 
 #: How many values a header may have in one message. Those with one have no list form in RFC 3261 section 20 and its
 #: extensions; two of them would let two elements read two different messages.
@@ -89,20 +91,12 @@ def check(message: Message) -> None:
 
 
 def _check_common(message: Message) -> None:
-    seen: dict[bytes, int] = {}
-    most = MOST
-    for name, line in message.items():
-        if name in most:
-            count = 1 if most[name] == 1 else line.count(b",") + 1
-            if name in seen:
-                count += seen[name]
-            seen[name] = count
-            # Commas in quoted names count too in this first look.
-            if count > most[name] and (most[name] == 1 or len(message.each(name)) > most[name]):
-                raise ParseError(b"Too Many " + written(name))
-    for name in _MANDATORY:
-        if name not in seen:
-            raise ParseError(b"Missing " + written(name))
+    names = message.names()
+    distinct = set(names)
+    if not distinct >= _MANDATORY:
+        raise ParseError(b"Missing " + written(min(_MANDATORY - distinct)))
+    if len(distinct) != len(names) or message.longest() > _SHORT:
+        _count(message)
     if not message.call_id:
         raise ParseError(b"Missing Call-ID")
     _ = message.cseq, message.via
@@ -110,6 +104,17 @@ def _check_common(message: Message) -> None:
         _ = message.from_
     if not _PLAIN.fullmatch(message.first(b"to") or b""):
         _ = message.to
+
+
+def _count(message: Message) -> None:
+    seen: dict[bytes, int] = {}
+    for name, line in message.items():
+        most = MOST.get(name)
+        if most is not None:
+            count = seen[name] = seen.get(name, 0) + (1 if most == 1 else line.count(b",") + 1)
+            # Commas in quoted names have been counted too.
+            if count > most and (most == 1 or len(message.each(name)) > most):
+                raise ParseError(b"Too Many " + written(name))
 
 
 def _check_request(request: Request) -> None:

@@ -73,6 +73,10 @@ class Message:
         """The canonical names of all lines in order."""
         return list(self._names)
 
+    def longest(self) -> int:
+        """Bytes of the longest header line."""
+        return max(map(len, self._lines), default=0)
+
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """(canonical name, whole line byte for byte) of all lines in order."""
         return zip(self._names, self._lines, strict=True)
@@ -283,7 +287,7 @@ class Message:
         if name in typed:
             known: list[NameAddr] = typed[name]
             return known
-        values = self.each(name)
+        values = self.each(name) if self._names.count(name) > 1 else split_commas(self.first(name) or b"")
         addresses = [] if values == [b"*"] else [NameAddr.parse(value) for value in values]
         typed[name] = addresses
         return addresses

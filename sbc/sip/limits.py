@@ -40,3 +40,10 @@ SECONDS_END: Final = 2**32
 
 #: Digits of any number in a header, leading zeros not counted; longer ones overflow every field there is.
 MAX_DIGITS: Final = 10
+
+#: Addresses and URIs remembered in parsed form (entries of each): those of calls and registrations under way, and our
+#: own routes, which stand in every request inside a dialog. About 2 kB each at most.
+MAX_REMEMBERED: Final = 4_096
+
+#: Bytes of a value that is remembered; longer ones are parsed every time.
+MAX_REMEMBERED_VALUE: Final = 512

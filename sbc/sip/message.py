@@ -122,7 +122,7 @@ def parse(data: bytes) -> Request | Response:
     if len(head) > limits.MAX_HEADER_LINE:
         if len(start) > limits.MAX_HEADER_LINE:
             trouble = ParseError(b"Request-URI Too Long", 414)
-        elif max(map(len, lines), default=0) > limits.MAX_HEADER_LINE:
+        elif message.longest() > limits.MAX_HEADER_LINE:
             trouble = ParseError(b"Header Line Too Long", 513)
     if len(message.body) > limits.MAX_BODY:
         trouble = ParseError(b"Body Too Large", 513)

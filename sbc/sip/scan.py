@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 from sbc.sip.errors import ParseError
@@ -21,7 +22,8 @@ _MARKS: Final = re.compile(rb'["\\<>,]')
 _MARKS_SEMICOLON: Final = re.compile(rb'["\\<>;]')
 _QUOTED_PAIR: Final = re.compile(rb"\\(.)", re.DOTALL)
 
-Params = dict[bytes, bytes | None]
+#: Parameters in their order. Parsed values are shared between messages: whoever wants others makes another mapping.
+Params = Mapping[bytes, bytes | None]
 
 
 def is_token(value: bytes) -> bool:
@@ -132,7 +134,7 @@ def parse_params(text: bytes) -> Params:
     Names are lower-case; values as on the wire, quotes included; None for a parameter without "=". Of a name given
     twice the first counts. One semicolon too many at the end is forgiven, anywhere else it is a ParseError.
     """
-    params: Params = {}
+    params: dict[bytes, bytes | None] = {}
     pieces = text.split(b";") if b'"' not in text else split_semicolons(text)
     last = len(pieces) - 1
     for index, piece in enumerate(pieces):

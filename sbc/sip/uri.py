@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from sbc.sip.errors import ParseError
+from sbc.sip.limits import MAX_REMEMBERED, MAX_REMEMBERED_VALUE
 from sbc.sip.scan import Params, parse_host_port, parse_params, render_params
 
 _SCHEME: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-."
@@ -23,7 +25,7 @@ _TELLING: Final = (b"user", b"ttl", b"method", b"maddr", b"transport")
 
 @dataclass(slots=True)
 class Uri:
-    """One URI in parts; treat it as immutable, `replace` makes another.
+    """One URI in parts. Shared between messages: treat it as immutable, `replace` makes another.
 
     `scheme` is lower-case. For sip and sips: `user` and `password` as on the wire (escapes kept) or None, `host` as
     on the wire (an IPv6 reference with its brackets), `port` or None, `params` with lower-case names and raw values,
@@ -42,34 +44,7 @@ class Uri:
     @classmethod
     def parse(cls, raw: bytes) -> Uri:
         """The parts of `raw`. ParseError when it is no URI, or a sip URI without a proper host."""
-        scheme, colon, rest = raw.partition(b":")
-        if len(raw.translate(None, _FORBIDDEN)) != len(raw) or not colon:
-            raise ParseError(b"Bad URI")
-        if scheme != b"sip" and scheme != b"sips":
-            scheme = scheme.lower()
-            if not scheme[:1].isalpha() or scheme.translate(None, _SCHEME):
-                raise ParseError(b"Bad URI Scheme")
-            if scheme == b"tel":
-                user, semicolon, tail = rest.partition(b";")
-                return cls(scheme, user, None, b"", None, parse_params(tail) if semicolon else {}, None)
-            if scheme != b"sip" and scheme != b"sips":
-                if not rest:
-                    raise ParseError(b"Bad URI")
-                return cls(scheme, None, None, rest, None, {}, None)
-        name: bytes | None = None
-        password: bytes | None = None
-        headers: bytes | None = None
-        if b"@" in rest:
-            name, _, rest = rest.partition(b"@")
-            if b":" in name:
-                name, _, password = name.partition(b":")
-            if not name:
-                raise ParseError(b"Bad URI")
-        if b"?" in rest:
-            rest, _, headers = rest.partition(b"?")
-        place, semicolon, tail = rest.partition(b";")
-        host, port = parse_host_port(place)
-        return cls(scheme, name, password, host, port, parse_params(tail) if semicolon else {}, headers)
+        return _remembered(raw) if len(raw) <= MAX_REMEMBERED_VALUE else parse_uri(raw)
 
     def render(self) -> bytes:
         """The URI as it goes on the wire, without angle brackets."""
@@ -135,6 +110,41 @@ class Uri:
     def loose(self) -> bool:
         """True when it carries `lr`, as every route of a loose router does."""
         return b"lr" in self.params
+
+
+def parse_uri(raw: bytes) -> Uri:
+    """`Uri.parse` without memory."""
+    scheme, colon, rest = raw.partition(b":")
+    if len(raw.translate(None, _FORBIDDEN)) != len(raw) or not colon:
+        raise ParseError(b"Bad URI")
+    if scheme != b"sip" and scheme != b"sips":
+        scheme = scheme.lower()
+        if not scheme[:1].isalpha() or scheme.translate(None, _SCHEME):
+            raise ParseError(b"Bad URI Scheme")
+        if scheme == b"tel":
+            user, semicolon, tail = rest.partition(b";")
+            return Uri(scheme, user, None, b"", None, parse_params(tail) if semicolon else {}, None)
+        if scheme != b"sip" and scheme != b"sips":
+            if not rest:
+                raise ParseError(b"Bad URI")
+            return Uri(scheme, None, None, rest, None, {}, None)
+    name: bytes | None = None
+    password: bytes | None = None
+    headers: bytes | None = None
+    if b"@" in rest:
+        name, _, rest = rest.partition(b"@")
+        if b":" in name:
+            name, _, password = name.partition(b":")
+        if not name:
+            raise ParseError(b"Bad URI")
+    if b"?" in rest:
+        rest, _, headers = rest.partition(b"?")
+    place, semicolon, tail = rest.partition(b";")
+    host, port = parse_host_port(place)
+    return Uri(scheme, name, password, host, port, parse_params(tail) if semicolon else {}, headers)
+
+
+_remembered = lru_cache(MAX_REMEMBERED)(parse_uri)
 
 
 def escape_user(name: str) -> bytes:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from sbc.sip.errors import ParseError
-from sbc.sip.limits import CSEQ_END
+from sbc.sip.limits import CSEQ_END, MAX_REMEMBERED, MAX_REMEMBERED_VALUE
 from sbc.sip.scan import (
     BLANK,
     PORT_END,
@@ -22,7 +23,7 @@ from sbc.sip.scan import (
     split_commas,
     unquote,
 )
-from sbc.sip.uri import Uri
+from sbc.sip.uri import Uri, parse_uri
 
 __all__ = ["CSeq", "NameAddr", "Via", "quote", "split_commas", "unquote"]
 
@@ -40,7 +41,9 @@ _METHODS: Final = frozenset(
 
 @dataclass(slots=True)
 class NameAddr:
-    """`"display" <uri>;params` or `uri;params` (RFC 3261 section 20.10); treat it as immutable.
+    """`"display" <uri>;params` or `uri;params` (RFC 3261 section 20.10).
+
+    Shared between messages: treat it as immutable, `replace` makes another.
 
     `display` is as on the wire, quotes included, empty when there is none; `name` is the same for people.
     `params` belong to the header, not to the URI.
@@ -53,37 +56,7 @@ class NameAddr:
     @classmethod
     def parse(cls, value: bytes) -> NameAddr:
         """One address, not a list. ParseError for unbalanced quotes or brackets and for bad URIs."""
-        value = value.strip(BLANK)
-        display = b""
-        if value[:1] == b'"':
-            end = quoted_end(value)
-            display = value[:end]
-            value = value[end:].lstrip(BLANK)
-            if value[:1] != b"<":
-                raise ParseError(b"Bad Address")
-        opened = value.find(b"<")
-        if opened < 0:
-            # Without brackets everything from the first semicolon on is the header's (section 20), and a URI with
-            # headers may not stand so.
-            place, semicolon, tail = value.partition(b";")
-            place = place.rstrip(BLANK)
-            if b"?" in place or b"," in place:
-                raise ParseError(b"Bad Address")
-            return cls(b"", Uri.parse(place), parse_params(tail) if semicolon else {})
-        if opened and not display:
-            display = value[:opened].rstrip(BLANK)
-            if _MISPLACED.search(display):
-                raise ParseError(b"Bad Display Name")
-        closed = value.find(b">", opened)
-        if closed < 0:
-            raise ParseError(b"Unbalanced Brackets")
-        uri = Uri.parse(value[opened + 1 : closed])
-        tail = value[closed + 1 :].lstrip(BLANK)
-        if not tail:
-            return cls(display, uri, {})
-        if tail[:1] != b";":
-            raise ParseError(b"Bad Address")
-        return cls(display, uri, parse_params(tail[1:]))
+        return _remembered(value) if len(value) <= MAX_REMEMBERED_VALUE else _parse_address(value)
 
     def render(self) -> bytes:
         """The value with angle brackets, always."""
@@ -106,6 +79,43 @@ class NameAddr:
     def tag(self) -> bytes | None:
         """The tag of a From or To; None without one."""
         return self.params.get(b"tag")
+
+
+def _parse_address(value: bytes) -> NameAddr:
+    value = value.strip(BLANK)
+    display = b""
+    if value[:1] == b'"':
+        end = quoted_end(value)
+        display = value[:end]
+        value = value[end:].lstrip(BLANK)
+        if value[:1] != b"<":
+            raise ParseError(b"Bad Address")
+    opened = value.find(b"<")
+    if opened < 0:
+        # Without brackets everything from the first semicolon on is the header's (section 20), and a URI with
+        # headers may not stand so.
+        place, semicolon, tail = value.partition(b";")
+        place = place.rstrip(BLANK)
+        if b"?" in place or b"," in place:
+            raise ParseError(b"Bad Address")
+        return NameAddr(b"", parse_uri(place), parse_params(tail) if semicolon else {})
+    if opened and not display:
+        display = value[:opened].rstrip(BLANK)
+        if _MISPLACED.search(display):
+            raise ParseError(b"Bad Display Name")
+    closed = value.find(b">", opened)
+    if closed < 0:
+        raise ParseError(b"Unbalanced Brackets")
+    uri = parse_uri(value[opened + 1 : closed])
+    tail = value[closed + 1 :].lstrip(BLANK)
+    if not tail:
+        return NameAddr(display, uri, {})
+    if tail[:1] != b";":
+        raise ParseError(b"Bad Address")
+    return NameAddr(display, uri, parse_params(tail[1:]))
+
+
+_remembered = lru_cache(MAX_REMEMBERED)(_parse_address)
 
 
 @dataclass(slots=True)

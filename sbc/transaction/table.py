@@ -75,7 +75,7 @@ class TransactionTable:
             txn = self._servers.get(key)
             if txn is not None:
                 txn.happened(Event.REQUEST, None, now, out)
-            elif len(self._servers) + len(self._clients) >= self._limit:
+            elif len(self) >= self._limit and not self._cancels(message):
                 refusal = respond(message, 503, to_tag=stateless_tag(message), headers=((b"retry-after", RETRY_AFTER),))
                 out.append(Send(hop, refusal.render()))
             else:
@@ -196,6 +196,10 @@ class TransactionTable:
                 self._answered.append((now + self._timers.t1, txn))
         elif txn.invite and event is Event.SUCCESS:
             out.append(StrayResponse(response, hop))
+
+    def _cancels(self, request: Request) -> bool:
+        """True for the CANCEL of an INVITE we have: it makes room, and there is but one of it."""
+        return request.method == b"CANCEL" and server_key(request, b"INVITE") in self._servers
 
     def _cancel(self, txn: ServerTransaction, request: Request, now: float, out: list[Effect]) -> None:
         """RFC 3261 section 9.2."""

@@ -51,7 +51,7 @@ OUTCOMES: dict[str, tuple[int | None, str, str]] = {
     # 3.2 transaction layer
     "rfc4475/badbranch.dat": (None, "", "3.2.1 a branch that is only the cookie: matched as in RFC 2543"),
     # 3.3 application layer
-    "rfc4475/insuf.dat": (400, "Missing From", "3.3.1 mandatory headers missing"),
+    "rfc4475/insuf.dat": (400, "Missing Call-ID", "3.3.1 mandatory headers missing"),
     "rfc4475/unkscm.dat": (416, "Unsupported URI Scheme", "3.3.2 unknown scheme in the Request-URI"),
     "rfc4475/novelsc.dat": (416, "Unsupported URI Scheme", "3.3.3 known but atypical scheme in the Request-URI"),
     "rfc4475/unksm2.dat": (None, "", "3.3.4 unknown schemes elsewhere: the registrar's matter"),

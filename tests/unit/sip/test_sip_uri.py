@@ -72,8 +72,7 @@ def test_what_is_no_uri(raw: bytes) -> None:
 
 def test_replace_makes_another() -> None:
     uri = Uri.parse(b"sip:alice@example.com;lr")
-    other = uri.replace(host=b"192.0.2.1", port=5070)
-    other.params[b"x"] = None
+    other = uri.replace(host=b"192.0.2.1", port=5070, params={**uri.params, b"x": None})
     assert bytes(uri) == b"sip:alice@example.com;lr"
     assert bytes(other) == b"sip:alice@192.0.2.1:5070;lr;x"
 

@@ -249,6 +249,14 @@ def test_above_the_limit_new_requests_are_refused() -> None:
     world.asked(request(branch=b"z9hG4bK3"))
 
 
+def test_above_the_limit_a_call_can_still_be_cancelled() -> None:
+    world = World(limit=1)
+    world.asked(request())
+    assert [type(effect) for effect in world.receive(cancel_for(request()))] == [Cancelled]
+    assert world.receive(request(b"CANCEL", b"z9hG4bKother")) == []
+    assert world.take_sent() == ["200", "503"]
+
+
 def test_an_ack_for_nothing_is_told() -> None:
     world = World()
     assert [type(effect) for effect in world.receive(request(b"ACK"))] == [Ack2xx]
