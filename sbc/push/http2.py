@@ -61,7 +61,9 @@ class Owner(Protocol):
 
 @implementer(IHandshakeListener)
 class Http2Connection(TwistedProtocol):
-    """See the module. ``secure``: wait for TLS and for ALPN to say ``h2``; else begin at once (prior knowledge)."""
+    """See the module. ``useful``: something was answered on it. ``secure``: wait for TLS and for ALPN to say
+    ``h2``; else begin at once (prior knowledge).
+    """
 
     transport: Any
 
@@ -94,6 +96,7 @@ class Http2Connection(TwistedProtocol):
         self.ready = False
         self.retired = False
         self.lost = False
+        self.useful = False
         self._why = ""
 
     # What the owner calls.
@@ -198,9 +201,10 @@ class Http2Connection(TwistedProtocol):
         exchanges, self._open = list(self._open.values()), {}
         unsent = {exchange.stream for exchange, sent in self._unsent if not sent}
         self._unsent.clear()
+        # The owner first: what is sent again at once must not meet this connection.
+        self._owner.connection_gone(self, text)
         for exchange in exchanges:
             exchange.finish(LostError(text, processed=exchange.stream not in unsent))
-        self._owner.connection_gone(self, text)
 
     # Inside.
 
@@ -270,6 +274,7 @@ class Http2Connection(TwistedProtocol):
         elif kind is h2.events.StreamEnded:
             exchange = self._open.pop(event.stream_id, None)  # type: ignore[attr-defined]
             if exchange is not None:
+                self.useful = True
                 exchange.finish(Answer(exchange.status, exchange.headers, b"".join(exchange.body)))
         elif kind is h2.events.StreamReset:
             exchange = self._open.pop(event.stream_id, None)  # type: ignore[attr-defined]

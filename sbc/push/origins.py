@@ -132,8 +132,7 @@ class Origin:
     def connection_retired(self, connection: Http2Connection) -> None:
         if connection in self._connections:
             self._connections.remove(connection)
-        if self._warm or len(self._waiting):
-            self._connect()
+        self._replace(connection)
 
     def connection_gone(self, connection: Http2Connection, reason: str) -> None:
         # One that was retired in order has left the list before.
@@ -143,10 +142,10 @@ class Origin:
         if self._closed:
             return
         self.last_error = reason
-        if not self._connections and not self._connecting:
+        if not self._connections and not self._connecting and not connection.useful:
             self._fail_waiting(reason)
-        if surprise or len(self._waiting):
-            self._later()
+        if surprise:
+            self._replace(connection)
 
     def speaks_http1(self, connection: Http2Connection) -> None:
         if connection in self._connections:
@@ -189,6 +188,18 @@ class Origin:
             self._http1.abandon(exchange)
         self._waiting.discard(exchange, exchange.rank)
         exchange.finish(LostError(self.last_error if connection is None and self.last_error else TIMED_OUT))
+
+    def _replace(self, connection: Http2Connection) -> None:
+        """Another one for a connection that ended: at once if it was of any use, else after a pause.
+
+        A server that ends every connection at its start (a certificate it does not like) is not to be stormed.
+        """
+        if not self._warm and not len(self._waiting):
+            return
+        if connection.useful:
+            self._connect()
+        else:
+            self._later()
 
     def _connect(self) -> None:
         """Open what is missing, unless a back-off runs."""

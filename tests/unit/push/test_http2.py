@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from sbc.push.connect import Place
@@ -130,20 +132,21 @@ def test_more_bytes_than_the_connection_s_window_holds() -> None:
 
 
 def test_goaway_moves_untouched_requests_and_waits_for_the_others() -> None:
-    world = World(lambda headers, body: None)
-    world.net.run()
+    world = World()
+    world.post()
+    server = world.net.server
+    server.respond = lambda headers, body: None
     for _ in range(3):
         world.post()
-    server = world.net.server
-    server.goaway(last=3)
+    server.goaway(last=5)
     world.net.run()
-    assert [type(answer).__name__ for answer in world.answers] == ["LostError"]
-    assert not world.answers[0].processed  # type: ignore[union-attr]
+    assert world.statuses == [200, -1]
+    assert not world.answers[1].processed  # type: ignore[union-attr]
     assert len(world.net.servers) == 2, "a new connection at once"
-    server.answer(1, 200, {}, b"")
     server.answer(3, 200, {}, b"")
+    server.answer(5, 200, {}, b"")
     world.net.run()
-    assert world.statuses == [-1, 200, 200]
+    assert world.statuses == [200, -1, 200, 200]
     assert server.ended
     world.post()
     assert len(world.net.server.requests) == 1
@@ -335,3 +338,41 @@ def test_an_origin_that_is_not_kept_warm_closes_when_idle() -> None:
     assert len(world.net.servers) == 1
     world.post()
     assert world.statuses == [200, 200]
+
+
+def test_a_server_that_sends_everybody_away_is_not_stormed() -> None:
+    world = World()
+    world.net.run()
+    world.post()
+    for _ in range(3):
+        world.net.server.goaway(last=0)
+        world.net.run()
+    assert len(world.net.servers) == 2, "the first had been of use"
+    world.clock.advance(0.2)
+    assert len(world.net.servers) == 3
+
+
+def test_waiting_requests_move_to_the_next_connection_when_a_good_one_breaks() -> None:
+    world = World(settings={SettingCodes.MAX_CONCURRENT_STREAMS: 1})
+    world.post()
+    world.net.server.respond = lambda headers, body: None
+    for _ in range(3):
+        world.post()
+    world.net.clients[0].peer.abortConnection()
+    world.net.run()
+    assert world.statuses == [200, -1, 200, 200], "one was lost with the connection"
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 255), st.integers(0, 255), st.integers(0, 7), st.binary(max_size=30)), max_size=8)
+)
+def test_frames_of_any_kind_end_at_most_the_connection(frames: list[tuple[int, int, int, bytes]]) -> None:
+    world = World(lambda headers, body: None)
+    world.post(within=5.0)
+    for kind, flags, stream, payload in frames:
+        head = len(payload).to_bytes(3, "big") + bytes((kind % 12, flags)) + stream.to_bytes(4, "big")
+        world.net.clients[0].peer.out += head + payload
+        world.net.run()
+    world.clock.advance(5.0)
+    world.net.run()
+    assert len(world.answers) == 1
