@@ -5,7 +5,7 @@ Without them anybody who can send an INVITE could aim the relay at services of t
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv6Address
 
 from sbc.media.sdp import Place, literal
 
@@ -15,8 +15,6 @@ LOWEST_PORT = 1024
 SIP_PORTS = frozenset({5060, 5061})
 #: A socket address: host in canonical text and port.
 Address = tuple[str, int]
-
-_RESERVED = ip_network("240.0.0.0/4")
 
 
 def canonical(host: str) -> str:
@@ -46,7 +44,7 @@ def destination(place: Place | None, *, signalled: str, local: str) -> Address |
     own, source = literal(local), literal(signalled.partition("%")[0])
     if own is not None and own.version != address.version:
         return None
-    if address.is_unspecified or address.is_multicast or address in _RESERVED:
+    if address.is_unspecified or address.is_multicast or (address.version == 4 and address.is_reserved):
         return None
     if address.is_loopback:
         near = any(each is not None and each.is_loopback for each in (own, source))

@@ -95,12 +95,8 @@ class End(Latch):
             twin.setblocking(False)
             for level, option in _COPIED[self.socket.family]:
                 twin.setsockopt(level, option, self.socket.getsockopt(level, option))
-            for sock in (self.socket, twin):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            twin.bind(self.socket.getsockname())
+            self._share(twin)
             twin.connect(self.source or ())
-            for sock in (self.socket, twin):  # no other program may do the same
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
             self._discard(twin)
         except OSError:
             twin.close()
@@ -115,6 +111,16 @@ class End(Latch):
             self.connected.close()
             self.connected, self.direct = None, -1
             self.receive_direct, self.send_direct = self.socket.recv_into, self.socket.send
+
+    def _share(self, twin: socket.socket) -> None:
+        """Bind the second socket where the first one is; permitted for that moment only, so nobody else can join."""
+        try:
+            for sock in (self.socket, twin):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            twin.bind(self.socket.getsockname())
+        finally:
+            for sock in (self.socket, twin):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 
     def _discard(self, twin: socket.socket) -> None:
         """Drop what came from anywhere before the socket was connected."""
@@ -241,15 +247,17 @@ class Forwarder:
         events = self._epoll.poll(timeout, MAX_EVENTS)
         now = self._clock()
         for descriptor, _ in events:
+            end = ends.get(descriptor)
+            if end is None:  # closed in this turn
+                continue
             try:
-                end = ends[descriptor]
                 if descriptor == end.direct:
                     size = end.receive_direct(buffer)
                 else:
                     size, source = end.receive(buffer)
                     if source != end.source and not self._believe(end, source, size, now):
                         continue
-            except (OSError, KeyError):  # an ICMP error; a socket that was closed in this turn
+            except OSError:  # an ICMP error is told in place of a packet
                 continue
             reception = end.reception
             first, second, sequence, stamp, ssrc = unpack(buffer)
@@ -286,8 +294,16 @@ class Forwarder:
                 else:
                     peer.send(view[:size], destination)
             except OSError:
-                peer.unsent += 1
+                self._again(peer, size, destination)
         return len(events)
+
+    def _again(self, end: End, size: int, destination: Source) -> None:
+        """Send by the first socket: on a connected one an ICMP error, which anybody can forge, is told in place of
+        sending."""
+        try:
+            end.send(self._view[:size], destination)
+        except OSError:
+            end.unsent += 1
 
     def _believe(self, end: End, source: Source, size: int, now: float) -> bool:
         """A packet from elsewhere than the latched source: let the latch decide, unless it cannot be media."""
@@ -298,7 +314,8 @@ class Forwarder:
             end.foreign += 1
             return False
         if plausible(end.carries, buffer[0], buffer[1], size) and end.accept(source, now):
-            self._connect(end)
+            if end.carries != RTCP:  # a report every few seconds is not worth a descriptor
+                self._connect(end)
             return True
         end.foreign += 1
         return False

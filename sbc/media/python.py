@@ -32,8 +32,8 @@ SWEEP = 2.0
 #: may still use it.
 REJECTED_FOR = 32.0
 
-#: A pair of ports and the second sockets connected on both.
-SOCKETS_PER_PAIR = 4
+#: A pair of ports, and a second socket on the RTP port.
+SOCKETS_PER_PAIR = 3
 
 _log = Logger()
 P = ParamSpec("P")

@@ -214,6 +214,25 @@ def test_a_handshake_on_the_media_port_passes(relay: World) -> None:
     assert (b.heard(), b.heard(b.rtcp)) == ([hello], [hello])
 
 
+def test_a_phone_that_was_away_for_a_moment_misses_nothing_afterwards(relay: World) -> None:
+    a, b = relay.phone("127.0.0.3"), relay.phone("127.0.0.4")
+    relay.call(a, b)
+    a.say(), b.say()
+    relay.turn()
+    address = b.address
+    b.rtp.close()
+    a.say()
+    relay.turn()  # the kernel answers "port unreachable", and the relay's socket remembers it
+    b.rtp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    b.rtp.setblocking(False)
+    b.rtp.bind(address)
+    spoken = []
+    for _ in range(3):
+        spoken.append(a.say())
+        relay.turn()
+    assert b.heard() == spoken
+
+
 def test_losses_are_counted(relay: World) -> None:
     a, b = relay.phone("127.0.0.3"), relay.phone("127.0.0.4")
     relay.call(a, b)
