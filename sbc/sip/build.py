@@ -115,15 +115,18 @@ def respond(
     that is missing stays missing. `headers` follow in their order, names in any spelling.
     """
     copied = _COPIED if status != 100 else _COPIED_100
-    names = []
-    lines = []
+    names: list[bytes] = []
+    lines: list[bytes] = []
     for name, line in request.items():
         if name in copied and (name == b"via" or name not in names):
-            if name == b"to" and to_tag is not None and not _tagged(request):
+            if to_tag is not None and name == b"to" and not _tagged(request):
                 line = b"%b;tag=%b" % (line.rstrip(b" \t\r\n;"), to_tag)
             names.append(name)
             lines.append(line)
     _append(names, lines, headers)
+    if b"content-length" not in names:
+        names.append(b"content-length")
+        lines.append(b"Content-Length: %d" % len(body))
     return Response(status, reason_of(status) if reason is None else reason, names, lines, body)
 
 

@@ -327,8 +327,7 @@ class Message:
 
     def _declare(self, length: int) -> None:
         """Make Content-Length say `length`; a line that says so already stays as it is."""
-        value = self.first(b"content-length")
-        if value is None or self.count(b"content-length") > 1 or value != b"%d" % length:
+        if self._names.count(b"content-length") != 1 or self.first(b"content-length") != b"%d" % length:
             self.set(b"content-length", b"%d" % length)
         self.declared = length
 

@@ -4,7 +4,8 @@ In: parsed messages with the hop they came from, requests and answers to send, t
 what the transaction user must know) in the order in which they are to be carried out.
 
 Read `effects` first, then `table` (the only entrance), `client` and `server` (the machines, each with its state table
-at the end of its file), `wheel` (timers, 50 ms coarse). `driver` carries the effects out. Nothing here resolves, connects or decides about routing.
+at the end of its file), `wheel` (timers, 50 ms coarse). `driver` carries the effects out. Nothing here resolves,
+connects or decides about routing.
 """
 
 from sbc.transaction.client import ClientTransaction
