@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from sbc.admin.build import admin_service
 from sbc.admin.ports import Node, UpperView
 from sbc.admin.settings import AdminSettings
-from sbc.bookkeeping import BanRecords
+from sbc.bookkeeping import BanRecords, ban_of
 from sbc.counted import Counted
 from sbc.credentials import ApiKeys
 from sbc.media.calls import MediaCalls
@@ -36,6 +36,7 @@ from sbc.observe.metrics import Metrics, Reading
 from sbc.observe.settings import LogSettings
 from sbc.observe.trace import TraceRing
 from sbc.operations import Operations
+from sbc.proxy.border import Border
 from sbc.proxy.calls import Calls, CallSettings
 from sbc.proxy.dialog import Dialogs
 from sbc.proxy.lasting import SETTLE, Lasting
@@ -56,6 +57,7 @@ from sbc.registrar.settings import RegistrarSettings
 from sbc.security.guard import Guard
 from sbc.security.settings import SecuritySettings
 from sbc.settings import Configuration, NodeSettings
+from sbc.store import queries
 from sbc.store.housekeeping import ExpireBindings
 from sbc.store.journal import SaveCalls
 from sbc.store.records import Subscriber, UpperRegistration, User
@@ -68,9 +70,11 @@ from sbc.transaction.identifiers import Identifiers
 from sbc.transaction.retry import Retry
 from sbc.transaction.table import TransactionTable
 from sbc.transport.flow import Flow
+from sbc.transport.limits import BANNED
 from sbc.transport.resolver import Resolver
 from sbc.transport.service import Transports
-from sbc.transport.settings import ListenSettings, TransportSettings
+from sbc.transport.settings import DEFAULT_LISTENS, ListenSettings, TransportSettings
+from sbc.transport.tls import ClientTrust
 from sbc.upper.refresher import POLL, Pace, Refresher
 from sbc.upper.servers import UpperServers, server_from
 from sbc.upper.settings import RoutingSettings, UpperSettings
@@ -119,9 +123,11 @@ class Sbc(MultiService):
         table = TransactionTable(limit=configuration[ProxySettings].transactions)
         self.driver = Driver(table, time.monotonic, self._sent)
         self.servers = UpperServers(server_from(each) for each in configuration.each(UpperSettings))
-        self.guard = Guard(configuration[SecuritySettings], BanRecords(self.store))
+        self.guard = Guard(
+            configuration[SecuritySettings], BanRecords(self.store, lambda source: self.transports.cut(source, BANNED))
+        )
         transport = configuration[TransportSettings]
-        resolver = Resolver(reactor)
+        resolver = Resolver(reactor, nameservers=transport.dns_servers())
         self.ways = Ways(self.servers, resolver, lambda where: self.transports.connect(where, side="upper"))
         records = PushRecords(self.store, self.metrics)
         self.push = PushService(reactor, push_configuration(configuration), recorder=records, meter=records)
@@ -131,9 +137,19 @@ class Sbc(MultiService):
         self.registrar = self._make_registrar(secret)
         self.refresher = self._make_refresher()
         self.switch = self._make_switch()
-        self.transports = Transports(
-            reactor, configuration.each(ListenSettings), self.switch, transport.limits(), gate=self.guard
+        self.border = Border(
+            driver=self.driver,
+            guard=self.guard,
+            metrics=self.metrics,
+            trace=self.trace,
+            gone=lambda flow: self.registrar.live.leave(flow.token),
+            clock_at=time.time,
         )
+        trust = ClientTrust(
+            ca_file=transport.ca_file, verify=transport.verify, certificate=transport.certificate, key=transport.key
+        )
+        listens = configuration.each(ListenSettings) or DEFAULT_LISTENS
+        self.transports = Transports(reactor, listens, self.border, transport.limits(), gate=self.guard, trust=trust)
         self.switch.transports = self.transports
         self.media.on_silence = self.calls.silent
         self.operations = Operations(self, read)
@@ -182,6 +198,7 @@ class Sbc(MultiService):
             uniform=random.random,
             clock_at=time.time,
             event=lambda call_id, kind, detail: self.call_log.event(call_id, kind, detail, time.time()),
+            vouch=self.guard.bans.vouch,
             udp_flow=lambda flow, peer: self.transports.udp_flow(flow.listener, peer),
         )
 
@@ -211,7 +228,7 @@ class Sbc(MultiService):
             clock_at=time.time,
             node=self.configuration[NodeSettings].name,
             accepting=lambda: self.serving,
-            trace=self.trace,
+            offence=lambda flow, kind: self.border.offence(flow, kind),
         )
 
     def _offspring(self, state: Path) -> None:
@@ -277,8 +294,12 @@ class Sbc(MultiService):
         self._loop(self.driver.tick, TICK)
         self._loop(self.lasting.settle, SETTLE)
         self._loop(self.refresher.tick, POLL)
-        self._loop(self.ways.locate_all, RESOLVE_AGAIN)
+        self._loop(self._locate, RESOLVE_AGAIN)
         self._loop(self._expire, EXPIRE_EVERY)
+        self._loop(lambda: self.guard.bans.expire(time.time()), 1.0)
+        bans = self.store.report(lambda connection: queries.bans(connection, time.time()))
+        bans.addCallback(lambda rows: self.guard.bans.restore(map(ban_of, rows), time.time()))
+        bans.addErrback(lambda failure: log.failure("the bans could not be read", failure))
         self.serving = True
         gc.collect()
         gc.freeze()
@@ -358,10 +379,12 @@ class Sbc(MultiService):
         if self.observer is not None:
             self.observer.configure(configuration[LogSettings])
         self.guard.configure(configuration[SecuritySettings])
+        transport = configuration[TransportSettings]
+        self.transports.configure(configuration.each(ListenSettings) or DEFAULT_LISTENS, transport.limits())
         self.admin.configure(configuration[AdminSettings])
 
     def _sent(self, data: bytes, flow: Flow) -> None:
-        self.switch.sent(data, flow)
+        self.border.sent(data, flow)
 
     def _write_calls(self, batch: Batch) -> None:
         node = self.configuration[NodeSettings].name
@@ -374,6 +397,9 @@ class Sbc(MultiService):
 
     def _metric_failed(self, name: str, error: Exception) -> None:
         log.error("metric {name} failed: {error}", name=name, error=error)
+
+    def _locate(self) -> Deferred[None]:
+        return self.ways.locate_all().addCallback(lambda _: self.guard.befriend(self.servers.hosts()))
 
     def _expire(self) -> None:
         expired = self.store.write(ExpireBindings(time.time()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.logger import Logger
 
 from sbc.security.bans import Ban
@@ -13,13 +15,15 @@ log = Logger()
 
 
 class BanRecords:
-    """The recorder of the ban table."""
+    """The recorder of the ban table. `cut(source)` ends the connections of a source that was just shut out."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, cut: Callable[[str], object]) -> None:
         self._store = store
+        self._cut = cut
 
     def banned(self, ban: Ban) -> None:
         """A new or longer ban."""
+        self._cut(ban.source)
         log.warn("{source} is banned: {reason}", source=ban.source, reason=ban.reason)
         row = Row(
             source=ban.source,
@@ -35,3 +39,9 @@ class BanRecords:
         """A ban is gone before its time."""
         removed = self._store.write(RemoveBan(source))
         removed.addErrback(lambda failure: log.failure("a ban could not be removed", failure))
+
+
+def ban_of(row: Row) -> Ban:
+    """A ban as it was noted."""
+    forever = 1e12
+    return Ban(row.source, row.reason, row.created_at, row.expires_at or forever, row.created_by or "auto")

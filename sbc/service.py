@@ -27,14 +27,6 @@ log = Logger()
 DEFAULT_PATH = "etc/sbc.toml"
 """Where the configuration is looked for when neither --config nor SBC_CONFIG names it."""
 
-DEFAULTS = """
-[[listen]]
-uri = "udp:0.0.0.0:5060"
-[[listen]]
-uri = "tcp:0.0.0.0:5060"
-"""
-"""What is configured without any file: SIP on every address, the rest as the reference page says."""
-
 
 class Options(usage.Options):
     """The command line of `twistd sbc`."""
@@ -70,7 +62,7 @@ def read(named: str | None) -> Configuration:
     """The configuration; raises ConfigurationErrors with every mistake, a file that cannot be read included."""
     path = configured_path(named)
     if path is None:
-        return load(DEFAULTS, SECTIONS, path="built-in defaults")
+        return load("", SECTIONS, path="built-in defaults")
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""Where every message goes: the receiver of the transports and the server of the transaction driver."""
+"""Where every request goes: the server of the transaction driver."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sbc.observe.metrics import Metrics
-from sbc.observe.trace import TraceRing
 from sbc.proxy.attempt import Attempt
 from sbc.proxy.calls import Calls
 from sbc.proxy.passing import Passing
@@ -19,10 +18,10 @@ from sbc.proxy.route import ToUpper, ToUser, choose, names_us, to_upper
 from sbc.proxy.target import PUSH_TYPES, Reach, candidates
 from sbc.push.orders import PushType
 from sbc.registrar.registrar import Registrar
-from sbc.sip.build import respond, stamp
+from sbc.sip.build import respond
 from sbc.sip.check import check
-from sbc.sip.errors import ParseError, RemoteError
-from sbc.sip.message import Request, Response, parse
+from sbc.sip.errors import RemoteError
+from sbc.sip.message import Request, Response
 from sbc.store import queries
 from sbc.store.records import Subscriber
 from sbc.store.records import Target as Device
@@ -47,7 +46,7 @@ def callee(connection: Connection, token: str | None, username: str, domain: str
 
 
 class Switch:
-    """Takes whole messages from flows and gives each to the room that knows what to do with it.
+    """Takes new requests and gives each to the room that knows what to do with it.
 
     `awake_for(device)` is how many seconds a datagram flow counts as alive; `pushes(kind, device, awake)` whether the
     settings let a push go out.
@@ -70,7 +69,7 @@ class Switch:
         clock_at: Callable[[], float],
         node: str,
         accepting: Callable[[], bool],
-        trace: TraceRing,
+        offence: Callable[[Flow, str], None],
     ) -> None:
         self.driver = driver
         self.registrar = registrar
@@ -84,52 +83,9 @@ class Switch:
         self.clock_at = clock_at
         self.node = node
         self.accepting = accepting
-        self.trace = trace
+        self.offence = offence
         driver.server = self
         registrar.awake = self._awake
-
-    # What the transports tell
-
-    def received(self, data: bytes, flow: Flow) -> None:
-        """A whole message came in; whatever it is, nothing is raised out of here."""
-        if self.trace.on:
-            self.trace.record(self.clock_at(), "in", _ours(flow), _peer(flow), data)
-        try:
-            message = parse(data)
-            if isinstance(message, Request):
-                self.metrics.count_message("in", message.method, flow.transport)
-                stamp(message, flow.peer[0].encode(), flow.peer[1])
-            else:
-                self.metrics.count_message("in", message.cseq.method, flow.transport)
-                self.metrics.count_response(message.status)
-            self.driver.receive(message, flow)
-        except ParseError as problem:
-            self._malformed(problem, flow)
-        except RemoteError as problem:
-            self.metrics.refused.add("malformed")
-            log.debug("message from {flow} dropped: {problem}", flow=flow, problem=problem)
-        except Exception:  # noqa: BLE001 - the border: our own bug must not cost the listener
-            self.metrics.refused.add("bug")
-            log.failure("a message from {flow} met a bug", flow=flow)
-
-    def lost(self, flow: Flow, reason: str) -> None:
-        """A connection ended: its device is asleep from now on, its transactions fail."""
-        self.registrar.live.leave(flow.token)
-        self.driver.lost(flow)
-
-    def refused(self, flow: Flow, what: str) -> None:
-        """Bytes were dropped unread."""
-        self.metrics.refused.add(what)
-
-    def sent(self, data: bytes, flow: Flow) -> None:
-        """A message goes out."""
-        if self.trace.on:
-            self.trace.record(self.clock_at(), "out", _ours(flow), _peer(flow), data)
-        if data.startswith(b"SIP/2.0 "):
-            self.metrics.count_response(int(data[8:11]))
-            self.metrics.count_message("out", _cseq_method(data), flow.transport)
-        else:
-            self.metrics.count_message("out", data[: data.find(b" ")], flow.transport)
 
     # What the driver tells
 
@@ -148,6 +104,8 @@ class Switch:
             else:
                 self._outside(txn, request, now)
         except RemoteError as problem:
+            if problem.status == 403:
+                self.offence(flow_of(txn), "forbidden")
             tag = self.calls.identifiers.tag()
             self.driver.respond(txn, respond(request, problem.status, problem.reason or None, to_tag=tag))
 
@@ -228,22 +186,3 @@ class Switch:
 
     def _awake(self, news: Any) -> None:
         self.calls.awake(news, self.driver.clock())
-
-    def _malformed(self, problem: ParseError, flow: Flow) -> None:
-        self.metrics.refused.add("malformed")
-        if problem.request is not None and problem.request.method != b"ACK":
-            flow.send(respond(problem.request, problem.status, problem.reason or None).render())
-
-
-def _cseq_method(data: bytes) -> bytes:
-    """The method of a response as most senders write its CSeq line; empty (counted as other) for another spelling."""
-    at = data.find(b"\r\nCSeq:")
-    return data[at + 7 : data.find(b"\r\n", at + 7)].rpartition(b" ")[2] if at >= 0 else b""
-
-
-def _ours(flow: Flow) -> str:
-    return f"{flow.transport.decode()} {flow.listener.uri_host.decode()}"
-
-
-def _peer(flow: Flow) -> str:
-    return f"{flow.transport.decode()} {flow.peer[0]}:{flow.peer[1]}"

@@ -35,6 +35,9 @@ from sbc.upper.ways import Ways, on_flow
 
 log = Logger()
 
+VOUCHED = 600
+"""Seconds that an accepted registration speaks for its source, so that forged packets cannot have it banned."""
+
 HIDDEN = (b"via", b"route", b"record-route", b"service-route", b"path", b"contact")
 """Headers of the upper server's 2xx that name its inside, or our registration there."""
 
@@ -68,7 +71,8 @@ class Registrar:
     """REGISTER through to the upper server.
 
     `secret` makes the upper Contacts unguessable; `event(call_id, kind, detail)` notes what an operator should see;
-    `udp_flow(flow, peer)` is the flow from the same socket to another peer; `awake` hears of devices that registered.
+    `udp_flow(flow, peer)` is the flow from the same socket to another peer; `vouch(host, until)` tells that somebody
+    authenticated is there; `awake` hears of devices that registered.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class Registrar:
         clock_at: Callable[[], float],
         event: Callable[[str, str, str], None],
         udp_flow: Callable[[Flow, tuple[str, int]], Flow],
+        vouch: Callable[[str, float], None],
     ) -> None:
         self.driver = driver
         self.servers = servers
@@ -101,6 +106,7 @@ class Registrar:
         self.clock_at = clock_at
         self.event = event
         self.udp_flow = udp_flow
+        self.vouch = vouch
         self.awake: Callable[[Awake], None] | None = None
 
     def register(self, txn: ServerTransaction, request: Request, flow: Flow) -> None:
@@ -325,6 +331,7 @@ class _Visit:
         domain = self.server.domain.decode()
         resident = Resident(plan.username, domain, self.server.name)
         registrar.live.settle(self.flow.token, self.flow.reliable, resident, registrar.driver.clock())
+        registrar.vouch(self.flow.peer[0], registrar.clock_at() + max(seconds, VOUCHED))
         if registrar.awake is not None:
             registrar.awake(
                 Awake(

@@ -46,6 +46,8 @@ class SecuritySettings:
         100, Integer(1, 1_000_000), doc="unanswered calls of one source at once, since media is set up before they are"
     )
     source_rate: float = setting(
-        500.0, Number(0.0), doc="requests per second of one source (IPv4 address, IPv6 /64) in the long run; 0: any"
+        2_000.0, Number(0.0), doc="requests per second of one source (IPv4 address, IPv6 /64) in the long run; 0: any"
     )
-    source_burst: float = setting(2_000.0, Number(1.0), doc="requests of one source at once")
+    source_burst: float = setting(
+        10_000.0, Number(1.0), doc="requests of one source at once: a carrier's NAT after an outage"
+    )

@@ -85,6 +85,10 @@ class UpperServers:
                     return server
         return None
 
+    def hosts(self) -> frozenset[str]:
+        """Every address that a server was last resolved to."""
+        return frozenset(self._by_host)
+
     def is_address(self, server: UpperServer, host: str, port: int) -> bool:
         """Whether this is exactly one of the addresses that requests for the server go to."""
         return (host, port) in self._addresses.get(server.name, frozenset())

@@ -1,0 +1,125 @@
+"""Where bytes become messages and messages bytes: the receiver of the transports, nothing raised out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.logger import Logger
+
+from sbc.observe.metrics import Metrics
+from sbc.observe.trace import TraceRing
+from sbc.security.guard import Guard
+from sbc.sip.build import respond, stamp
+from sbc.sip.errors import ParseError, RemoteError
+from sbc.sip.message import Request, parse
+from sbc.transaction.driver import Driver
+from sbc.transport.flow import Flow
+from sbc.transport.limits import BANNED
+
+log = Logger()
+
+
+class Border:
+    """Parses what arrives and hands it to the driver; counts, traces, and holds offences against those who send junk.
+
+    `gone` is told of flows that ended.
+    """
+
+    def __init__(
+        self,
+        *,
+        driver: Driver,
+        guard: Guard,
+        metrics: Metrics,
+        trace: TraceRing,
+        gone: Callable[[Flow], None],
+        clock_at: Callable[[], float],
+    ) -> None:
+        self._driver = driver
+        self._guard = guard
+        self._metrics = metrics
+        self._trace = trace
+        self._gone = gone
+        self._clock_at = clock_at
+
+    def received(self, data: bytes, flow: Flow) -> None:
+        """A whole message came in."""
+        if self._trace.on:
+            self._trace.record(self._clock_at(), "in", _ours(flow), _peer(flow), data)
+        try:
+            message = parse(data)
+            if isinstance(message, Request):
+                if not self._served(message, flow):
+                    return
+                stamp(message, flow.peer[0].encode(), flow.peer[1])
+            else:
+                self._metrics.count_message("in", message.cseq.method, flow.transport)
+                self._metrics.count_response(message.status)
+            self._driver.receive(message, flow)
+        except ParseError as problem:
+            self._malformed(problem, flow)
+        except RemoteError as problem:
+            self._metrics.refused.add("malformed")
+            log.debug("message from {flow} dropped: {problem}", flow=flow, problem=problem)
+        except Exception:  # noqa: BLE001 - the border: our own bug must not cost the listener
+            self._metrics.refused.add("bug")
+            log.failure("a message from {flow} met a bug", flow=flow)
+
+    def lost(self, flow: Flow, reason: str) -> None:
+        """A connection ended: its device is asleep from now on, its transactions fail."""
+        self._gone(flow)
+        self._driver.lost(flow)
+
+    def refused(self, flow: Flow, what: str) -> None:
+        """Bytes were dropped unread."""
+        self._metrics.refused.add(what)
+        if what != BANNED:
+            self.offence(flow, what)
+
+    def sent(self, data: bytes, flow: Flow) -> None:
+        """A message goes out."""
+        if self._trace.on:
+            self._trace.record(self._clock_at(), "out", _ours(flow), _peer(flow), data)
+        if data.startswith(b"SIP/2.0 "):
+            self._metrics.count_response(int(data[8:11]))
+            self._metrics.count_message("out", _cseq_method(data), flow.transport)
+        else:
+            self._metrics.count_message("out", data[: data.find(b" ")], flow.transport)
+
+    def _served(self, request: Request, flow: Flow) -> bool:
+        self._metrics.count_message("in", request.method, flow.transport)
+        host = flow.peer[0]
+        if not self._guard.request(host, self._driver.clock(), self._clock_at(), proven=flow.reliable):
+            self._metrics.refused.add("flood")
+            return False
+        if self._guard.scanner(request.first(b"user-agent")) and not self._guard.exempt(host):
+            self._metrics.refused.add("scanner")
+            self.offence(flow, "scanner")
+            return False
+        return True
+
+    def _malformed(self, problem: ParseError, flow: Flow) -> None:
+        self._metrics.refused.add("malformed")
+        self.offence(flow, "malformed")
+        if problem.request is not None and problem.request.method != b"ACK":
+            answer = respond(problem.request, problem.status, problem.reason or None).render()
+            self.sent(answer, flow)
+            flow.send(answer)
+
+    def offence(self, flow: Flow, kind: str) -> None:
+        """Hold an offence (a word of `security.bans.OFFENCES`) against the source of a flow."""
+        self._guard.offence(flow.peer[0], kind, self._clock_at(), proven=flow.reliable)
+
+
+def _cseq_method(data: bytes) -> bytes:
+    """The method of a response as most senders write its CSeq line; empty (counted as other) for another spelling."""
+    at = data.find(b"\r\nCSeq:")
+    return data[at + 7 : data.find(b"\r\n", at + 7)].rpartition(b" ")[2] if at >= 0 else b""
+
+
+def _ours(flow: Flow) -> str:
+    return f"{flow.transport.decode()} {flow.listener.uri_host.decode()}"
+
+
+def _peer(flow: Flow) -> str:
+    return f"{flow.transport.decode()} {flow.peer[0]}:{flow.peer[1]}"
