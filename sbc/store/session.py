@@ -61,7 +61,7 @@ class Session(Protocol):
         """Leave the transaction, whatever its state."""
 
     def lost(self, error: BaseException) -> bool:
-        """Whether this error says that the database is away or busy, not that a statement is wrong."""
+        """Whether this error says that the database is away or busy, so that the same may work a little later."""
 
     def close(self) -> None:
         """Give the connection back."""
@@ -116,6 +116,11 @@ class SqliteSession:
 
     def close(self) -> None:
         self._connection.close()
+
+
+_PASSING = ("40", "53", "57P", "58", "25006", "55P03")
+"""SQLSTATEs that say nothing against the statement: deadlock with another node or serialization (40), no disk, memory
+or connections (53), shutdown (57P), I/O error (58), a server that became a replica (25006), a lock not had (55P03)."""
 
 
 class PostgresqlSession:
@@ -183,7 +188,10 @@ class PostgresqlSession:
             return  # the error that is being answered by this very call
 
     def lost(self, error: BaseException) -> bool:
-        return bool(self._driver.closed) or bool(self._driver.broken)
+        state = getattr(error, "sqlstate", None) or ""
+        return bool(self._driver.closed) or bool(self._driver.broken) or state.startswith(_PASSING)
 
     def close(self) -> None:
-        self._connection.invalidate() if self._driver.closed else self._connection.close()
+        if self._driver.closed or self._driver.broken:
+            self._connection.invalidate()
+        self._connection.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Engine
@@ -86,26 +87,28 @@ class Commits:
         return [each() for each in finish]
 
     def _away(self, error: Exception) -> bool:
-        """Leave the failed transaction; whether the database is what failed."""
+        """Leave the failed transaction; whether the database is what failed, whose connection is then given up."""
         session = self._session
         if session is None:
             return True  # it could not even be opened
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-        away = session.lost(cause)
+        if session.lost(cause):
+            self._drop()
+            return True
         try:
             session.rollback()
         except Exception:  # noqa: BLE001 -- a connection that cannot even roll back is of no use
             self._drop()
             return True
-        return away
+        return False
 
     def _drop(self) -> None:
         session, self._session = self._session, None
         if session is not None:
-            try:
+            with suppress(Exception):  # it is broken, which is why it is dropped
+                session.rollback()
+            with suppress(Exception):
                 session.close()
-            except Exception:  # noqa: BLE001 -- it is broken, which is why it is dropped
-                return
 
     def _one_by_one(self, operations: Sequence[Operation[Any]]) -> Sequence[Any]:
         """Each operation behind a savepoint, so that a bad one fails alone; still one commit for all."""

@@ -135,6 +135,34 @@ def test_somebody_else_holds_the_lock_for_a_while(database: Database) -> None:
     other.close()
 
 
+def test_a_deadlock_with_another_node_costs_a_second_try(database: Database) -> None:
+    if not database.is_postgresql:
+        return  # one writer at a time: there is nobody to lock each other out
+    database.write(setting("a"), setting("b"))
+    with database.engine.connect() as other:
+
+        def change(name: str) -> None:
+            other.execute(text("UPDATE settings SET value = 'theirs' WHERE name = :name"), {"name": name})
+
+        other.exec_driver_sql("BEGIN")
+        change("b")
+        crossing = threading.Timer(0.01, change, ["a"])  # waits for our "a" while we wait for their "b"
+        outcomes: list[object] = []
+
+        def end(seconds: float) -> None:
+            crossing.join()
+            other.exec_driver_sql("COMMIT")
+
+        sleep, database.commits._sleep = database.commits._sleep, end
+        crossing.start()
+        outcomes += database.outcomes(setting("a"), setting("b"))
+        database.commits._sleep = sleep
+        if not crossing.finished.is_set():
+            crossing.join()
+    assert outcomes == [None, None]
+    assert sorted(database.read(queries.settings)) == [("a", "v"), ("b", "v")]
+
+
 def test_readers_cannot_write(database: Database) -> None:
     if database.is_postgresql:
         return  # roles and grants are the operator's there
