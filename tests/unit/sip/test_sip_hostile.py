@@ -132,7 +132,7 @@ def mutants(draw: st.DrawFn) -> bytes:
     return data
 
 
-@settings(max_examples=500)
+@settings(max_examples=300)
 @given(mutants())
 def test_mutants_raise_nothing_but_parse_errors(data: bytes) -> None:
     only_parse_errors(data)
