@@ -233,6 +233,22 @@ def test_a_phone_that_was_away_for_a_moment_misses_nothing_afterwards(relay: Wor
     assert b.heard() == spoken
 
 
+def test_a_forged_icmp_error_costs_no_packet(relay: World) -> None:
+    a, b = relay.phone("127.0.0.3"), relay.phone("127.0.0.4")
+    relay.call(a, b)
+    a.say(), b.say()
+    relay.turn()
+    b.heard()
+
+    def refused(packet: memoryview) -> int:
+        raise ConnectionRefusedError
+
+    relay.engine._legs["leg"].channels[0].rtp["b"].send_direct = refused
+    spoken = a.say()
+    relay.turn()
+    assert b.heard() == [spoken]
+
+
 def test_losses_are_counted(relay: World) -> None:
     a, b = relay.phone("127.0.0.3"), relay.phone("127.0.0.4")
     relay.call(a, b)
