@@ -41,10 +41,11 @@ class App:
 
 @dataclass(slots=True)
 class Keyring:
-    """All usable credentials, and ``problems``: one message for each that is not."""
+    """All usable credentials; ``problems``: one message for each that is not; ``warnings``: what will be one soon."""
 
     apps: dict[tuple[str, str], App] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def find(self, provider: str, param: str) -> App | None:
         """The app that a token names, else the credential that serves every app of the provider."""
@@ -92,7 +93,7 @@ def load(
             if days <= 0:
                 ring.problems.append(f"{app.source}: the certificate has expired; Apple will refuse it")
             elif days < EXPIRY_WARNING:
-                ring.problems.append(f"{app.source}: the certificate expires in {days:.0f} days")
+                ring.warnings.append(f"{app.source}: the certificate expires in {days:.0f} days")
     return ring
 
 

@@ -9,7 +9,6 @@ from typing import Protocol
 from sbc.push.orders import Outcome, PushOrder, PushResult, PushType
 from sbc.push.settings import ApnsSettings, AppSettings, FcmSettings, PushSettings, RemoveOnSettings, WebPushSettings
 from sbc.push.tokens import PushToken
-from sbc.settings import Configuration
 
 # States of a token, as in the table `push_tokens`.
 LIVE = "live"
@@ -27,18 +26,6 @@ class PushConfiguration:
     apns: ApnsSettings = field(default_factory=ApnsSettings)
     fcm: FcmSettings = field(default_factory=FcmSettings)
     webpush: WebPushSettings = field(default_factory=WebPushSettings)
-
-    @classmethod
-    def of(cls, configuration: Configuration) -> PushConfiguration:
-        """From the whole configuration."""
-        return cls(
-            push=configuration[PushSettings],
-            remove_on=configuration[RemoveOnSettings],
-            apps=configuration.each(AppSettings),
-            apns=configuration[ApnsSettings],
-            fcm=configuration[FcmSettings],
-            webpush=configuration[WebPushSettings],
-        )
 
 
 class Recorder(Protocol):

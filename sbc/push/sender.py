@@ -204,7 +204,9 @@ class Sending:
                 return
         if verdict.token_only:
             self._breaker.succeeded()
-            self._finish(verdict.outcome, status, verdict.reason, state=SUSPECT)
+            # A token that is good for calls alone is not to blame for refusing anything else.
+            blamed = self._order.type is PushType.CALL or self._token.kind != VOIP
+            self._finish(verdict.outcome, status, verdict.reason, state=SUSPECT if blamed else "")
             return
         now = self._around.clock.seconds()
         if self._breaker.failed(now, verdict.reason, config=verdict.blame_app):

@@ -62,6 +62,7 @@ class PushService(Service):
         self._providers: dict[str, Provider] = {}
         self._templates: stock.Templates | None = None
         self.keyring = Keyring()
+        self._stopped = False
         self.problems: tuple[str, ...] = ()
         self.reload(configuration)
 
@@ -89,7 +90,7 @@ class PushService(Service):
         self._access = {}
         self._providers = self._made(configuration, self._templates, problems)
         self.problems = tuple(problems)
-        for problem in problems:
+        for problem in (*problems, *self.keyring.warnings):
             self._log.warn("push: {problem}", problem=problem)
         if self.running:
             self._warm()
@@ -130,10 +131,12 @@ class PushService(Service):
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
+        self._stopped = False
         self._warm()
 
     def stopService(self) -> None:
         super().stopService()  # type: ignore[no-untyped-call]
+        self._stopped = True
         for provider in self._providers.values():
             provider.stop()
 
@@ -205,6 +208,8 @@ class PushService(Service):
 
     def send(self, order: PushOrder) -> Deferred[PushResult]:
         """Push to one device. The Deferred always fires with a result, at the order's deadline at the latest."""
+        if self._stopped:
+            return self._refused(order, None, "shutting down")
         token = self._choose(order)
         if token is None:
             return self._refused(order, None, "the device has no token that may be used")

@@ -185,3 +185,11 @@ def test_mistakes_between_settings() -> None:
     assert "without key" in problems("[fcm]\nfcm_app3 = 'a'\n")
     assert "regular expression" in problems("[[push.app]]\nid='a'\nprovider='fcm'\nkey='k'\nuser_agent='('\n")
     assert "mailto" in problems("[webpush]\nsubject = 'ops'\n")
+
+
+def test_a_certificate_that_ends_soon_is_spoken_of_but_used(tmp_path: Path) -> None:
+    secret(tmp_path / "pushkit.com.c.p12", p12(bundle="com.c", days=5))
+    found = ring(tmp_path)
+    assert found.problems == []
+    assert "expires in 5 days" in found.warnings[0]
+    assert found.find("apns", "com.c") is not None

@@ -338,3 +338,47 @@ def test_rules_for_reading_tokens(folder: Path) -> None:
     assert rules.ios_by_fcm
     assert not rules.webpush
     assert rules.providers == {"apns", "fcm"}
+
+
+def test_one_device_s_trouble_does_not_stop_the_others(folder: Path) -> None:
+    world = World(folder, script(reason(429, "TooManyRequests")))
+    for _ in range(50):
+        assert world.order(APPLE)[0].outcome is Outcome.RETRY
+    assert world.service.open_breakers() == []
+    assert {state for _, state, _ in world.notes.tokens} == {"suspect"}
+
+
+def test_a_provider_that_is_down_is_left_alone(folder: Path) -> None:
+    world = World(folder, script(reason(500, "InternalServerError")))
+    for _ in range(20):
+        results = world.order(APPLE)
+        world.wait(0.3, 0.6, 0.1)
+        assert results[0].outcome is Outcome.RETRY
+    assert world.order(APPLE)[0].outcome is Outcome.BREAKER_OPEN
+    world._respond = lambda headers, body: OK
+    world.wait(15.0)
+    assert world.order(APPLE)[0].outcome is Outcome.ACCEPTED
+    assert world.service.open_breakers() == []
+
+
+def test_nothing_is_sent_after_the_end(folder: Path) -> None:
+    world = World(folder)
+    world.service.stopService()
+    assert world.order(APPLE)[0].reason == "shutting down"
+    world.service.startService()
+    world.net.run()
+    assert world.order(APPLE)[0].outcome is Outcome.ACCEPTED
+
+
+def test_an_access_token_that_cannot_be_had(folder: Path) -> None:
+    world = World(folder)
+    world.service.reload(world.configuration)
+    world.respond = lambda headers, body: (400, {}, b'{"error": "invalid_grant"}')  # type: ignore[method-assign]
+    world.net.respond = world.respond
+    for server in world.net.servers:
+        server.respond = world.respond
+    world.net.run()
+    results = world.order(GOOGLE)
+    world.wait(0.3, 0.6, 1.2)
+    assert results[0].outcome is Outcome.CONFIG_ERROR
+    assert "invalid_grant" in results[0].reason
