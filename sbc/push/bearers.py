@@ -28,6 +28,8 @@ MAX_VAPID = 500
 ACCESS_SPARE = 300.0
 ACCESS_RETRY = 5.0
 ACCESS_LIFE = 3600.0
+# Pushes that wait for one access token: as many as an origin's queue would take.
+MAX_WAITERS = 2000
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 
 
@@ -110,6 +112,9 @@ class AccessToken:
         """Call *waiter* with (authorization, ``""``) or (empty, problem); at once when just refused."""
         if not self._fetching and now_at < self._not_before:
             waiter(b"", self.problem)
+            return
+        if len(self._waiters) >= MAX_WAITERS:
+            waiter(b"", "no access token: too many wait for it")
             return
         self._waiters.append(waiter)
         self._fetch(now_at)

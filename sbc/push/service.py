@@ -21,7 +21,7 @@ from sbc.push.orders import Outcome, PushOrder, PushResult, PushType
 from sbc.push.ports import Meter, PushConfiguration, Recorder, Silent, Status
 from sbc.push.providers import ApnsProvider, FcmProvider, Provider, WebPushProvider
 from sbc.push.sender import Sending, Surroundings
-from sbc.push.tokens import APNS, FCM, IOS, WEBPUSH, AppRules, PushToken, UserAgentRule, choose
+from sbc.push.tokens import APNS, FCM, IOS, WEBPUSH, AppRules, PushToken, UserAgentRule, choose, problem_of
 
 __all__ = ["Outcome", "PushConfiguration", "PushOrder", "PushResult", "PushService", "PushType", "Recorder"]
 
@@ -213,6 +213,10 @@ class PushService(Service):
         token = self._choose(order)
         if token is None:
             return self._refused(order, None, "the device has no token that may be used")
+        # Most tokens come from REGISTER and were checked there, some from the API.
+        problem = problem_of(token)
+        if problem:
+            return self._refused(order, token, problem)
         app = self.keyring.find(token.provider, token.param)
         if app is None:
             return self._refused(order, token, f"no credentials for {token.provider} app {token.param}")

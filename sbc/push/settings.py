@@ -23,7 +23,7 @@ from sbc.settings import (
 )
 
 APNS_URL = "https://api.push.apple.com"
-APNS_SANDBOX_URL = "https://api.sandbox.push.apple.com"
+APNS_SANDBOX_URL = "https://api.development.push.apple.com"
 FCM_URL = "https://fcm.googleapis.com/v1/projects/PROJECTID/messages:send"
 
 _SWITCH = {"off": 0, "on": 1}

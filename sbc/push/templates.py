@@ -28,6 +28,8 @@ DROPPED_WHEN_EMPTY = ("SOUND", "COLLAPSEID")
 CUTTABLE = ("MESSAGE", "MSG", "BODY", "TITLE", "FROMDISPLAYNAME", "FROM", "TO", "FROMUSERNAME", "TOUSERNAME", "CALLID")
 # Bytes of a template file: the largest message is 5,120.
 MAX_TEMPLATE = 32 * 1024
+# Bytes that every template must fit into before keywords add to it: what Web Push takes, the least of all providers.
+SMALLEST_LIMIT = 3993
 # Prepared forms of one template: platforms times kinds of push times empty keywords.
 MAX_FORMS = 64
 
@@ -73,6 +75,11 @@ class Template:
         if provider == FCM:
             self._check_fcm()
         self._forms: dict[tuple[frozenset[JsonPath], tuple[bool, ...]], list[str]] = {}
+        try:
+            self.render(dict.fromkeys(KEYWORDS, ""), SMALLEST_LIMIT)
+        except MessageTooLongError:
+            what = f"makes messages of more than {SMALLEST_LIMIT} bytes before any text"
+            raise TemplateError(path, 1, 1, what) from None
 
     def _check_fcm(self) -> None:
         message = self._tree.get("message")

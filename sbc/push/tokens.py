@@ -28,6 +28,7 @@ MAX_PARAM = 255
 # Tokens of one device: voip and remote, once more in another dialect.
 MAX_TOKENS = 4
 
+_BLANK = re.compile(r"[\x00-\x20\x7f]")
 _TEAM = re.compile(r"[A-Z0-9]{10}\Z")
 
 
@@ -138,7 +139,7 @@ def problem_of(token: PushToken) -> str:
         return f"{token.provider} app {token.param} without a token"
     if len(token.prid) > MAX_PRID or len(token.param) > MAX_PARAM:
         return f"{token.provider} token or app id too long"
-    if any(character <= " " or character == "\x7f" for character in token.prid + token.param):
+    if _BLANK.search(token.prid) or _BLANK.search(token.param):
         return f"{token.provider} token or app id with blanks or control characters"
     if token.provider == APNS and not token.prid.isalnum():
         return "apns token with characters other than letters and digits"

@@ -20,6 +20,8 @@ TEXTS: Mapping[PushType, tuple[str, str]] = {
     PushType.CUSTOM: ("Notification", "Notification from {}"),
     PushType.REFRESH: ("Registration", "Registration refresh"),
 }
+# The message itself is what the user reads.
+_SPOKEN = frozenset((PushType.CHAT, PushType.CUSTOM))
 # High priority shows the user something at once. Google lowers it for apps that use it for anything else.
 URGENT = frozenset((PushType.CALL, PushType.CHAT, PushType.CUSTOM))
 
@@ -45,7 +47,7 @@ def keywords(
     caller = order.from_display or order.from_user or order.from_uri or "unknown"
     title, body = TEXTS[order.type]
     title = order.title or title.format(caller)
-    body = order.body or (order.message if order.type is PushType.CHAT else "") or body.format(caller)
+    body = order.body or (order.message if order.type in _SPOKEN else "") or body.format(caller)
     values = {
         "PACKAGE": token.param,
         "TOKEN": token.prid,

@@ -203,7 +203,10 @@ def test_a_bad_token_is_tried_in_the_other_environment(folder: Path) -> None:
     world = World(folder, script(reason(400, "BadDeviceToken"), OK))
     result = world.order(APPLE)[0]
     assert result.outcome is Outcome.ACCEPTED
-    assert [headers[":authority"] for headers in world.requests] == ["api.push.apple.com", "api.sandbox.push.apple.com"]
+    assert [headers[":authority"] for headers in world.requests] == [
+        "api.push.apple.com",
+        "api.development.push.apple.com",
+    ]
     assert result.token is not None
     assert result.token.environment == "sandbox"
     assert world.notes.tokens[0][0].environment == "sandbox"
@@ -382,3 +385,17 @@ def test_an_access_token_that_cannot_be_had(folder: Path) -> None:
     world.wait(0.3, 0.6, 1.2)
     assert results[0].outcome is Outcome.CONFIG_ERROR
     assert "invalid_grant" in results[0].reason
+
+
+@pytest.mark.parametrize("prid", ["../../x", "ab\r\nx: y", "", "x" * 5000])
+def test_a_token_that_cannot_be_one_is_not_sent(folder: Path, prid: str) -> None:
+    world = World(folder)
+    assert world.order(PushToken("apns", "com.example.phone", prid))[0].outcome is Outcome.REFUSED
+    assert world.requests == []
+
+
+def test_what_the_operator_says_is_what_the_user_reads(folder: Path) -> None:
+    world = World(folder)
+    world.order(APPLE, type=PushType.CUSTOM, title="Hello", message="The office is closed")
+    bodies = [body for server in world.net.servers for _, headers, body in server.requests if "/3/" in headers[":path"]]
+    assert json.loads(bodies[0])["aps"]["alert"] == {"title": "Hello", "body": "The office is closed"}

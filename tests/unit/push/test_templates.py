@@ -66,6 +66,7 @@ def test_what_follows_eof_is_ignored() -> None:
         ("", (1, 1)),
         ("[1]", (1, 1)),
         ('{"a": 1, "a": 2}', (1, 1)),
+        ('{"a": "' + "x" * 4000 + '"}', (1, 1)),
     ],
 )
 def test_an_error_has_line_and_column(text: str, place: tuple[int, int]) -> None:
