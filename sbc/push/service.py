@@ -63,6 +63,7 @@ class PushService(Service):
         self._templates: stock.Templates | None = None
         self.keyring = Keyring()
         self._stopped = False
+        self._rules = AppRules()
         self.problems: tuple[str, ...] = ()
         self.reload(configuration)
 
@@ -89,12 +90,28 @@ class PushService(Service):
         # An access token is tied to the connections of the provider that fetched it.
         self._access = {}
         self._providers = self._made(configuration, self._templates, problems)
+        self._rules = self._read_rules()
         self.problems = tuple(problems)
         for problem in (*problems, *self.keyring.warnings):
             self._log.warn("push: {problem}", problem=problem)
         if self.running:
             self._warm()
         return self.problems
+
+    def _read_rules(self) -> AppRules:
+        push = self.configuration.push
+        return AppRules(
+            user_agents=tuple(
+                UserAgentRule.of(app.user_agent, app.id, app.provider, app.environment)
+                for app in self.configuration.apps
+                if app.user_agent
+            ),
+            webpush=push.webpush == "on",
+            ios_by_fcm=push.fcm in ("ios", "ios_always"),
+            team_id=push.team_id,
+            suffix=push.team_id_suffix,
+            providers=frozenset(provider for provider in self.keyring.providers() if self.enabled(provider)),
+        )
 
     def _made(
         self, configuration: PushConfiguration, templates: stock.Templates, problems: list[str]
@@ -152,27 +169,17 @@ class PushService(Service):
 
     def providers(self) -> frozenset[str]:
         """The providers that are enabled and have a usable credential: what Feature-Caps promises."""
-        return frozenset(provider for provider in self.keyring.providers() if self.enabled(provider))
+        return self._rules.providers
 
     def ready(self, token: PushToken) -> bool:
         """Whether *token* could be pushed: its provider is enabled and its app has a usable credential."""
         return self.enabled(token.provider) and self.keyring.find(token.provider, token.param) is not None
 
     def rules(self) -> AppRules:
-        """How tokens are read from REGISTER (``dialects.read``)."""
-        push = self.configuration.push
-        return AppRules(
-            user_agents=tuple(
-                UserAgentRule.of(app.user_agent, app.id, app.provider, app.environment)
-                for app in self.configuration.apps
-                if app.user_agent
-            ),
-            webpush=push.webpush == "on",
-            ios_by_fcm=push.fcm in ("ios", "ios_always"),
-            team_id=push.team_id,
-            suffix=push.team_id_suffix,
-            providers=self.providers(),
-        )
+        """How tokens are read from REGISTER (``dialects.read``). Made once for each configuration: every REGISTER
+        asks.
+        """
+        return self._rules
 
     def vapid_key(self) -> str:
         """The public VAPID key for ``+sip.vapid``, or ``""``."""
