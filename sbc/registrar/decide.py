@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from base64 import b32encode
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -18,9 +19,14 @@ from sbc.sip.digest import Credentials, verify
 from sbc.sip.errors import ParseError, RemoteError
 from sbc.sip.message import Request, Response
 from sbc.sip.values import NameAddr
+from sbc.store.records import Binding
 
 DEFAULT_EXPIRES = 3600
 """Seconds of a registration whose phone asks for nothing (RFC 3261 §10.2.1.1 leaves it to the registrar)."""
+
+
+BY_ADDRESS = "c:"
+"""How the identity of a device begins that has neither instance nor token."""
 
 
 class Wish(Enum):
@@ -52,6 +58,11 @@ class Plan:
     reg_id: int | None
     everyone: bool
     handover: Handover
+
+    @property
+    def nameless(self) -> bool:
+        """Whether nothing but its address names the device: `recognised` may know it."""
+        return self.identity.startswith(BY_ADDRESS)
 
 
 def plan(request: Request, handover: Handover, bare: Request, *, keep_on_unregister: bool) -> Plan:
@@ -130,7 +141,24 @@ def identity_of(contact: NameAddr, instance: str, reg_id: bytes, tokens: tuple[P
         return f"t:{token.provider}:{token.param}:{hashlib.sha256(token.prid.encode()).hexdigest()[:40]}"
     uri = contact.uri
     user = (uri.user or b"").decode("utf-8", "replace")
-    return f"c:{user}@{uri.host.decode('utf-8', 'replace').lower()}:{uri.port or ''}"
+    return f"{BY_ADDRESS}{user}@{uri.host.decode('utf-8', 'replace').lower()}:{uri.port or ''}"
+
+
+def recognised(plan: Plan, devices: Iterable[Binding], *, call_id: str, user_agent: str) -> str:
+    """The identity of a nameless device among the user's devices: one that said its token earlier and does not now.
+
+    It has the same Call-ID (a phone keeps it for all its registrations, RFC 3261 §10.2) or the same Contact. A null
+    token may come after the app was started anew: then it is about the only push device of that app.
+    """
+    nameless = [device for device in devices if not device.instance]
+    for device in nameless:
+        if device.call_id == call_id:
+            return device.identity
+    for device in nameless:
+        if device.contact == plan.contact:
+            return device.identity
+    pushed = [device for device in nameless if device.push and device.user_agent == user_agent]
+    return pushed[0].identity if plan.handover.unbind and len(pushed) == 1 else plan.identity
 
 
 def upper_token(secret: bytes, username: str, domain: str, upper: str) -> str:

@@ -13,11 +13,13 @@ GENERATION = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Resident:
-    """The user whose device registered on a flow, as text."""
+    """The user whose device registered on a flow, as text; `identity` and `contact` are the device's."""
 
     username: str
     domain: str
     upper: str
+    identity: str = ""
+    contact: str = ""
 
 
 class LiveFlows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from twisted.internet.defer import Deferred
@@ -183,10 +183,9 @@ class _Visit:
         """Decide, with what is known of the user where that matters."""
         registrar = self.registrar
         rules = registrar.rules()
-        push = bool(self.handover.tokens) or (known is not None and any(target.tokens for target in known.targets))
-        self.plan = decide.plan(
-            self.request, self.handover, self.bare, keep_on_unregister=push and rules.unregister != "allow"
-        )
+        self._plan(known, keep=False)
+        if rules.unregister != "allow" and (self.handover.tokens or self._pushable(known)):
+            self._plan(known, keep=True)
         if self.plan.wish is Wish.SLEEP and rules.unregister == "ignore":
             self._answer(respond(self.request, 200))
         elif self.plan.wish is Wish.UNBIND and known is None and not self.plan.everyone:
@@ -196,7 +195,40 @@ class _Visit:
         else:
             self._go(rules.upper_expires if rules.upper_expires >= 0 else self.plan.expires)
 
+    def _plan(self, known: Subscriber | None, *, keep: bool) -> None:
+        self.plan = decide.plan(self.request, self.handover, self.bare, keep_on_unregister=keep)
+        self._recognise(known)
+
+    def _pushable(self, known: Subscriber | None) -> bool:
+        """Whether this device has a token here; one that is not known counts if any of its user has."""
+        targets = known.targets if known is not None else ()
+        own = [target for target in targets if target.binding.identity == self.plan.identity]
+        return any(target.tokens for target in own or targets)
+
+    def _recognise(self, known: Subscriber | None) -> None:
+        """Find out which device this is, where the REGISTER alone does not say it."""
+        plan = self.plan
+        if not plan.nameless:
+            return
+        former = self._former()
+        if former:
+            self.plan = replace(plan, identity=former)
+        elif known is not None:
+            devices = [target.binding for target in known.targets]
+            agent = _text(self.request.first(b"user-agent") or b"")
+            identity = decide.recognised(plan, devices, call_id=_text(self.request.call_id), user_agent=agent)
+            self.plan = replace(plan, identity=identity)
+
+    def _former(self) -> str:
+        """The identity under which this very Contact registered on this flow before; empty: it did not."""
+        resident = self.registrar.live.resident(self.flow.token, self.registrar.driver.clock())
+        here = (self.plan.username, self.server.name, self.plan.contact)
+        if resident is None or (resident.username, resident.upper, resident.contact) != here:
+            return ""
+        return resident.identity
+
     def _unbind(self, known: Subscriber | None) -> None:
+        self._recognise(known)
         others = known is not None and any(
             target.binding.identity != self.plan.identity for target in known.targets if not self.plan.everyone
         )
@@ -268,9 +300,31 @@ class _Visit:
             registrar.live.leave(self.flow.token)
             written.addCallbacks(lambda _: self._answer(self._success(response, None)), self._broken)
             return
+        if plan.nameless and plan.wish is Wish.BIND:
+            self.look(partial(self._keep, sent, response))
+        else:
+            self._keep(sent, response, None)
+
+    def _keep(self, sent: Request, response: Response, known: Subscriber | None) -> None:
+        self._recognise(known)
         asked = sent.expires or 0
         granted = granted_expires(response, self.upper_contact.decode(), asked)
         self._save(granted).addCallbacks(self._saved, self._broken, callbackArgs=(response, granted))
+        former = self._former() if self.plan.wish is Wish.BIND and not self.plan.instance else ""
+        if former and former != self.plan.identity:
+            self._forget(former)
+
+    def _forget(self, identity: str) -> None:
+        """The device has another token now, and so another identity: what it was before is gone."""
+        gone = self.registrar.store.write(
+            RemoveBinding(
+                username=self.plan.username,
+                domain=self.server.domain.decode(),
+                upper=self.server.name,
+                identity=identity,
+            )
+        )
+        gone.addErrback(lambda failure: log.failure("a former identity could not be removed", failure))
 
     def _save(self, granted: int) -> Deferred[Saved]:
         registrar, plan, request = self.registrar, self.plan, self.request
@@ -329,7 +383,7 @@ class _Visit:
         if plan.wish is not Wish.BIND:
             return
         domain = self.server.domain.decode()
-        resident = Resident(plan.username, domain, self.server.name)
+        resident = Resident(plan.username, domain, self.server.name, plan.identity, plan.contact)
         registrar.live.settle(self.flow.token, self.flow.reliable, resident, registrar.driver.clock())
         registrar.vouch(self.flow.peer[0], registrar.clock_at() + max(seconds, VOUCHED))
         if registrar.awake is not None:

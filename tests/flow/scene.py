@@ -1,7 +1,8 @@
 """The scene of every conversation here: the SBC on 127.0.0.1, its upper server on 127.0.0.2, phones on 127.0.0.3.
 
-`FlowCase.begin(...)` puts up what a test needs; everything is gone when the test ends. `Scene` is the laboratory's world
-with the SBC in this process instead of in a child, so that a test starts in a quarter of a second and sees inside.
+`FlowCase.begin(...)` puts up what a test needs; everything is gone when the test ends. `Scene` is the laboratory's
+world with the SBC in this process instead of in a child, so that a test starts in a quarter of a second and sees
+inside.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from twisted.internet.defer import inlineCallbacks
 
 from sbc.lab.world import BORDER
 from sbc.sip.digest import ha1
-from tests.flow.scene import DOMAIN, USERS, FlowCase
+from tests.flow.scene import DOMAIN, USERS, FlowCase, until
 
 PRIVATE = (b"x-mpush", b"x-piid", b"pn-", b"push-token", b"app-id", b"pnspurr")
 
@@ -105,6 +105,30 @@ class Registering(FlowCase):
         self.assertNotEqual(before["source"], after["source"])
         self.assertEqual(len(self.upper.location.users["bob"]), 1, "one Contact for the upper server")
 
+    @inlineCallbacks
+    def test_a_token_said_once_stays_although_later_registers_do_not_say_it(self):
+        yield self.begin()
+        phone = yield self.awake()
+        phone.dialect = "none"
+        yield phone.register()
+        yield phone.sleep()
+        yield phone.wake()
+        self.assertEqual(len(self.rows("select * from bindings")), 1)
+        self.assertEqual(len(self.rows("select * from push_tokens")), 1)
+
+    @inlineCallbacks
+    def test_a_new_token_takes_the_place_of_the_old_one(self):
+        yield self.begin()
+        phone = yield self.awake()
+        phone.change_token(self.world.token("apns"))
+        yield phone.register()
+        yield until(lambda: len(self.rows("select * from bindings")) == 1, "one device is left")
+        self.assertEqual(len(self.rows("select * from push_tokens")), 1)
+        yield self.fall_asleep(phone)
+        status = yield self.final(self.upper.place_call("bob"))
+        self.assertEqual(status, 200)
+        self.assertEqual(len(self.pushes(phone)), 1)
+
 
 class Unregistering(FlowCase):
     @inlineCallbacks
@@ -159,6 +183,20 @@ class Unregistering(FlowCase):
         self.assertIsNone(self.upper.contact_of("bob"))
         self.assertEqual(self.rows("select * from bindings"), [])
         self.assertEqual(self.rows("select * from push_tokens"), [])
+
+    @inlineCallbacks
+    def test_a_desk_phone_may_unregister_although_the_users_mobile_has_push(self):
+        yield self.begin()
+        mobile = yield self.awake()
+        desk = yield self.awake(provider="", user_agent="Desk/1", host="127.0.0.4")
+        self.assertEqual(len(self.rows("select * from bindings")), 2)
+        response = yield desk.register(expires=0)
+        self.assertEqual(response.status, 200)
+        [left] = self.rows("select * from bindings")
+        self.assertTrue(left["push"])
+        self.assertIsNotNone(self.upper.contact_of("bob"))
+        yield self.final(self.upper.place_call("bob"))
+        self.assertEqual((len(mobile.saw("INVITE")), len(desk.saw("INVITE"))), (1, 0))
 
     @inlineCallbacks
     def test_a_sleeping_converted_phone_is_pushed(self):

@@ -12,6 +12,7 @@ from sbc.registrar.decide import (
     plan,
     proven,
     reachable_at,
+    recognised,
     settled,
     upper_token,
 )
@@ -19,6 +20,7 @@ from sbc.sip.build import respond
 from sbc.sip.digest import Challenge, answer, ha1
 from sbc.sip.errors import RemoteError
 from sbc.sip.message import parse
+from sbc.store.records import Binding
 
 HA1 = ha1("bob", "pbx.example.com", "secret")
 
@@ -160,3 +162,28 @@ def test_a_phone_without_nat_is_reached_at_its_contact():
 )
 def test_behind_nat_or_with_outbound_only_its_flow_reaches_it(request_):
     assert reachable_at(request_, ("192.0.2.7", 5062)) is None
+
+
+def device(identity, *, contact="sip:bob@192.0.2.7:5062", call_id="old", instance="", push=True, agent="App/1"):
+    return Binding(identity=identity, contact=contact, instance=instance, user_agent=agent, call_id=call_id, push=push)
+
+
+def who(found, *devices, call_id="c1", agent="App/1"):
+    return recognised(found, devices, call_id=call_id, user_agent=agent)
+
+
+def test_a_device_that_says_its_token_no_more_is_recognised():
+    found = planned(register())
+    assert found.nameless
+    assert who(found, device("t:1", contact="sip:bob@192.0.2.9:1", call_id="c1")) == "t:1", "by its Call-ID"
+    assert who(found, device("t:1", call_id="other")) == "t:1", "by its Contact"
+    assert who(found, device("i:1", instance="urn:1")) == found.identity, "an instance would be said again"
+    assert who(found, device("t:1", contact="sip:bob@192.0.2.9:1")) == found.identity, "another phone of the user"
+
+
+def test_a_null_token_is_about_the_only_push_device_of_the_app():
+    found = planned(register(headers=["X-MPUSH: null"]))
+    elsewhere = "sip:bob@192.0.2.9:1"
+    assert who(found, device("t:1", contact=elsewhere)) == "t:1"
+    assert who(found, device("t:1", contact=elsewhere, agent="Other/1")) == found.identity
+    assert who(found, device("t:1", contact=elsewhere), device("t:2", contact=elsewhere)) == found.identity
