@@ -17,7 +17,7 @@ BUSY_SECONDS = 5
 """How long SQLite waits for another process (an admin's sqlite3) that holds the write lock."""
 CONNECT_SECONDS = 5
 """How long to wait for a PostgreSQL server to answer."""
-CACHE_KIB = 4096
+CACHE_KIB = 2048
 """Pages that each SQLite connection keeps; the rest is the operating system's cache, which is not ours to count."""
 
 

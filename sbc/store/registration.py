@@ -89,11 +89,13 @@ class SaveRegistration(Operation[Saved]):
             save = _SAVE_BINDING if tokens or self.unbind_tokens else _KEEP_PUSH
             binding_id = execute(save, (user_id, *self._device(self.binding, bool(tokens))))()[0][0]
             for token in tokens:
-                key = (token[0], token[1], token[3])
-                former = execute(_TOKEN_OWNER, key)()
+                known = execute(_TOKEN_OWNER, (token[0], token[1], token[3]))()
+                if known and known[0][1] == binding_id:
+                    run(_TOUCH_TOKEN, (token[2], token[4], token[4], *token[5:], known[0][0]))
+                    continue
                 run(_SAVE_TOKEN, (user_id, binding_id, *token))
-                if former and former[0][0] != binding_id:
-                    run(_LEFT, (former[0][0],))
+                if known:
+                    run(_LEFT, (known[0][1],))
             if tokens:
                 run(_DROP_OLD_TOKENS, (binding_id, self.at))
             elif self.unbind_tokens:
@@ -229,7 +231,15 @@ _SAVE_BINDING = Statement(
     f"{_DEVICE_HEAD} VALUES (?, {_marks(_DEVICE)}) {_DEVICE_TAIL}, push = excluded.push RETURNING id"
 )
 _SAVE_TOKEN = Statement(f"{_TOKENS_HEAD} VALUES (?, ?, {_marks(_TOKEN)}) {_TOKENS_TAIL}")
-_TOKEN_OWNER = Statement("SELECT binding_id FROM push_tokens WHERE provider = ? AND param = ? AND prid_hash = ?")
+_TOKEN_OWNER = Statement("SELECT id, binding_id FROM push_tokens WHERE provider = ? AND param = ? AND prid_hash = ?")
+# Says nothing of the owner, whose indexes SQLite would write again even when nothing changes.
+_TOUCH_TOKEN = Statement(
+    """
+    UPDATE push_tokens SET prid = ?, environment = CASE WHEN ? = '' THEN environment ELSE ? END, kind = ?, purr = ?,
+      registered_at = ?, state = 'live', failures = 0, last_error = ''
+    WHERE id = ?
+    """
+)
 _LEFT = Statement(
     "UPDATE bindings SET push = FALSE WHERE id = ?"
     " AND NOT EXISTS (SELECT 1 FROM push_tokens t WHERE t.binding_id = bindings.id AND t.state <> 'dead')"
