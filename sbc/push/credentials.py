@@ -48,8 +48,19 @@ class Keyring:
     warnings: list[str] = field(default_factory=list)
 
     def find(self, provider: str, param: str) -> App | None:
-        """The app that a token names, else the credential that serves every app of the provider."""
-        return self.apps.get((provider, param)) or self.apps.get((provider, ""))
+        """The app that a token names, else the credential that serves every app of the provider.
+
+        A Web Push token by RFC 8599 names none (section 12): it belongs to the key that we announce.
+        """
+        return (
+            self.apps.get((provider, param))
+            or self.apps.get((provider, ""))
+            or (self.announced() if provider == WEBPUSH and not param else None)
+        )
+
+    def announced(self) -> App | None:
+        """The Web Push app whose public key REGISTER answers carry (``+sip.vapid``): the first one."""
+        return next((app for app in self.apps.values() if app.provider == WEBPUSH), None)
 
     def providers(self) -> frozenset[str]:
         return frozenset(provider for provider, _ in self.apps)

@@ -183,10 +183,8 @@ class PushService(Service):
 
     def vapid_key(self) -> str:
         """The public VAPID key for ``+sip.vapid``, or ``""``."""
-        for app in self.keyring.apps.values():
-            if isinstance(app.credential, VapidKey):
-                return app.credential.public
-        return ""
+        app = self.keyring.announced() if self.enabled(WEBPUSH) else None
+        return app.credential.public if app is not None and isinstance(app.credential, VapidKey) else ""
 
     def status(self) -> list[Status]:
         """One row for each connection place, for ``pushstat`` and the API. No secrets."""

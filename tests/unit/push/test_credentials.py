@@ -150,6 +150,14 @@ def test_vapid_key(tmp_path: Path) -> None:
     assert len(found.credential.public) == 87
 
 
+def test_a_web_push_token_names_no_app(tmp_path: Path) -> None:
+    secret(tmp_path / "web.pem", pem(P8))
+    found = ring(tmp_path, AppSettings(id="com.example.web", provider="webpush", key="web.pem"))
+    assert found.find("webpush", "") is found.announced() is found.find("webpush", "com.example.web")
+    assert found.find("webpush", "com.other") is None
+    assert found.find("apns", "") is None
+
+
 def problems(text: str) -> str:
     with pytest.raises(ConfigurationErrors) as caught:
         load(text, SECTIONS, path="sbc.toml")
