@@ -22,8 +22,8 @@ CHUNK = 1000
 class LeaseRegistrations(Operation[list[tuple[User, UpperRegistration]]]):
     """Take upper registrations whose `next_at` has passed, oldest first: nobody else gets them until `until_at`.
 
-    Users that are not active, or were not seen since `seen_after`, are passed over and not looked at again before
-    `until_at`.
+    Those of users that are not active, or were not seen since `seen_after`, are ended instead: their next REGISTER
+    brings them back.
     """
 
     node: str
@@ -38,19 +38,31 @@ class LeaseRegistrations(Operation[list[tuple[User, UpperRegistration]]]):
             upper_of(row) for row in rows(connection, _LEASE, (self.until_at, self.node, self.now_at, self.limit))
         ]
         users: dict[int, User] = {}
-        for start in range(0, len(leased), _IDS):
-            ids = [row.user_id for row in leased[start : start + _IDS]]
-            ids += [0] * (_IDS - len(ids))
-            for row in rows(connection, _USERS, tuple(ids)):
+        for ids in _chunks([row.user_id for row in leased]):
+            for row in rows(connection, _USERS, ids):
                 user = user_of(row, secret)
                 if user.state == "active" and user.last_seen_at >= self.seen_after:
                     users[user.id] = user
+        for ids in _chunks([row.id for row in leased if row.user_id not in users]):
+            session.run(_GIVE_UP, ids)
         leased.sort(key=lambda row: row.id)
         found = [(users[row.user_id], row) for row in leased if row.user_id in users]
         return lambda: found
 
 
-_IDS = 64  # user ids of one look-up: one prepared statement serves every number of them
+_IDS = 64  # ids in one statement: one prepared statement serves every number of them
+
+
+def _chunks(ids: list[int]) -> Iterator[tuple[int, ...]]:
+    """The ids in groups of `_IDS`, the last one filled up with 0, which no row has."""
+    for start in range(0, len(ids), _IDS):
+        chunk = ids[start : start + _IDS]
+        yield (*chunk, *[0] * (_IDS - len(chunk)))
+
+
+_GIVE_UP = Statement(
+    f"UPDATE upper_registrations SET state = 'ended', next_at = NULL WHERE id IN ({', '.join('?' * _IDS)})"
+)
 _LEASE = Statement(
     f"""
     UPDATE upper_registrations SET next_at = ?, node = ?

@@ -293,6 +293,8 @@ def test_nobody_refreshes_for_the_absent(database: Database) -> None:
     database.write(register("away", at=100.0), register("here", at=900.0))
     leased = database.write(LeaseRegistrations(node="n", now_at=5000.0, until_at=6000.0, limit=10, seen_after=500.0))
     assert [user.username for user, _ in leased] == ["here"]
+    assert [(row.state, row.next_at) for row in database.read(queries.upper_registrations, 1)] == [("ended", None)]
+    assert database.read(queries.next_due_at) == 6000.0
     assert database.write(RemoveGoneUsers(500.0)) == 1
     assert database.rows("SELECT username FROM users") == [("here",)]
 
