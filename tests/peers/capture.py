@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.peers.program import Program, require, until
+from tests.peers.program import Program, require, unavailable, until
 
 MALFORMED = " || ".join(
     ["_ws.malformed", "sip.sec_mechanism.malformed"]
@@ -25,8 +25,12 @@ class Capture:
         self.file = folder / "capture.pcapng"
         selection = " or ".join(f"port {port}" for port in ports)
         self.program = Program("dumpcap", ["dumpcap", "-q", "-i", "lo", "-f", selection, "-w", self.file], folder)
-        self.program.wait_for(lambda: "Capturing on" in self.program.output(), 10, "captures")
-        self.program.wait_for(lambda: self.file.exists() and self.file.stat().st_size > 0, 10, "captures")
+        until(self._begun, 10, "dumpcap captures")
+
+    def _begun(self) -> bool:
+        if "permission" in self.program.output():
+            unavailable("dumpcap may not capture on the loopback interface")
+        return "Capturing on" in self.program.output() and self.file.exists() and self.file.stat().st_size > 0
 
     def stop(self) -> None:
         if self.program.running:

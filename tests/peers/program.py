@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import pytest
 
@@ -24,10 +24,14 @@ def require(*names: str) -> None:
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
     missing = [name for name in names if shutil.which(name, path=path) is None]
     if missing:
-        message = f"not installed: {', '.join(missing)} (make peers)"
-        if os.environ.get("CI", "").lower() in ("true", "1"):
-            pytest.fail(message)
-        pytest.skip(message)
+        unavailable(f"not installed: {', '.join(missing)} (make peers)")
+
+
+def unavailable(what: str) -> NoReturn:
+    """Skip the test, or with ``CI=true`` fail it, for want of ``what``."""
+    if os.environ.get("CI", "").lower() in ("true", "1"):
+        pytest.fail(what)
+    pytest.skip(what)
 
 
 def until(condition: Callable[[], T], seconds: float, what: str | Callable[[], str], *, step: float = 0.05) -> T:
