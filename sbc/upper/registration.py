@@ -114,6 +114,7 @@ class Refresh:
             if least is not None and self._asked < least <= MAX_ASKED:
                 self._raised = True
                 self._asked = least
+                self._challenges = 0  # another request, so its challenge is a first one
                 return self._register(None)
         if status in REJECTIONS:
             return self._standing("rejected", response, None)

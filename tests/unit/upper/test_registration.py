@@ -174,3 +174,12 @@ def test_what_a_2xx_grants():
     assert granted_expires(answer(200, (b"Expires", b"77")), CONTACT, 3600) == 77
     assert granted_expires(answer(200), CONTACT, 3600) == 3600
     assert granted_expires(answer(200, (b"Contact", b"<<broken")), CONTACT, 3600) == 3600
+
+
+def test_after_an_interval_too_brief_comes_a_new_challenge():
+    machine = refresh(expires=60)
+    machine.start()
+    machine.answered(challenge(), b"abc", NOW)
+    assert machine.answered(answer(423, (b"Min-Expires", b"1800")), b"x", NOW) == Register(1800, 10, None)
+    assert machine.answered(challenge(b"n2"), b"abc", NOW).credentials is not None
+    assert machine.answered(challenge(b"n3"), b"abc", NOW).state == "rejected"
