@@ -91,16 +91,6 @@ class SaveCalls(Operation[None]):
         return nothing
 
 
-def SaveCdr(call: CallRecord, node: str = "") -> SaveCalls:
-    """Store one ended call."""
-    return SaveCalls((call,), (), node)
-
-
-def SaveCallEvents(events: Sequence[EventRecord]) -> SaveCalls:
-    """Store lines of timelines."""
-    return SaveCalls((), events)
-
-
 _PUSH = (
     "call_id", "type", "provider", "app", "user_id", "sent_at", "status", "reason", "outcome", "latency", "woke_after",
 )  # fmt: skip

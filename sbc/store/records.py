@@ -130,37 +130,6 @@ class Dialog:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cdr:
-    """One call. `code` and `reason` are the final answer, `woke_after` seconds from push to phone."""
-
-    id: int = 0
-    call_id: str
-    caller: str
-    callee: str
-    upper: str = ""
-    started_at: float
-    ringing_at: float | None = None
-    answered_at: float | None = None
-    ended_at: float | None = None
-    code: int | None = None
-    reason: str = ""
-    ended_by: str = ""
-    pushed: bool = False
-    woke_after: float | None = None
-    node: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class CallEvent:
-    """One line of a call's timeline."""
-
-    call_id: str
-    at: float
-    kind: str
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
     """One push that was tried. `type` is `call`, `chat`, `cancel`, `custom` or `refresh`; `latency` is in seconds."""
 

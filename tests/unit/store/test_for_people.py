@@ -14,11 +14,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from sqlalchemy import text
 
+from sbc.observe.calllog import Call, CallEvent
 from sbc.store.housekeeping import LeaseRegistrations
 from sbc.store.journal import SaveBan, SaveCalls, SaveMessage, SaveNode, SavePush
 from sbc.store.operations import MarkToken, SaveRegistration, UpdateUpperRegistration
 from sbc.store.queries import upper_registrations
-from sbc.store.records import Ban, Binding, CallEvent, Cdr, Message, Push
+from sbc.store.records import Ban, Binding, Message, Push
 from sbc.store.tables import metadata
 
 from .conftest import Database
@@ -74,13 +75,13 @@ def filled(database: Database) -> Database:
         SavePush(Push(**push, call_id="c2", status=410, outcome="dead_token", reason="Unregistered")),
         SaveCalls(
             [
-                Cdr(
+                Call(
                     **call, call_id="c1", callee="sip:alice@x", started_at=now - 600, ringing_at=now - 598,
                     answered_at=now - 595, ended_at=now - 475, code=200, woke_after=1.5,
                 ),
-                Cdr(**call, call_id="c2", callee="sip:bob@x", started_at=now - 8, ended_at=now, code=480),
+                Call(**call, call_id="c2", callee="sip:bob@x", started_at=now - 8, ended_at=now, code=480),
             ],
-            [CallEvent("CALL-ID", now, "invite", "x"), CallEvent("CALL-ID", now + 2, "wake")],
+            [CallEvent("CALL-ID", now, "invite", "x"), CallEvent("CALL-ID", now + 2, "wake", "")],
         ),
         SaveMessage(Message(user_id=1, from_uri="a", to_uri="b", received_at=now - 120)),
         SaveBan(Ban(source="192.0.2.1", expires_at=now + 600)),

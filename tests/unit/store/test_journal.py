@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, insert, select
 
-from sbc.observe.calllog import Call
+from sbc.observe.calllog import Call, CallEvent
 from sbc.store import DatabaseSettings, Execute, queries, tables
 from sbc.store.housekeeping import Forget, outdated
 from sbc.store.journal import (
@@ -14,9 +14,7 @@ from sbc.store.journal import (
     RemoveSetting,
     SaveAudit,
     SaveBan,
-    SaveCallEvents,
     SaveCalls,
-    SaveCdr,
     SaveDialog,
     SaveMessage,
     SaveNode,
@@ -24,7 +22,7 @@ from sbc.store.journal import (
     SaveSetting,
 )
 from sbc.store.operations import SaveRegistration, TouchToken
-from sbc.store.records import Ban, Binding, CallEvent, Cdr, Dialog, Message, Push
+from sbc.store.records import Ban, Binding, Dialog, Message, Push
 
 from .conftest import Database
 
@@ -45,9 +43,9 @@ def test_calls_and_their_timelines(database: Database) -> None:
     live = Call(
         "c1", "sip:a@x", "sip:b@x", "pbx", 10.0, answered_at=14.0, ended_at=20.0, code=200, pushed=True, woke_after=2.5
     )
-    events = [CallEvent("c1", 10.0, "invite", "from pbx"), CallEvent("c1", 12.5, "wake")]
+    events = [CallEvent("c1", 10.0, "invite", "from pbx"), CallEvent("c1", 12.5, "wake", "")]
     database.write(SaveCalls([live], events, node="edge-1"))
-    database.write(SaveCdr(Cdr(call_id="c2", caller="x", callee="y", started_at=11.0)), SaveCallEvents(events))
+    database.write(SaveCalls([Call("c2", "x", "y", "", 11.0)]), SaveCalls(events=events))
     assert database.rows("SELECT call_id, answered_at, code, pushed, woke_after, node FROM cdrs ORDER BY id") == [
         ("c1", 14.0, 200, True, 2.5, "edge-1"),
         ("c2", None, None, False, None, ""),
@@ -127,7 +125,7 @@ def test_any_other_change_is_a_function(database: Database) -> None:
 
 def test_what_is_too_old_goes_a_chunk_at_a_time(database: Database) -> None:
     day = 86400.0
-    database.write(SaveCallEvents([CallEvent("c", day * n, "k") for n in range(10)]))
+    database.write(SaveCalls(events=[CallEvent("c", day * n, "k", "") for n in range(10)]))
     database.write(SaveBan(Ban(source="a", expires_at=5.0)), SaveBan(Ban(source="b")))
     settings = DatabaseSettings(keep_events=2 * day, keep_calls=0.0)
     due = {each.table: each for each in outdated(settings, 9 * day)}
