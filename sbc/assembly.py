@@ -166,6 +166,7 @@ class Sbc(MultiService):
             clock=time.monotonic,
             clock_at=time.time,
             flow=lambda token: self.transports.flow(token),
+            media=self.media,
         )
         return Calls(
             driver=self.driver,

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from sbc.admin.keys import ApiKey
 from sbc.admin.ports import PushAnswer, PushRequest
+from sbc.media.settings import MediaSettings
 from sbc.proxy.target import push_tokens
 from sbc.push.orders import PushOrder, PushResult, PushType
 from sbc.push.tokens import PushToken
@@ -45,6 +46,7 @@ class Operations:
             return succeed([*(str(mistake) for mistake in mistakes.mistakes), "nothing was changed"])
         told = [_told(change) for change in changes(node.configuration, configuration)]
         node.reconfigure(configuration)
+        node.media.reload(configuration[MediaSettings])
         told += node.push.reload(push_configuration(configuration))
         self._audit(by, "reload", "; ".join(told))
         return succeed(told or ["nothing has changed"])

@@ -331,8 +331,14 @@ class Attempt:
         )
 
     def _bad_answer(self, branch: Branch[Target], leg: Leg, response: Response, failure: Failure) -> None:
-        self.story.note(kinds.ERROR, f"{branch.target.name}: media refused: {refusal(failure)}")
-        self._pass(branch, leg, response, response.body)
+        problem = refusal(failure)
+        self.story.note(kinds.ERROR, f"{branch.target.name}: media refused: {problem}")
+        if response.status < 200:
+            self._pass(branch, leg, response, b"")
+            return
+        # An answer that cannot be relayed would leave a call without sound, and show the device's address.
+        self.calls.reject_answer(leg, response.to_tag or b"", branch.target.txn, True)
+        self._answer(respond(self.request, 502, str(problem).encode(), to_tag=self.calls.identifiers.tag()))
 
     def _pass(self, branch: Branch[Target], leg: Leg | None, response: Response, body: bytes) -> None:
         back = homeward(response, self.request, contact=leg.a.contact if leg is not None else None)

@@ -125,11 +125,14 @@ class Calls:
     ) -> Deferred[bytes]:
         """The body of a message of this leg as the other side is to see it.
 
-        An SDP body is the answer to the offer that the other side has open, else an offer (RFC 3264). `final`: nothing
-        more will answer that offer (a 2xx, an ACK or PRACK; not a 18x).
+        A body without a session description passes. One with it is the answer to the offer that the other side has
+        open, else an offer (RFC 3264). `final`: nothing more will answer that offer (a 2xx, an ACK or PRACK; not a
+        18x).
         """
         content_type = message.first(b"content-type")
         key = leg.token.decode()
+        if not self.media.describes(message.body, content_type):
+            return succeed(message.body)
         if message_is_ack(message) or (leg.offer and leg.offer != side):
             if final:
                 leg.offer = ""

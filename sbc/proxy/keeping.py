@@ -13,8 +13,8 @@ VERSION = 1
 """Of the text's form; other forms are not read."""
 
 
-def written(dialog: Dialog) -> str:
-    """The dialog as JSON text."""
+def written(dialog: Dialog, media: str | None) -> str:
+    """The dialog as JSON text; `media` is the relay's own text for its leg, if it relays."""
     leg = dialog.leg
     return json.dumps(
         {
@@ -29,13 +29,17 @@ def written(dialog: Dialog) -> str:
             "cseq_b": dialog.cseq_b,
             "a": _side(leg.a),
             "b": _side(dialog.b),
+            "media": media,
         },
         separators=(",", ":"),
     )
 
 
-def restored(text: str, flow: Callable[[str], Any], story: Story, now: float) -> Leg:
-    """The leg of a dialog kept earlier. `flow` finds a flow by its token, or None. Raises ValueError for other text."""
+def restored(text: str, flow: Callable[[str], Any], story: Story, now: float) -> tuple[Leg, str | None]:
+    """The leg of a dialog kept earlier, and the relay's text. `flow` finds a flow by its token, or None.
+
+    Raises ValueError for other text.
+    """
     kept = json.loads(text)
     if not isinstance(kept, dict) or kept.get("version") != VERSION:
         raise ValueError("a dialog kept in another form")
@@ -58,7 +62,7 @@ def restored(text: str, flow: Callable[[str], Any], story: Story, now: float) ->
     except (KeyError, TypeError) as problem:
         raise ValueError(f"a kept dialog lacks {problem}") from None
     leg.dialogs[tag] = dialog
-    return leg
+    return leg, kept.get("media")
 
 
 def _side(side: Side) -> dict[str, object]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from sbc.media.calls import MediaCalls
 from sbc.observe.calllog import Call, CallLog
 from sbc.proxy.dialog import Dialog, Dialogs
 from sbc.proxy.keeping import restored, written
@@ -37,6 +38,7 @@ class Lasting:
         clock: Callable[[], float],
         clock_at: Callable[[], float],
         flow: Callable[[str], Flow | None],
+        media: MediaCalls,
     ) -> None:
         self._dialogs = dialogs
         self._store = store
@@ -45,6 +47,7 @@ class Lasting:
         self._clock = clock
         self._clock_at = clock_at
         self._flow = flow
+        self._media = media
         self._young: list[Dialog] = []
         self._changed: list[Dialog] = []
 
@@ -76,11 +79,14 @@ class Lasting:
         for row in rows:
             call = Call(row.call_id, row.caller, row.callee, row.upper, row.started_at, answered_at=row.started_at)
             try:
-                leg = restored(row.body, self._flow, Story(self._log, self._clock_at, call), self._clock())
+                leg, media = restored(row.body, self._flow, Story(self._log, self._clock_at, call), self._clock())
             except ValueError as problem:
                 log.warn("the dialog {id} is lost: {problem}", id=row.id, problem=problem)
                 self._write(RemoveDialog(row.id))
                 continue
+            if media is not None:
+                relaying = self._media.restore(leg.token.decode(), media)
+                relaying.addErrback(lambda failure: log.failure("the media of a call is lost", failure))
             if self._dialogs.open(leg):
                 self._log.resume(call)
                 opened += 1
@@ -94,7 +100,7 @@ class Lasting:
             id=_key(dialog),
             call_id=leg.call_id.decode("utf-8", "replace"),
             node=self._node,
-            body=written(dialog),
+            body=written(dialog, self._media.snapshot(leg.token.decode())),
             caller=call.caller,
             callee=call.callee,
             upper=call.upper,

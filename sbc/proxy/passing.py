@@ -94,7 +94,7 @@ class Passing:
 
     def _unfit(self, response: Response, failure: Failure) -> None:
         self.inside.dialog.leg.story.note(kinds.ERROR, f"media refused: {refusal(failure)}")
-        self._back(response, response.body)
+        self._back(response, b"")
 
     def _back(self, response: Response, body: bytes) -> None:
         back = homeward(response, self.request, contact=self.inside.sender.contact)

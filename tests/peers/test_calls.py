@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -113,9 +114,10 @@ def test_the_caller_gives_up(kamailio, sbc, baresip):
     assert cdr["code"] == 487
 
 
-def test_a_call_outlives_a_crash_of_the_sbc(kamailio, sbc, baresip):
+@pytest.mark.parametrize("relay", ["never", "always"])
+def test_a_call_outlives_a_crash_of_the_sbc(kamailio, sbc, baresip, relay):
     upper = kamailio()
-    border = sbc(upper, sections={"media": {"relay": "never"}})
+    border = sbc(upper, sections={"media": {"relay": relay}})
     bob = baresip("bob", border.address, answer=True)
     alice = baresip("alice", f"{upper.host}:{upper.port}")
     alice.call("sip:bob@example.test")
@@ -124,9 +126,15 @@ def test_a_call_outlives_a_crash_of_the_sbc(kamailio, sbc, baresip):
 
     border.kill()
     border.start()
+    time.sleep(1)
     alice.hang_up()
 
     bob.wait("CALL_CLOSED", 5)
     [cdr] = border.wait_rows("select * from cdrs where ended_at is not null")
     assert cdr["code"] == 200
     assert not border.rows("select * from dialogs")
+    if relay == "always":
+        [media] = border.wait_rows("select detail from call_events where kind = 'media'")
+        caller, callee = (int(count) for count in re.findall(r"(\d+) packets", media["detail"]))
+        assert caller > 20, "the relay went on after the crash"
+        assert callee > 20

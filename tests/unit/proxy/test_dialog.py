@@ -154,9 +154,10 @@ def test_silent_legs_are_noticed():
 def test_a_dialog_is_the_same_after_a_restart():
     dialogs, one = opened()
     dialogs.requested(dialogs.find(inside(b"UPDATE"), 2.0), inside(b"UPDATE"), PBX)
-    text = written(one.dialogs[b"b"])
+    text = written(one.dialogs[b"b"], "ports")
 
-    again = restored(text, {"tcp/1": None, PBX.token: PBX}.get, one.story, 9.0)
+    again, media = restored(text, {"tcp/1": None, PBX.token: PBX}.get, one.story, 9.0)
+    assert media == "ports"
     after = Dialogs()
     after.open(again)
     found = after.find(inside(), 9.0)
@@ -165,4 +166,4 @@ def test_a_dialog_is_the_same_after_a_restart():
     assert found.receiver.hop is None
     assert found.sender.hop is PBX
     assert found.dialog.cseq_a == 6
-    assert written(found.dialog).replace('"flow":""', '"flow":"tcp/1"') == text
+    assert written(found.dialog, media).replace('"flow":""', '"flow":"tcp/1"') == text
