@@ -124,7 +124,14 @@ class Http2Connection(TwistedProtocol):
         headers = [*self._pseudo, (b":path", post.path), *post.headers]
         if post.body:
             headers.append((b"content-length", b"%d" % len(post.body)))
-        self._h2.send_headers(stream, headers, end_stream=not post.body)
+        try:
+            self._h2.send_headers(stream, headers, end_stream=not post.body)
+        except H2Error as error:
+            # Nothing that is known leads here; a push must not end its caller if something does.
+            del self._open[stream]
+            self.retire(f"HTTP/2: {error}")
+            exchange.finish(LostError(f"HTTP/2: {error}", processed=False))
+            return
         if post.body:
             self._unsent.append((exchange, 0))
             self._pump()

@@ -184,10 +184,10 @@ class Origin:
         if connection is not None:
             connection.abandon(exchange)
             connection.suspect()
-        elif self._http1 is not None:
-            self._http1.abandon(exchange)
         self._waiting.discard(exchange, exchange.rank)
         exchange.finish(LostError(self.last_error if connection is None and self.last_error else TIMED_OUT))
+        if connection is None and self._http1 is not None:
+            self._http1.abandon(exchange)
 
     def _replace(self, connection: Http2Connection) -> None:
         """Another one for a connection that ended: at once if it was of any use, else after a pause.

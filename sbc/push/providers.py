@@ -115,6 +115,8 @@ class ApnsProvider(_Base):
     def warm(self, apps: Collection[App], now_at: float) -> None:
         for app in apps:
             self._origin(app, app.environment == SANDBOX)
+            if isinstance(app.credential, TokenKey):
+                self._tokens.get(app.credential, now_at)
 
     def authorization(self, app: App, token: PushToken, now_at: float) -> bytes | None:
         credential = app.credential

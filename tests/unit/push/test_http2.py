@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from h2.connection import ConnectionState
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 from hypothesis import given
@@ -376,3 +377,15 @@ def test_frames_of_any_kind_end_at_most_the_connection(frames: list[tuple[int, i
     world.clock.advance(5.0)
     world.net.run()
     assert len(world.answers) == 1
+
+
+def test_an_error_of_our_own_ends_the_connection_not_the_caller() -> None:
+    world = World()
+    world.net.run()
+    world.net.clients[0].protocol._h2.state_machine.state = ConnectionState.CLOSED  # type: ignore[attr-defined]
+    world.post()
+    assert not world.answers[0].processed  # type: ignore[union-attr]
+    world.clock.advance(1)
+    world.net.run()
+    world.post()
+    assert world.statuses == [-1, 200]
