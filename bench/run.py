@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.peers.ports import free_port
+from tests.peers.ports import free_port, given_back
 from tests.peers.program import Program
 from tests.peers.sbc_process import Sbc
 
@@ -120,6 +120,7 @@ class Bench:
 
     def __init__(self) -> None:
         self._ends = ExitStack()
+        self._ends.enter_context(given_back())
         self.folder = Path(self._ends.enter_context(tempfile.TemporaryDirectory(prefix="sbc-bench-")))
 
     def __enter__(self) -> Bench:

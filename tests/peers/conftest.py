@@ -17,6 +17,7 @@ from tests.peers.capture import Capture
 from tests.peers.kamailio_server import Kamailio
 from tests.peers.lab_process import Lab
 from tests.peers.nghttpd_server import Nghttpd
+from tests.peers.ports import given_back
 from tests.peers.sbc_process import Sbc
 from tests.peers.sipp_runner import Sipp
 
@@ -34,8 +35,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def parties() -> Iterator[ExitStack]:
-    """Ends what the test began."""
-    with ExitStack() as stack:
+    """Ends what the test began, then gives its ports back."""
+    with given_back(), ExitStack() as stack:
         yield stack
 
 

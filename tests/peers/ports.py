@@ -1,4 +1,4 @@
-"""Ports that nobody else takes: each is locked by a file for as long as this process lives."""
+"""Ports that nobody else takes: each is locked by a file until ``given_back``, or the end of this process."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import random
 import socket
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # Below the kernel's ephemeral range (32768 …) and away from the relay's default ports (20000 …).
@@ -34,6 +36,18 @@ def _claim(first: int, count: int) -> bool:
     for handle in taken:
         os.close(handle)
     return False
+
+
+@contextmanager
+def given_back() -> Iterator[None]:
+    """The ports taken meanwhile are free again at the end; whoever used them must have stopped."""
+    before = len(_held)
+    try:
+        yield
+    finally:
+        for handle in _held[before:]:
+            os.close(handle)
+        del _held[before:]
 
 
 def _bindable(port: int) -> bool:

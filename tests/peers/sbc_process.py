@@ -21,6 +21,7 @@ from tests.peers.program import Program, until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START = 20.0  # s until /healthz answers; a cold interpreter on a busy machine takes a few
+RELAY_PORTS = 40  # ten calls at once
 Section = Mapping[str, Any]
 
 
@@ -50,14 +51,14 @@ class Sbc:
         self.admin_port = free_port()
         self.configuration = folder / "sbc.toml"
         self.database = folder / "state" / "sbc.db"
-        relay = free_port(100)
+        relay = free_port(RELAY_PORTS)
         tables: dict[str, Any] = {
             "node": {"name": "test", "state": str(folder / "state")},
             "listen": listen or [{"uri": f"{kind}:{host}:{self.port}"} for kind in ("udp", "tcp")],
             "upper": list(upper),
             "database": {"url": f"sqlite:///{self.database}"},
             "admin": {"listen": f"127.0.0.1:{self.admin_port}"},
-            "media": {"ports": f"{relay}-{relay + 99}"},
+            "media": {"ports": f"{relay}-{relay + RELAY_PORTS - 1}"},
         }
         for name, table in (sections or {}).items():
             tables[name] = {**tables.get(name, {}), **table} if isinstance(table, Mapping) else list(table)
