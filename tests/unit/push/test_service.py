@@ -171,6 +171,15 @@ def test_no_try_after_the_caller_has_gone(folder: Path) -> None:
     assert late[0].outcome is Outcome.DEADLINE
 
 
+def test_no_try_when_nobody_wants_it_any_more(folder: Path) -> None:
+    world = World(folder, script(reason(503, "ServiceUnavailable"), OK))
+    wishes = [True, False]
+    results = world.order(APPLE, wanted=lambda: wishes.pop(0))
+    world.wait(0.5)
+    assert [(result.outcome, result.reason) for result in results] == [(Outcome.DEADLINE, "not wanted any more")]
+    assert len(world.requests) == 1
+
+
 def test_silence_costs_a_call_two_seconds_a_try(folder: Path) -> None:
     world = World(folder, lambda headers, body: None)
     results = world.order(APPLE)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,24 +31,23 @@ DEVICES = [f"{number:02x}" * 32 for number in range(40)]
 BUNDLE = "com.example.phone"
 
 
+@cache
+def one_authority() -> Authority:
+    """Keys take their time to make, so all tests share them (trial knows no setUpClass)."""
+    directory = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, directory)
+    return Authority(directory, now_at=time.time())
+
+
 class Sockets(TestCase):
     """A service of each provider on the loopback, and a push service that knows their keys."""
 
     timeout = 15
-    authority: Authority
-    directory: Path
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.directory = Path(tempfile.mkdtemp())
-        cls.authority = Authority(cls.directory, now_at=time.time())
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        shutil.rmtree(cls.directory)
 
     @inlineCallbacks
     def setUp(self) -> Any:
+        self.authority = one_authority()
+        self.directory = self.authority.directory
         self.apns = Apns(reactor, self.authority)
         self.sandbox = Apns(reactor, self.authority, host="127.0.0.2")
         self.fcm = Fcm(reactor, self.authority)
