@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from random import Random, SystemRandom
 from typing import Any
 
@@ -25,6 +26,8 @@ from sbc.push.tokens import APNS, FCM, IOS, WEBPUSH, AppRules, PushToken, UserAg
 
 __all__ = ["Outcome", "PushConfiguration", "PushOrder", "PushResult", "PushService", "PushType", "Recorder"]
 
+# Outcomes after which another token of the same device is tried: this one, or its app, is of no use.
+_NEXT_TOKEN = frozenset((Outcome.DEAD_TOKEN, Outcome.CONFIG_ERROR, Outcome.BREAKER_OPEN))
 # Breakers kept: one for each app and provider, in Web Push for each service.
 MAX_BREAKERS = 5000
 
@@ -225,7 +228,17 @@ class PushService(Service):
         app = self.keyring.find(token.provider, token.param)
         if app is None:
             return self._refused(order, token, f"no credentials for {token.provider} app {token.param}")
-        return Sending(self._around, self._providers[token.provider], app, self._breaker(token), order, token).start()
+        breaker = self._breaker(token)
+        sending = Sending(self._around, self._providers[token.provider], app, breaker, order, token).start()
+        return sending.addCallback(self._another, order) if len(order.tokens) > 1 else sending
+
+    def _another(self, result: PushResult, order: PushOrder) -> PushResult | Deferred[PushResult]:
+        """A device with several tokens is not lost with one of them."""
+        if result.outcome not in _NEXT_TOKEN or result.token is None:
+            return result
+        tried = (result.token.provider, result.token.prid)
+        rest = tuple(token for token in order.tokens if (token.provider, token.prid) != tried and self.ready(token))
+        return self.send(replace(order, tokens=rest)) if rest else result
 
     def _choose(self, order: PushOrder) -> PushToken | None:
         usable = [token for token in order.tokens if self.enabled(token.provider)]

@@ -408,3 +408,16 @@ def test_what_the_operator_says_is_what_the_user_reads(folder: Path) -> None:
     world.order(APPLE, type=PushType.CUSTOM, title="Hello", message="The office is closed")
     bodies = [body for server in world.net.servers for _, headers, body in server.requests if "/3/" in headers[":path"]]
     assert json.loads(bodies[0])["aps"]["alert"] == {"title": "Hello", "body": "The office is closed"}
+
+
+def test_the_device_s_other_token_is_tried_when_one_is_dead(folder: Path) -> None:
+    def respond(headers: dict[str, str], body: bytes) -> Any:
+        return reason(410, "Unregistered") if headers["apns-topic"].endswith(".voip") else OK
+
+    world = World(folder, respond)
+    voip = PushToken("apns", "com.example.phone", "aa" * 32, "", "voip")
+    remote = PushToken("apns", "com.example.phone", "bb" * 32, "", "remote")
+    result = world.order(voip, remote)[0]
+    assert (result.outcome, result.token) == (Outcome.ACCEPTED, remote)
+    assert [(token, state) for token, state, _ in world.notes.tokens] == [(voip, "dead"), (remote, "live")]
+    assert [counted[2] for counted in world.notes.counted] == ["dead_token", "accepted"]
