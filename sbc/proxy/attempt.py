@@ -57,6 +57,7 @@ class Attempt:
         "invite",
         "legs",
         "origin",
+        "pushed_at",
         "request",
         "started",
         "story",
@@ -85,6 +86,7 @@ class Attempt:
         wait = settings.max_wait if self.invite else min(settings.max_wait, settings.max_wait_non_invite)
         self.fork: Fork[Target] = Fork(self.invite, wait=wait, no_wake=settings.no_wake_code)
         self.user: User | None = None
+        self.pushed_at: float | None = None
         self.legs: list[Leg] = []
         self._alarm: Any = None
         self._fork_done = False
@@ -134,7 +136,7 @@ class Attempt:
         if effects:
             self.story.note(kinds.WOKEN if held else kinds.REGISTER, f"{target.name} registered")
         if effects and held:
-            self.calls.woke(self, now)
+            self.calls.woke(self, news)
         self._run(effects, now)
 
     def cancelled(self, now: float) -> None:
@@ -286,6 +288,8 @@ class Attempt:
         token = branch.target.tokens[0]
         self.story.note(kinds.PUSH_SENT, f"{token.provider}, app {token.param}")
         now_at = calls.clock_at()
+        if self.pushed_at is None:
+            self.pushed_at = now_at
         order = PushOrder(
             type=PUSH_TYPES[request.method],
             tokens=branch.target.tokens,
@@ -298,10 +302,15 @@ class Attempt:
             message=request.body.decode("utf-8", "replace") if request.method == b"MESSAGE" else "",
             deadline=now_at + (calls.settings().max_wait if self.invite else calls.settings().max_wait_non_invite),
             user_id=self.user.id if self.user is not None else None,
+            wanted=partial(self._wanted, branch),
         )
         calls.push.send(order).addCallbacks(
             partial(self._pushed, branch), lambda failure: log.failure("a push failed", failure)
         )
+
+    def _wanted(self, branch: Branch[Target]) -> bool:
+        """Whether a push can still do any good for this branch."""
+        return not (self.fork.finished or self.fork.cancelled or branch.heard or branch.target.woken)
 
     def _pushed(self, branch: Branch[Target], result: PushResult) -> None:
         accepted = result.outcome is Outcome.ACCEPTED

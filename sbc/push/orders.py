@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sbc.push.tokens import PushToken
@@ -41,9 +42,10 @@ class PushOrder:
     """A wish to wake one device.
 
     ``tokens``: the tokens of *one* device, one of which is used. ``deadline``: UTC epoch seconds after which the push
-    is pointless (the caller is gone); 0 = the default of the type. ``call_id`` becomes the collapse id: two pushes
-    about one call are shown once. All texts are plain Unicode of any length; they are escaped and cut to the
-    provider's limits.
+    is pointless (the caller is gone); 0 = the default of the type. ``wanted`` is asked before each try (``None``:
+    always): a push after the caller has gone, or the device woke by itself, would ring for nobody. ``call_id`` becomes
+    the collapse id: two pushes about one call are shown once. All texts are plain Unicode of any length; they are
+    escaped and cut to the provider's limits.
     """
 
     type: PushType
@@ -60,6 +62,7 @@ class PushOrder:
     sound: str = ""
     deadline: float = 0.0
     user_id: int | None = None
+    wanted: Callable[[], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

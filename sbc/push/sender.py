@@ -99,6 +99,11 @@ class Sending:
             self._breaker.spared()
             self._finish(Outcome.DEADLINE, reason="the moment has passed")
             return
+        wanted = self._order.wanted
+        if wanted is not None and not wanted():
+            self._breaker.spared()
+            self._finish(Outcome.DEADLINE, reason="not wanted any more")
+            return
         try:
             authorization = self._provider.authorization(self._app, self._token, now_at)
         except RefusedError as error:
