@@ -65,6 +65,7 @@ from sbc.store.records import Target as Device
 from sbc.store.secret import Secret
 from sbc.store.service import Store
 from sbc.store.settings import DatabaseSettings
+from sbc.store.upkeep import Upkeep
 from sbc.transaction.driver import TICK, Driver
 from sbc.transaction.identifiers import Identifiers
 from sbc.transaction.retry import Retry
@@ -256,8 +257,16 @@ class Sbc(MultiService):
         )
         self.lag = LagProbe(self.reactor, time.monotonic)
         flushing = Flushing(self.reactor, self.call_log, time.time)
+        upkeep = Upkeep(
+            self.reactor,
+            self.store,
+            settings=lambda: self.configuration[DatabaseSettings],
+            gone_after=lambda: self.configuration[PushSettings].client_max_offline_days,
+            utc=time.time,
+        )
         for service in (
             self.store,
+            upkeep,
             flushing,
             self.media,
             self.push,

@@ -21,6 +21,7 @@ from sbc.push import credentials, stock
 from sbc.recording import push_configuration
 from sbc.sections import SECTIONS
 from sbc.settings import Configuration, ConfigurationErrors, load
+from sbc.store.secret import SecretError, require_private
 
 log = Logger()
 
@@ -67,7 +68,14 @@ def read(named: str | None) -> Configuration:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise usage.UsageError(f"{path}: cannot be read: {error}") from None
-    return load(text, SECTIONS, path=str(path))
+    configuration = load(text, SECTIONS, path=str(path))
+    secrets = [name for name in configuration.secrets() if name != "database.url" or "@" in text]
+    if secrets:
+        try:
+            require_private(path)
+        except SecretError as error:
+            raise usage.UsageError(f"{path}: holds {', '.join(secrets)}: {error}") from None
+    return configuration
 
 
 def makeService(options: Options) -> Sbc:

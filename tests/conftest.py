@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from twisted.trial.unittest import TestCase
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -19,6 +20,12 @@ settings.register_profile(
 # The same examples in every run of continuous integration: a failure there can be repeated.
 settings.register_profile("ci", settings.get_profile("sbc"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "sbc")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _trial_files_outside_the_checkout(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """`TestCase.mktemp` makes its folders below the working directory under trial; under pytest they go elsewhere."""
+    TestCase.mktemp = lambda self: str(tmp_path_factory.mktemp(type(self).__name__) / "file")  # type: ignore[method-assign]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -26,6 +26,7 @@ from sbc.registrar.registrar import Awake
 from sbc.sip.build import make_request
 from sbc.sip.errors import RemoteError
 from sbc.sip.message import Message, Request
+from sbc.store.operations import TouchToken
 from sbc.transaction.client import ClientTransaction
 from sbc.transaction.driver import Driver
 from sbc.transaction.identifiers import Identifiers
@@ -172,11 +173,15 @@ class Calls:
             self.clock_at(),
         )
 
-    def woke(self, attempt: Attempt, now: float) -> None:
-        """The device that a call waited for has registered."""
-        call = attempt.story.call
-        if call is not None and call.woke_after is not None:
-            self.metrics.wake_seconds.observe(call.woke_after)
+    def woke(self, attempt: Attempt, news: Awake) -> None:
+        """The device that a request waited for has registered: what its push was worth."""
+        pushed_at = attempt.pushed_at
+        if pushed_at is None or news.binding_id is None:
+            return
+        now_at = self.clock_at()
+        self.metrics.wake_seconds.observe(now_at - pushed_at)
+        call_id = attempt.request.call_id.decode("utf-8", "replace")
+        self.lasting.write(TouchToken(binding_id=news.binding_id, at=now_at, call_id=call_id, after=now_at - pushed_at))
 
     def answered(self, attempt: Attempt, status: int, reason: str) -> None:
         """An attempt has its final response: legs without a dialog go, a failed call is over."""

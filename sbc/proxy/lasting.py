@@ -60,7 +60,7 @@ class Lasting:
         """This dialog is over."""
         dialog.ended = True
         if dialog.kept:
-            self._write(RemoveDialog(_key(dialog)))
+            self.write(RemoveDialog(_key(dialog)))
 
     def settle(self) -> None:
         """Write the dialogs that changed before the last call; call it every `SETTLE` seconds."""
@@ -68,7 +68,7 @@ class Lasting:
         for dialog in due:
             if not dialog.ended:
                 dialog.kept = True
-                self._write(SaveDialog(self._row(dialog)))
+                self.write(SaveDialog(self._row(dialog)))
 
     def restore(self) -> Deferred[int]:
         """Bring back what this node kept before it was restarted; how many dialogs."""
@@ -82,7 +82,7 @@ class Lasting:
                 leg, media = restored(row.body, self._flow, Story(self._log, self._clock_at, call), self._clock())
             except ValueError as problem:
                 log.warn("the dialog {id} is lost: {problem}", id=row.id, problem=problem)
-                self._write(RemoveDialog(row.id))
+                self.write(RemoveDialog(row.id))
                 continue
             if media is not None:
                 relaying = self._media.restore(leg.token.decode(), media)
@@ -108,8 +108,9 @@ class Lasting:
             changed_at=self._clock_at(),
         )
 
-    def _write(self, operation: Operation[None]) -> None:
-        self._store.write(operation).addErrback(lambda failure: log.failure("a dialog could not be kept", failure))
+    def write(self, operation: Operation[None]) -> None:
+        """Write what nobody waits for."""
+        self._store.write(operation).addErrback(lambda failure: log.failure("a call could not be noted", failure))
 
 
 def _key(dialog: Dialog) -> str:

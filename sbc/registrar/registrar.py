@@ -20,6 +20,7 @@ from sbc.sip.errors import RemoteError
 from sbc.sip.message import Request, Response
 from sbc.sip.values import NameAddr
 from sbc.store import queries
+from sbc.store.dead import StopKeeping
 from sbc.store.operations import RemoveBinding, Saved, SaveRegistration
 from sbc.store.records import Binding, Subscriber
 from sbc.store.service import Store
@@ -58,6 +59,7 @@ class Awake:
     """The news that a device has registered: its user, its identity and where it is now."""
 
     user_id: int
+    binding_id: int | None
     username: str
     domain: str
     upper: str
@@ -353,7 +355,11 @@ class _Visit:
             node=rules.node,
             at=now_at,
         )
-        return registrar.store.write(registration)
+        written = registrar.store.write(registration)
+        if self.handover.unbind and rules.keep != "always":
+            stop = StopKeeping(username=plan.username, domain=registration.domain, upper=registration.upper)
+            registrar.store.write(stop).addErrback(self._unstopped)
+        return written
 
     def _binding(self, now_at: float) -> Binding:
         plan, request, flow = self.plan, self.request, self.flow
@@ -390,6 +396,7 @@ class _Visit:
             registrar.awake(
                 Awake(
                     result.user_id,
+                    result.binding_id,
                     plan.username,
                     domain,
                     self.server.name,
@@ -418,6 +425,9 @@ class _Visit:
 
     def _answer(self, response: Response) -> None:
         self.registrar.driver.respond(self.txn, response)
+
+    def _unstopped(self, failure: Failure) -> None:
+        log.failure("refreshes of a user without push could not be stopped", failure)
 
     def _broken(self, failure: Failure) -> None:
         problem = failure.value

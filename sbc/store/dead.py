@@ -1,4 +1,4 @@
-"""What a dead push token means for its device."""
+"""What the loss of a push token means: for its device, and for the refreshes of its user."""
 
 from __future__ import annotations
 
@@ -46,4 +46,26 @@ _REMOVE = Statement(
       AND NOT EXISTS (SELECT 1 FROM push_tokens t WHERE t.binding_id = bindings.id AND t.state <> 'dead')
     RETURNING id
     """  # noqa: S608 -- nothing but constants of this file
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopKeeping(Operation[None]):
+    """A user without any push token any more is not refreshed: its phone does that while it is there."""
+
+    username: str
+    domain: str
+    upper: str
+
+    def run(self, session: Session, secret: Secret) -> Callable[[], None]:
+        session.run(_STOP, (self.username, self.domain.lower(), self.upper))
+        return lambda: None
+
+
+_STOP = Statement(
+    """
+    UPDATE upper_registrations SET next_at = NULL
+    WHERE user_id = (SELECT id FROM users WHERE username = ? AND domain = ? AND upper = ?)
+      AND NOT EXISTS (SELECT 1 FROM push_tokens t WHERE t.user_id = upper_registrations.user_id AND t.state <> 'dead')
+    """
 )

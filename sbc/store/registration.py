@@ -51,8 +51,9 @@ class SaveRegistration(Operation[Saved]):
     one that belonged to another user or device leaves it, which is no push device any more if it has no other.
 
     `upper_contact`: our Contact at the upper server, after which earlier ones are not refreshed any more; None leaves
-    all alone. `upper_call_id` is only kept when the row is new, since refreshes go on in one call. `mirror`: the upper
-    Contact is this device's alone and goes with it.
+    all alone. `next_at` None leaves the refreshes of a row that is there as they are. `upper_call_id` is only kept when
+    the row is new, since refreshes go on in one call. `mirror`: the upper Contact is this device's alone and goes with
+    it.
     """
 
     Result = Saved
@@ -212,8 +213,8 @@ _UPPER_FIRST = "'registered', 1, 200, 'OK', 0"
 _UPPER_TAIL = """
     ON CONFLICT (user_id, contact) DO UPDATE SET
       binding_id = excluded.binding_id, upper = excluded.upper, state = 'registered', last_code = 200,
-      last_reason = 'OK', expires_at = excluded.expires_at, next_at = excluded.next_at, failures = 0,
-      node = excluded.node
+      last_reason = 'OK', expires_at = excluded.expires_at,
+      next_at = COALESCE(excluded.next_at, upper_registrations.next_at), failures = 0, node = excluded.node
     RETURNING id
     """
 # Contacts of before our address or the upper server changed: a call that still comes to one finds its user.

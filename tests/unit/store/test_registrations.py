@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sbc.store import queries
+from sbc.store.dead import RemoveDeadDevice, StopKeeping
 from sbc.store.housekeeping import ExpireBindings, LeaseRegistrations, RemoveGoneUsers
 from sbc.store.operations import (
     ForgetHa1,
@@ -199,6 +200,26 @@ def test_without_a_binding_only_the_user_and_its_upper_registration_change(datab
     assert saved == SaveRegistration.Result(1, None, 1)
     assert alice(database).user.last_seen_at == 150.0
     assert len(alice(database).targets[0].tokens) == 1
+    assert database.read(queries.next_due_at) is not None, "who says nothing of refreshes leaves them as they are"
+
+
+def test_a_user_without_push_is_not_kept(database: Database) -> None:
+    user = {"username": "alice", "domain": "pbx.example.com", "upper": "pbx"}
+    database.write(register("alice", tokens=(Given("T"),)))
+    database.write(StopKeeping(**user))
+    assert database.read(queries.next_due_at) is not None, "there is a token"
+    database.write(register("alice", unbind_tokens=True))
+    database.write(StopKeeping(**user))
+    assert database.read(queries.next_due_at) is None
+
+
+def test_a_device_goes_with_its_last_token(database: Database) -> None:
+    database.write(register("alice", tokens=(Given("T"), Given("U", provider="fcm"))))
+    for provider, prid, left in (("apns", "T", 1), ("fcm", "U", 0)):
+        dead = {"provider": provider, "param": "com.example.phone", "prid": prid}
+        database.write(MarkToken(**dead, at=1e9, dead=True))
+        database.write(RemoveDeadDevice(**dead))
+        assert len(alice(database).targets) == left
     assert database.read(queries.next_due_at) is None
 
 
