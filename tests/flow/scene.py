@@ -11,6 +11,7 @@ import gc
 import sqlite3
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,20 @@ from sbc.lab.call import IncomingCall
 from sbc.lab.loop import close
 from sbc.lab.party import Party, new_branch, new_tag
 from sbc.lab.phone import Manners, Phone
-from sbc.lab.world import BORDER, PHONE, UDP_AWAKE, World
+from sbc.lab.world import BORDER, PHONE, World
 from sbc.sections import SECTIONS
 from sbc.settings import Configuration, load
 from sbc.sip import Request, Response, parse
 from sbc.sip.build import make_request, respond
+from sbc.store.engine import open_engine
+from sbc.store.migrate import upgrade
 
 USERS = {"alice": "secret-alice", "bob": "secret-bob", "carol": "secret-carol"}
 DOMAIN = "pbx.example.com"
 OWN = ("node", "database", "registrar", "media", "admin", "push", "apns", "fcm", "webpush")
 """Sections that the laboratory's configuration has already: a test adds lines to them."""
+UDP_AWAKE = 0.3
+"""Seconds that the SBC takes a silent UDP phone for awake."""
 
 Row = sqlite3.Row
 
@@ -50,6 +55,8 @@ class Inside:
         self.output = ""
         self.running = False
         self._write(text)
+        if not database.exists():
+            database.write_bytes(migrated())
         self.sbc = assembly.Sbc(reactor, self.read(), self.read)
 
     def read(self) -> Configuration:
@@ -87,6 +94,16 @@ class Inside:
         return reactor
 
 
+@cache
+def migrated() -> bytes:
+    """An empty database with the newest schema: migrating one takes longer than most tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        engine = open_engine(f"sqlite:///{folder}/sbc.db")
+        upgrade(engine)
+        engine.dispose()
+        return Path(folder, "sbc.db").read_bytes()
+
+
 class Scene(World):
     """The laboratory's world around an SBC in this process. `changes`: texts of its configuration to be replaced."""
 
@@ -96,7 +113,7 @@ class Scene(World):
 
     def configuration(self, database: Path) -> str:
         text = super().configuration(database)
-        for old, new in self.changes.items():
+        for old, new in {'udp_awake = "0.5s"': f'udp_awake = "{UDP_AWAKE}s"', **self.changes}.items():
             assert old in text, f"no {old!r} in the configuration"
             text = text.replace(old, new)
         return text

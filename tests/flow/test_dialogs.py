@@ -1,0 +1,388 @@
+"""Calls to and from phones that are awake: both directions, everything that happens inside a dialog, every ending."""
+
+from __future__ import annotations
+
+from twisted.internet import reactor
+from twisted.internet.defer import inlineCallbacks
+
+from sbc.lab.call import SDP
+from sbc.lab.rtp import media_address
+from sbc.lab.world import BORDER, PHONE, UPPER
+from tests.flow.scene import FlowCase, pause, until
+
+
+class Calls(FlowCase):
+    transport = "udp"
+
+    @inlineCallbacks
+    def talking(self, **more):
+        """A call from the upper server to bob's phone, answered and acknowledged."""
+        phone = yield self.awake(transport=self.transport, talks=True, **more)
+        call = self.upper.place_call("bob")
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        yield self.happened(self.ringing(phone).diary, "ack")
+        return phone, call, self.ringing(phone)
+
+    @inlineCallbacks
+    def calling(self, **more):
+        """A call from bob's phone to a user that the upper server answers for."""
+        self.upper.answering["echo"] = 0.05
+        phone = yield self.awake(transport=self.transport, talks=True, **more)
+        call = phone.call("echo")
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        yield self.happened(self.upper.calls[-1].diary, "ack")
+        return phone, call, self.upper.calls[-1]
+
+
+class Ending(Calls):
+    @inlineCallbacks
+    def test_the_upper_server_hangs_up(self):
+        yield self.begin()
+        _, call, ringing = yield self.talking()
+        response = yield call.hang_up()
+        self.assertEqual(response.status, 200)
+        yield self.happened(ringing.diary, "ended")
+        [cdr], told = yield self.record(call)
+        self.assertEqual((cdr["code"], cdr["ended_by"], cdr["pushed"]), (200, "caller", 0))
+        self.assertEqual((cdr["caller"], cdr["callee"]), ("caller@pbx.example.com", "bob@pbx.example.com"))
+        self.assertTrue(cdr["started_at"] <= cdr["ringing_at"] <= cdr["answered_at"] <= cdr["ended_at"])
+        self.in_order(told, "invite", "delivered", "ringing", "answered", "bye", "media", "ended")
+
+    @inlineCallbacks
+    def test_the_phone_hangs_up(self):
+        yield self.begin()
+        _, call, ringing = yield self.talking()
+        response = yield ringing.hang_up()
+        self.assertEqual(response.status, 200)
+        yield self.happened(call.diary, "ended")
+        [cdr], _ = yield self.record(call)
+        self.assertEqual((cdr["code"], cdr["ended_by"]), (200, "callee"))
+
+    @inlineCallbacks
+    def test_a_call_from_the_phone_and_the_upper_server_hangs_up(self):
+        yield self.begin()
+        _, call, there = yield self.calling()
+        response = yield there.hang_up()
+        self.assertEqual(response.status, 200)
+        yield self.happened(call.diary, "ended")
+        [cdr], _ = yield self.record(call)
+        self.assertEqual((cdr["code"], cdr["ended_by"], cdr["callee"]), (200, "callee", "echo@pbx.example.com"))
+
+    @inlineCallbacks
+    def test_a_call_from_the_phone_and_the_phone_hangs_up(self):
+        yield self.begin()
+        _, call, there = yield self.calling()
+        response = yield call.hang_up()
+        self.assertEqual(response.status, 200)
+        yield self.happened(there.diary, "ended")
+
+    @inlineCallbacks
+    def test_the_phone_refuses(self):
+        yield self.begin()
+        yield self.awake(answer=486)
+        call = self.upper.place_call("bob")
+        status = yield self.final(call)
+        self.assertEqual(status, 486)
+        [cdr], told = yield self.record(call)
+        self.assertEqual((cdr["code"], cdr["reason"], cdr["ended_by"]), (486, "Busy Here", "callee"))
+        self.in_order(told, "invite", "delivered", "ringing", "branch_failed", "rejected", "ended")
+
+    @inlineCallbacks
+    def test_the_caller_gives_up_while_it_rings(self):
+        yield self.begin()
+        phone = yield self.awake(transport=self.transport, answer_delay=None)
+        call = self.upper.place_call("bob")
+        yield until(lambda: 180 in self.heard(call), "it rings")
+        call.cancel((b"reason", b'SIP;cause=487;text="gone"'))
+        status = yield self.final(call)
+        self.assertEqual(status, 487)
+        yield self.happened(phone.diary, "cancelled")
+        [cdr], told = yield self.record(call)
+        self.assertEqual((cdr["code"], cdr["ended_by"]), (487, "caller"))
+        self.in_order(told, "ringing", "cancel", "cancelled", "ended")
+
+    @inlineCallbacks
+    def test_the_phone_as_caller_gives_up(self):
+        yield self.begin()
+        self.upper.answering["echo"] = 5.0
+        phone = yield self.awake()
+        call = phone.call("echo")
+        yield until(lambda: 180 in self.heard(call), "it rings")
+        call.cancel()
+        status = yield self.final(call)
+        self.assertEqual(status, 487)
+        yield self.happened(self.upper.calls[-1].diary, "cancelled")
+
+    @inlineCallbacks
+    def test_nobody_of_that_name(self):
+        yield self.begin()
+        phone = yield self.awake()
+        call = phone.call("nobody")
+        status = yield self.final(call)
+        self.assertEqual(status, 404)
+        [cdr], _ = yield self.record(call)
+        self.assertEqual(cdr["code"], 404)
+
+    @inlineCallbacks
+    def test_the_upper_server_challenges_the_phone_and_it_proves_itself(self):
+        yield self.begin()
+        self.upper.challenge_calls = True
+        _, call, there = yield self.calling()
+        self.assertTrue(there.invite.has(b"proxy-authorization"))
+        yield call.hang_up()
+
+    @inlineCallbacks
+    def test_a_phone_that_never_answers(self):
+        yield self.begin()
+        phone = yield self.awake(transport="udp", silent=True, provider="")
+        call = self.upper.place_call("bob")
+        yield pause(1.7)
+        invites = [heard for heard in phone.party.heard if heard.what == "INVITE"]
+        self.assertGreaterEqual(len(invites), 3, "sent again over UDP")
+        self.assertEqual(len(phone.saw("INVITE")), 1, "the same one")
+        call.cancel()
+        status = yield self.final(call)
+        self.assertEqual(status, 487)
+
+    @inlineCallbacks
+    def test_the_operator_ends_a_call(self):
+        yield self.begin()
+        _, call, ringing = yield self.talking()
+        ended = yield self.sbc.operations.end_call(call.call_id.decode(), "admin")
+        self.assertEqual(ended, 1)
+        yield self.happened(ringing.diary, "ended")
+        yield self.happened(call.diary, "ended")
+        for side in (call, ringing):
+            [bye] = [entry.detail for entry in side.diary.all("request") if entry.detail.method == b"BYE"]
+            self.assertIn(b"operator", bye.first(b"reason"))
+        [cdr], _ = yield self.record(call)
+        self.assertEqual((cdr["code"], cdr["ended_by"]), (200, "operator"))
+        self.assertIn("admin", cdr["reason"])
+
+
+class EndingOverTcp(Ending):
+    transport = "tcp"
+
+    test_a_phone_that_never_answers = None
+    test_the_phone_refuses = None
+    test_nobody_of_that_name = None
+    test_the_upper_server_challenges_the_phone_and_it_proves_itself = None
+    test_the_operator_ends_a_call = None
+    test_the_phone_as_caller_gives_up = None
+
+
+class Hidden(Calls):
+    @inlineCallbacks
+    def test_no_side_sees_the_address_of_the_other(self):
+        yield self.begin(changes={'relay = "always"': 'relay = "always"'})
+        phone, call, ringing = yield self.talking()
+        yield call.hang_up()
+        for heard in phone.party.heard:
+            self.assertNotIn(UPPER.encode(), heard.message.render())
+        for heard in self.upper.party.heard:
+            self.assertNotIn(PHONE.encode(), heard.message.render())
+        contact = ringing.invite.contacts[0].uri
+        self.assertEqual(contact.host, BORDER.encode())
+        self.assertEqual(len(ringing.invite.vias), 1)
+        self.assertFalse(ringing.invite.has(b"record-route"))
+        self.assertEqual(ringing.invite.call_id, call.call_id)
+
+    @inlineCallbacks
+    def test_unknown_headers_pass(self):
+        yield self.begin()
+        phone = yield self.awake()
+        call = self.upper.place_call("bob", headers=[(b"X-Strange", b"a, b;c"), (b"P-Asserted-Identity", b"<sip:x@y>")])
+        yield self.final(call)
+        [invite] = phone.saw("INVITE")
+        self.assertEqual(invite.request.lines(b"x-strange"), [b"a, b;c"])
+        self.assertEqual(invite.request.first(b"p-asserted-identity"), b"<sip:x@y>")
+        yield call.hang_up()
+
+
+class Inside(Calls):
+    @inlineCallbacks
+    def test_hold_from_both_sides(self):
+        yield self.begin()
+        _, call, ringing = yield self.talking()
+        for holder, other in ((call, ringing), (ringing, call)):
+            held = holder.media.sdp().replace(b"sendrecv", b"sendonly")
+            response = yield holder.ask(b"INVITE", SDP, body=held)
+            self.assertEqual(response.status, 200)
+            invites = [entry.detail for entry in other.diary.all("request") if entry.detail.method == b"INVITE"]
+            self.assertIn(b"a=sendonly", invites[-1].body)
+            self.assertEqual(media_address(invites[-1].body)[0], BORDER)
+            self.assertEqual(media_address(response.body)[0], BORDER)
+            self.assertNotIn(holder.media.host.encode(), invites[-1].body)
+        yield self.happened(ringing.diary, "ack", 2)
+        yield self.happened(call.diary, "ack", 1)
+        yield call.hang_up()
+
+    @inlineCallbacks
+    def test_a_re_invite_without_sdp_asks_for_an_offer(self):
+        yield self.begin()
+        _, call, ringing = yield self.talking()
+        response = yield call.ask(b"INVITE")
+        self.assertEqual(response.status, 200)
+        self.assertEqual(media_address(response.body)[0], BORDER)
+        yield call.hang_up()
+        yield self.happened(ringing.diary, "ended")
+
+    @inlineCallbacks
+    def test_update_info_options_and_message_pass_both_ways(self):
+        yield self.begin()
+        _, call, ringing = yield self.talking()
+        for asker, other in ((call, ringing), (ringing, call)):
+            for method in (b"UPDATE", b"INFO", b"OPTIONS", b"MESSAGE"):
+                body = b"Signal=5" if method == b"INFO" else b""
+                more = [(b"content-type", b"application/dtmf-relay")] if body else []
+                response = yield asker.ask(method, *more, body=body)
+                self.assertEqual(response.status, 200, method)
+                last = other.diary.last("request").detail
+                self.assertEqual((last.method, last.body), (method, body))
+        yield call.hang_up()
+
+    @inlineCallbacks
+    def test_refer_and_its_notify_pass(self):
+        yield self.begin()
+        _, call, ringing = yield self.talking()
+        response = yield ringing.ask(b"REFER", (b"refer-to", b"<sip:carol@pbx.example.com>"))
+        self.assertEqual(response.status, 200)
+        self.assertEqual(call.diary.last("request").detail.first(b"refer-to"), b"<sip:carol@pbx.example.com>")
+        more = [(b"event", b"refer"), (b"subscription-state", b"active"), (b"content-type", b"message/sipfrag")]
+        response = yield call.ask(b"NOTIFY", *more, body=b"SIP/2.0 100 Trying\r\n")
+        self.assertEqual(response.status, 200)
+        self.assertEqual(ringing.diary.last("request").detail.body, b"SIP/2.0 100 Trying\r\n")
+        yield call.hang_up()
+
+    @inlineCallbacks
+    def test_a_phone_that_comes_back_from_another_port_keeps_its_call(self):
+        yield self.begin()
+        phone, call, ringing = yield self.talking()
+        yield phone.sleep()
+        yield phone.wake()
+        response = yield call.ask(b"INFO").addTimeout(4, reactor)
+        self.assertEqual(response.status, 200)
+        response = yield call.hang_up().addTimeout(4, reactor)
+        self.assertEqual(response.status, 200)
+        yield self.happened(ringing.diary, "ended")
+
+    @inlineCallbacks
+    def test_an_unknown_dialog(self):
+        yield self.begin()
+        _, call, ringing = yield self.talking()
+        call.dialog.remote = call.dialog.remote.rpartition(b"=")[0] + b"=unknown"
+        response = yield call.ask(b"INFO")
+        self.assertEqual(response.status, 481)
+        stranger = self.stranger()
+        response = yield stranger.ask("BYE", f"sip:abc@{BORDER}", self.world.sip, to="<sip:abc@x>;tag=1")
+        self.assertEqual(response.status, 481)
+        response = yield ringing.hang_up()
+        self.assertEqual(response.status, 200)
+
+    @inlineCallbacks
+    def test_a_bye_that_is_repeated_is_answered_again(self):
+        yield self.begin()
+        _, call, ringing = yield self.talking()
+        raw = self.raw(UPPER)
+        wire = yield self.upper.reach(call.dialog.next_hop)
+        via = wire.via(b"z9hG4bKagain").replace(
+            b"%b:%d" % (wire.address.rpartition(b":")[0], self.upper.port), b"%b:%d" % (UPPER.encode(), raw.address[1])
+        )
+        bye = call.dialog.request(b"BYE", via, []).render()
+        for count in (1, 2, 3):
+            raw.say(bye, self.world.sip)
+            yield until(lambda count=count: raw.statuses() == [200] * count, "200 each time")
+        byes = [entry for entry in ringing.diary.all("request") if entry.detail.method == b"BYE"]
+        self.assertEqual(len(byes), 1)
+
+    @inlineCallbacks
+    def test_an_invite_that_is_repeated_is_one_call(self):
+        yield self.begin()
+        phone = yield self.awake(transport="udp", answer_delay=None)
+        call = self.upper.place_call("bob")
+        yield until(lambda: 180 in self.heard(call), "it rings")
+        raw = self.raw(UPPER)
+        for _ in range(3):
+            raw.say(call._invite.render(), self.world.sip)
+            yield pause(0.05)
+        self.assertEqual(len(phone.saw("INVITE")), 1)
+        self.assertEqual(len([heard for heard in phone.party.heard if heard.what == "INVITE"]), 1)
+        call.cancel()
+        yield self.final(call)
+
+    @inlineCallbacks
+    def test_the_200_is_repeated_until_the_ack_comes_and_is_one_answer(self):
+        yield self.begin()
+        phone = yield self.awake(transport="udp")
+        call = self.upper.place_call("bob")
+        put, self.upper.party.put = self.upper.party.put, lambda message, wire: None
+        yield self.final(call)
+        yield pause(0.8)
+        oks = [
+            heard
+            for heard in self.upper.party.heard
+            if heard.what == "200" and b"INVITE" in heard.message.first(b"cseq")
+        ]
+        self.assertGreaterEqual(len(oks), 2)
+        self.assertEqual(len({heard.message.to_tag for heard in oks}), 1)
+        self.upper.party.put = put
+        yield self.happened(self.ringing(phone).diary, "ack")
+        yield call.hang_up()
+        [cdr], told = yield self.record(call)
+        self.assertEqual((cdr["code"], told.count("answered")), (200, 1))
+
+
+class Offers(Calls):
+    @inlineCallbacks
+    def test_a_late_offer_in_the_200_and_the_answer_in_the_ack(self):
+        yield self.begin()
+        phone = yield self.awake(transport="udp", talks=True)
+        call = self.upper.place_call("bob", media=False)
+        acknowledge = call._acknowledge
+
+        def with_answer(response, cseq):
+            call.dialog_answer = media_address(response.body)
+            wire_of = self.upper.reach(call.dialog.next_hop)
+            sdp = (
+                b"v=0\r\no=- 1 1 IN IP4 127.0.0.2\r\ns=-\r\nc=IN IP4 127.0.0.2\r\nt=0 0\r\nm=audio 40002 RTP/AVP 0\r\n"
+            )
+
+            def send(wire):
+                from sbc.lab.party import new_branch
+
+                ack = call.dialog.request(b"ACK", wire.via(new_branch()), [SDP], sdp, cseq=cseq)
+                self.upper.party.put(ack, wire)
+
+            wire_of.addCallback(send)
+            return response
+
+        call._acknowledge = with_answer
+        yield self.final(call)
+        ack = yield self.happened(self.ringing(phone).diary, "ack")
+        self.assertEqual(call.dialog_answer[0], BORDER, "the offer leads to the relay")
+        self.assertEqual(media_address(ack.body)[0], BORDER, "and so does the answer")
+        call._acknowledge = acknowledge
+        yield call.hang_up()
+
+    @inlineCallbacks
+    def test_early_media_and_then_the_answer(self):
+        yield self.begin()
+        phone = yield self.awake(transport="udp", talks=True, ring_delay=5, answer_delay=None)
+        call = self.upper.place_call("bob")
+        ringing = yield self.happened(phone.diary, "invite")
+        ringing._respond(183, body=ringing.media.sdp())
+        ringing._talk(ringing.invite.body)
+        yield until(lambda: 183 in self.heard(call), "183")
+        early = call.diary.last("provisional").detail
+        host, port = media_address(early.body)
+        self.assertEqual(host, BORDER)
+        call.media.talk(host, port)
+        yield until(lambda: call.media.received > 3 and ringing.media.received > 3, "sound both ways before the answer")
+        ringing.answer()
+        yield self.final(call)
+        self.assertEqual(media_address(call.diary.last("final").detail.body), (host, port), "the same ports")
+        heard = call.media.received
+        yield until(lambda: call.media.received > heard + 3, "and it goes on")
+        yield call.hang_up()
