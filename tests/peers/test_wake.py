@@ -163,17 +163,18 @@ def test_two_devices_ring_and_the_first_to_answer_wins(world, lab, baresip):
 
 
 def test_a_killed_sbc_keeps_the_upper_registration_of_a_sleeping_phone_alive(world, lab, baresip):
-    upper, border = world(max_expires=6, sections={"registrar": {"udp_awake": "1s"}, "push": {"upper_expires": 6}})
+    upper, border = world(max_expires=8, sections={"registrar": {"udp_awake": "1s"}, "push": {"upper_expires": 8}})
     phone = bobs_phone(lab, border)
     alice = baresip("alice", f"{upper.host}:{upper.port}")
     phone.sleep()
     upper.wait_registered("bob")
-    upper.stays_registered("bob", 8)
+    upper.stays_registered("bob", 9)
+    until(lambda: max(upper.contacts("bob").values(), default=0) >= 7, 9, "a refresh: time enough to start again")
 
     border.kill()
     border.start()
 
-    upper.stays_registered("bob", 8)
+    upper.stays_registered("bob", 10)
     alice.call(BOB)
     alice.wait("CALL_ESTABLISHED", 8)
     assert lab.wait_push(phone.token).status == 200
