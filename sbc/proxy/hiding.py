@@ -24,6 +24,8 @@ OURS = (
 )
 """Headers that concern one side and us alone."""
 
+_NOT_THEIRS: dict[bytes, Sequence[bytes]] = dict.fromkeys(OURS, ())
+
 PRIVATE_PARAMS = (b"+sip.instance", b"reg-id", b"expires", b"q", b"pub-gruu", b"temp-gruu")
 """Contact header parameters that identify a device or belong to registrations (RFC 5626, 5627)."""
 
@@ -36,49 +38,55 @@ def outward(
     `uri` is the new Request-URI, `via` the value of our Via, `routes` the next side's route set, `contact` our Contact
     URI for that side, `hops` the new Max-Forwards.
     """
-    out = request.copy()
+    out = request.edited(
+        {
+            **_NOT_THEIRS,
+            b"via": (via,),
+            b"route": routes,
+            b"max-forwards": (b"%d" % hops,),
+            **_shown_contact(request, contact),
+        }
+    )
     out.uri = uri
-    out.replace(b"via", (via,))
-    out.replace(b"route", tuple(routes))
-    out.set(b"max-forwards", b"%d" % hops)
-    out.remove(*OURS)
-    show_contact(out, contact)
     return out
 
 
 def homeward(response: Response, request: Request, *, contact: bytes | None) -> Response:
     """The response as the sender of `request` sees it: its own Vias, From and To come back as they were sent."""
-    back = response.copy()
-    back.replace(b"via", tuple(request.lines(b"via")))
-    back.set(b"from", request.first(b"from") or b"")
-    tag = response.to_tag
     to = request.first(b"to") or b""
+    tag = response.to_tag
     if tag is not None and request.to_tag is None:
         to += b";tag=" + tag
-    back.set(b"to", to)
-    back.remove(*OURS)
-    if 300 <= response.status < 400:
-        return back
-    show_contact(back, contact)
-    return back
+    return response.edited(
+        {
+            **_NOT_THEIRS,
+            b"via": request.lines(b"via"),
+            b"from": (request.first(b"from") or b"",),
+            b"to": (to,),
+            **({} if 300 <= response.status < 400 else _shown_contact(response, contact)),
+        }
+    )
 
 
 def show_contact(message: Request | Response, contact: bytes | None) -> None:
     """Put our URI in the place of the peer's in every Contact; its feature parameters stay."""
+    for name, values in _shown_contact(message, contact).items():
+        message.replace(name, values)
+
+
+def _shown_contact(message: Request | Response, contact: bytes | None) -> dict[bytes, tuple[bytes, ...]]:
+    """What becomes of the Contact lines: as `Message.edited` takes it; empty where there are none."""
     if not message.has(b"contact"):
-        return
+        return {}
     if contact is None or message.star_contact:
-        message.remove(b"contact")
-        return
-    shown = message.contacts[0]
-    params = {
-        name: value
-        for name, value in shown.params.items()
-        if name not in PRIVATE_PARAMS and not name.startswith((b"pn-", b"push-token", b"app-id"))
-    }
-    message.replace(
-        b"contact", (b"<" + contact + b">" + b"".join(_param(name, value) for name, value in params.items()),)
-    )
+        return {b"contact": ()}
+    params = message.contacts[0].params
+    kept = b"".join(_param(name, value) for name, value in params.items() if not _private(name)) if params else b""
+    return {b"contact": (b"<%b>%b" % (contact, kept),)}
+
+
+def _private(name: bytes) -> bool:
+    return name in PRIVATE_PARAMS or name.startswith((b"pn-", b"push-token", b"app-id"))
 
 
 def renamed(value: bytes, ours: frozenset[bytes], domain: bytes) -> bytes:

@@ -10,6 +10,7 @@ from sbc.sip.headers import Message, header_line
 from sbc.sip.message import Request, Response
 from sbc.sip.names import canonical
 from sbc.sip.scan import BLANK, split_commas
+from sbc.sip.values import Via
 
 #: The usual phrase of each status (IANA register).
 REASONS: Final[dict[int, bytes]] = {
@@ -177,18 +178,20 @@ def stamp(request: Request, host: bytes, port: int) -> None:
     via = request.via
     params = via.params
     if b"rport" in params:
+        noted = Via(via.transport, via.host, via.port, {**params, b"rport": b"%d" % port, b"received": host})
         value = request.first(b"via") or b""
         bare, found, rest = (value + b";").partition(b";rport;")
         if found and b"," not in value and b'"' not in value and b"received" not in params:
             # What nearly every phone sends: nothing to take away, so its line stays as it is but for the addition.
             stamped = (b"%b;rport=%d;received=%b;%b" % (bare, port, host, rest)).rstrip(b";")
         else:
-            stamped = via.replace(params={**params, b"rport": b"%d" % port, b"received": host}).render()
+            stamped = noted.render()
     elif via.host.strip(b"[]") != host or b"received" in params:
-        stamped = via.replace(params={**params, b"received": host}).render()
+        noted = Via(via.transport, via.host, via.port, {**params, b"received": host})
+        stamped = noted.render()
     else:
         return
-    request.set_top(b"via", stamped)
+    request.set_top(b"via", stamped, noted)
 
 
 def _in_transaction(method: bytes, invite: Request, to: Message) -> Request:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, Self
 
 from sbc.sip import limits
@@ -23,13 +24,14 @@ class Message:
     what they return is not to be changed in place.
     """
 
-    __slots__ = ("_lines", "_names", "_typed", "body", "declared")
+    __slots__ = ("_firsts", "_lines", "_names", "_typed", "body", "declared")
 
     def __init__(self, names: list[bytes], lines: list[bytes], body: bytes) -> None:
         """`lines` are header lines without their line ends, `names` their canonical names, one for one."""
         self._names = names
         self._lines = lines
         self._typed: dict[bytes, Any] = {}
+        self._firsts: dict[bytes, bytes] = {}  # what `first` has answered
         #: What the Content-Length line says; -1 for "look at it". The parser's and the renderer's own.
         self.declared = -1
         self.body = body
@@ -38,17 +40,22 @@ class Message:
 
     def first(self, name: bytes) -> bytes | None:
         """The value of the first line of that name, folding undone, blanks trimmed; None without one."""
+        known = self._firsts.get(name)
+        if known is not None:
+            return known
         try:
             at = self._names.index(name)
         except ValueError:
             return None
         value = self._lines[at].partition(b":")[2]
-        return (unfold(value) if b"\r" in value else value).strip(BLANK)
+        value = self._firsts[name] = (unfold(value) if b"\r" in value else value).strip(BLANK)
+        return value
 
     def lines(self, name: bytes) -> list[bytes]:
         """The values of all lines of that name in order."""
-        if name not in self._names:
-            return []
+        count = self._names.count(name)
+        if count < 2:
+            return [self.first(name) or b""] if count else []
         found = []
         for line_name, line in zip(self._names, self._lines, strict=True):
             if line_name == name:
@@ -141,25 +148,59 @@ class Message:
         self._forget(name)
         return value
 
-    def set_top(self, name: bytes, value: bytes) -> None:
-        """Put another first member in place of the present one, the others of its line stay."""
+    def set_top(self, name: bytes, value: bytes, typed: Any = None) -> None:
+        """Put another first member in place of the present one, the others of its line stay.
+
+        `typed`: what the property of that name is to give from now on, for whoever knows it already.
+        """
         present = self.first(name)
         if present is None:
             self.push(name, value)
-            return
-        if b"," in present:
-            value = b", ".join([value, *split_commas(present)[1:]])
-        self._put(self._names.index(name), name, value)
+        else:
+            if b"," in present:
+                value = b", ".join([value, *split_commas(present)[1:]])
+            self._put(self._names.index(name), name, value)
+        if typed is not None:
+            self._typed[name] = typed
 
     def copy(self) -> Self:
         """An independent message with the same lines and body."""
-        twin = self.__class__.__new__(self.__class__)
-        twin._names = self._names[:]
-        twin._lines = self._lines[:]
+        twin = self._twin(self._names[:], self._lines[:])
         twin._typed = self._typed.copy()
+        twin._firsts = self._firsts.copy()
         twin.declared = self.declared
-        twin.body = self.body
         return twin
+
+    def edited(self, changes: Mapping[bytes, Sequence[bytes]]) -> Self:
+        """A copy in which each name of `changes` has these lines, or none: as if `replace` had been called for each,
+        in one go over the lines. Not for Content-Length, which follows the body."""
+        names: list[bytes] = []
+        lines: list[bytes] = []
+        placed = set()
+        for name, line in zip(self._names, self._lines, strict=True):
+            values = changes.get(name)
+            if values is None:
+                names.append(name)
+                lines.append(line)
+            elif values and name not in placed:
+                placed.add(name)
+                for value in values:
+                    names.append(name)
+                    lines.append(header_line(name, value))
+        for name, values in changes.items():
+            if values and name not in placed:
+                at = 0 if name in _ON_TOP else len(names)
+                names[at:at] = [name] * len(values)
+                lines[at:at] = [header_line(name, value) for value in values]
+        twin = self._twin(names, lines)
+        twin._typed = {name: value for name, value in self._typed.items() if name not in changes}
+        twin._firsts = {name: value for name, value in self._firsts.items() if name not in changes}
+        twin.declared = self.declared
+        return twin
+
+    def _twin(self, names: list[bytes], lines: list[bytes]) -> Self:
+        """A message with these lines and otherwise ours."""
+        raise NotImplementedError
 
     def render(self) -> bytes:
         """The whole message as it goes on the wire, Content-Length right."""
@@ -237,6 +278,9 @@ class Message:
     @property
     def star_contact(self) -> bool:
         """True for `Contact: *` alone, which takes every binding away (RFC 3261 section 10.2.2)."""
+        value = self.first(b"contact")
+        if value is None or (b"*" not in value and self._names.count(b"contact") == 1):
+            return False
         return self.each(b"contact") == [b"*"]
 
     @property
@@ -293,16 +337,8 @@ class Message:
         return addresses
 
     def _tag(self, name: bytes) -> bytes | None:
-        if name in self._typed:
-            return self._address(name).tag
         value = self._need(name)
-        closed = value.rfind(b">")
-        at = value.find(b";tag=", closed + 1)
-        if at > 0 and value.find(b'"', closed + 1) < 0:
-            return value[at + 5 :].partition(b";")[0].strip(BLANK)
-        if closed == len(value) - 1 and value.count(b">") == 1:
-            return None
-        return self._address(name).tag
+        return _remembered_tag(value) if len(value) <= limits.MAX_REMEMBERED_VALUE else _tag_of(value)
 
     def _insert(self, at: int, name: bytes, value: bytes) -> None:
         self._lines.insert(at, header_line(name, value))
@@ -322,6 +358,7 @@ class Message:
 
     def _forget(self, name: bytes) -> None:
         self._typed.pop(name, None)
+        self._firsts.pop(name, None)
         if name == b"content-length":
             self.declared = -1
 
@@ -337,3 +374,17 @@ def header_line(name: bytes, value: bytes) -> bytes:
     if b"\n" in value or b"\r" in value:
         raise LocalError(f"line end in {name!r}: {value!r}")
     return (WRITTEN.get(name) or written(name)) + b": " + value
+
+
+def _tag_of(value: bytes) -> bytes | None:
+    """The tag of a From or To value, without reading all of the usual ones."""
+    closed = value.rfind(b">")
+    at = value.find(b";tag=", closed + 1)
+    if at > 0 and value.find(b'"', closed + 1) < 0:
+        return value[at + 5 :].partition(b";")[0].strip(BLANK)
+    if closed == len(value) - 1 and value.count(b">") == 1:
+        return None
+    return NameAddr.parse(value).tag
+
+
+_remembered_tag = lru_cache(limits.MAX_REMEMBERED)(_tag_of)

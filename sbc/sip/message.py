@@ -53,12 +53,8 @@ class Request(Message):
         self._typed[b""] = (self.uri, uri)
         return uri
 
-    def copy(self) -> Self:
-        twin = super().copy()
-        twin.method = self.method
-        twin.uri = self.uri
-        twin.version = self.version
-        return twin
+    def _twin(self, names: list[bytes], lines: list[bytes]) -> Self:
+        return self.__class__(self.method, self.uri, names, lines, self.body, self.version)
 
     def start_line(self) -> bytes:
         return _one_line(b"%b %b %b" % (self.method, self.uri, self.version))
@@ -77,11 +73,8 @@ class Response(Message):
     def __repr__(self) -> str:
         return f"<Response {self.start_line()!r}>"
 
-    def copy(self) -> Self:
-        twin = super().copy()
-        twin.status = self.status
-        twin.reason = self.reason
-        return twin
+    def _twin(self, names: list[bytes], lines: list[bytes]) -> Self:
+        return self.__class__(self.status, self.reason, names, lines, self.body)
 
     def start_line(self) -> bytes:
         return _one_line(b"SIP/2.0 %d %b" % (self.status, self.reason))
