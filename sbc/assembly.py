@@ -37,7 +37,7 @@ from sbc.observe.settings import LogSettings
 from sbc.observe.trace import TraceRing
 from sbc.operations import Operations
 from sbc.proxy.border import Border
-from sbc.proxy.calls import Calls, CallSettings
+from sbc.proxy.calls import WATCH, Calls, CallSettings
 from sbc.proxy.dialog import Dialogs
 from sbc.proxy.lasting import SETTLE, Lasting
 from sbc.proxy.settings import ProxySettings
@@ -303,6 +303,7 @@ class Sbc(MultiService):
         self.lasting.restore().addErrback(lambda failure: log.failure("dialogs could not be restored", failure))
         self._loop(self.driver.tick, TICK)
         self._loop(self.lasting.settle, SETTLE)
+        self._loop(self.calls.watch, WATCH)
         self._loop(self.refresher.tick, POLL)
         self._loop(self._locate, RESOLVE_AGAIN)
         self._loop(self._expire, EXPIRE_EVERY)

@@ -18,6 +18,7 @@ from sbc.proxy.hiding import homeward, outward, renamed, show_contact
 from sbc.proxy.story import Story
 from sbc.proxy.target import PUSH_TYPES, Target, party
 from sbc.push.orders import Outcome, PushOrder, PushResult
+from sbc.registrar.flows import Resident
 from sbc.registrar.registrar import Awake
 from sbc.sip.build import respond
 from sbc.sip.message import Request, Response
@@ -42,8 +43,8 @@ COMPLETED = b'SIP;cause=200;text="Call completed elsewhere"'
 class Attempt:
     """One server transaction, its fork, its legs, its CDR.
 
-    `caller` is the side that sent the request; `origin` the upper server, if it came from one; `lodger` the user whose
-    device sent it (`alice@example.test`), if it is one of ours.
+    `caller` is the side that sent the request; `origin` the upper server, if it came from one; `lodger` whose
+    device sent it, if it is one of ours.
     """
 
     __slots__ = (
@@ -72,7 +73,7 @@ class Attempt:
         request: Request,
         flow: Flow,
         origin: UpperServer | None,
-        lodger: str,
+        lodger: Resident | None,
         now: float,
     ) -> None:
         self.calls = calls
@@ -99,7 +100,8 @@ class Attempt:
             tuple(request.each(b"record-route")),
             origin.name if origin is not None else None,
             flow.peer[0],
-            lodger,
+            f"{lodger.username}@{lodger.domain}" if lodger is not None else "",
+            lodger.identity if lodger is not None else "",
         )
         self.story = Story(calls.log, calls.clock_at, calls.opened(self) if self.invite else None)
 
@@ -212,6 +214,7 @@ class Attempt:
                 upper=target.server.name if target.server else None,
                 address=flow.peer[0],
                 user=f"{self.user.username}@{self.user.domain}" if self.user is not None else "",
+                device=branch.key if self.user is not None else "",
             ),
             self.story,
             calls.driver.clock(),
@@ -355,6 +358,8 @@ class Attempt:
             back.body = body
         if self.invite and 200 <= response.status < 300:
             self._answers[response.to_tag or b""] = back
+            if leg is not None and (dialog := leg.dialogs.get(response.to_tag or b"")) is not None:
+                self.calls.timed(dialog, self.request, response)
         if self.invite:
             kind = _HEARD.get(response.status // 100)
             if kind is not None and not (kind is kinds.ANSWERED and self._fork_done):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -19,13 +19,15 @@ from sbc.proxy.attempt import NOBODY, Attempt
 from sbc.proxy.dialog import Dialog, Dialogs, Inside, Leg, Side, next_hop
 from sbc.proxy.lasting import Lasting
 from sbc.proxy.passing import Passing, passed_on
+from sbc.proxy.session_timer import dead_at
 from sbc.proxy.target import party
 from sbc.proxy.waiting import Waiting
 from sbc.push.service import PushService
+from sbc.registrar.flows import Resident
 from sbc.registrar.registrar import Awake
 from sbc.sip.build import make_request
 from sbc.sip.errors import RemoteError
-from sbc.sip.message import Message, Request
+from sbc.sip.message import Message, Request, Response
 from sbc.store.operations import TouchToken
 from sbc.transaction.client import ClientTransaction
 from sbc.transaction.driver import Driver
@@ -38,6 +40,9 @@ from sbc.upper.servers import UpperServer
 from sbc.upper.ways import Ways, flow_of, on_flow
 
 log = Logger()
+
+WATCH = 5.0
+"""Seconds between two looks at session timers, whose shortest interval is 90 s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +74,8 @@ class Calls:
     dialogs: Dialogs
     waiting: Waiting
     lasting: Lasting
+    timers: dict[Dialog, None] = field(default_factory=dict)
+    """Dialogs with a session timer."""
 
     # Requests
 
@@ -78,7 +85,7 @@ class Calls:
         request: Request,
         flow: Flow,
         origin: UpperServer | None,
-        lodger: str,
+        lodger: Resident | None,
         now: float,
     ) -> Attempt:
         """A request outside any dialog begins; its targets follow by `Attempt.begin`."""
@@ -110,9 +117,7 @@ class Calls:
     def awake(self, news: Awake, now: float) -> None:
         """A device registered: requests that wait for it go on, dialogs that lost their flow have one again."""
         self.waiting.awake(news, now)
-        for side in self.dialogs.of_user(f"{news.username}@{news.domain}"):
-            if side.hop is None or not side.hop.open:
-                side.hop = news.flow
+        self.dialogs.moved(f"{news.username}@{news.domain}", news.identity, news.flow)
 
     def passed(self, inside: Inside, request: Request, status: int) -> None:
         """A request inside a dialog has got its final response."""
@@ -157,8 +162,7 @@ class Calls:
         leg.story.note(kinds.TIMEOUT, f"media: {why}")
         for dialog in tuple(leg.dialogs.values()):
             if dialog.confirmed and not dialog.ended:
-                self.hang_up(dialog, b'SIP;cause=200;text="Media timeout"')
-                self._over(Inside(dialog, True), "sbc", f"media timeout: {why}")
+                self._end_both(dialog, b'SIP;cause=200;text="Media timeout"', "sbc", f"media timeout: {why}")
 
     # Ends
 
@@ -200,22 +204,44 @@ class Calls:
         attempt.story.note(kinds.CANCELLED if cancelled else kinds.REJECTED, f"{status} {reason}")
         self._end(attempt.story.call, status, reason, "caller" if cancelled else "callee")
 
-    def hang_up(self, dialog: Dialog, reason: bytes) -> None:
-        """BYE to both sides, in the name of the other."""
+    def timed(self, dialog: Dialog, request: Request, response: Response) -> None:
+        """A 2xx inside this dialog, or the one that made it, may start or stop its session timer."""
+        dialog.dead_at = dead_at(request, response, dialog.dead_at, self.driver.clock())
+        if dialog.dead_at is None:
+            self.timers.pop(dialog, None)
+        else:
+            self.timers[dialog] = None
+
+    def watch(self) -> None:
+        """End calls whose session timer ran out, forget legs that have been silent for days; call it every `WATCH` s."""
+        now = self.driver.clock()
+        for dialog in [dialog for dialog in self.timers if dialog.ended or (dialog.dead_at or 0.0) <= now]:
+            del self.timers[dialog]
+            if not dialog.ended:
+                dialog.leg.story.note(kinds.TIMEOUT, "the session timer ran out")
+                self._end_both(dialog, b'SIP;cause=200;text="Session timer"', "sbc", "session timer")
+        for leg in self.dialogs.idle(now):
+            for dialog in tuple(leg.dialogs.values()):
+                if leg.story.invite and dialog.confirmed and not dialog.ended:
+                    self._end_both(dialog, b'SIP;cause=200;text="Silent too long"', "sbc", "silent too long")
+            self._close(leg, leg.story.call)
+
+    def _end_both(self, dialog: Dialog, header: bytes, by: str, reason: str) -> None:
+        """BYE to both sides, each in the name of the other; `header` is their Reason, `by` and `reason` the CDR's."""
         leg = dialog.leg
         to = leg.to + b";tag=" + dialog.tag
         dialog.cseq_a += 1
         dialog.cseq_b += 1
-        self._bye_to(dialog.b, leg.from_, to, leg.call_id, dialog.cseq_a, reason)
-        self._bye_to(dialog.a, to, leg.from_, leg.call_id, dialog.cseq_b, reason)
+        self._bye_to(dialog.b, leg.from_, to, leg.call_id, dialog.cseq_a, header)
+        self._bye_to(dialog.a, to, leg.from_, leg.call_id, dialog.cseq_b, header)
+        self._over(Inside(dialog, True), by, reason)
 
     def end_all(self, reason: str) -> None:
         """End every call there is: BYE to both sides of each."""
         for leg in self.dialogs.all():
             for dialog in tuple(leg.dialogs.values()):
                 if dialog.confirmed and not dialog.ended and leg.story.invite:
-                    self.hang_up(dialog, b'SIP;cause=503;text="Going down"')
-                    self._over(Inside(dialog, True), "sbc", reason)
+                    self._end_both(dialog, b'SIP;cause=503;text="Going down"', "sbc", reason)
 
     def end_call(self, call_id: bytes, reason: str) -> int:
         """End the established calls of a Call-ID; how many there were."""
@@ -223,8 +249,7 @@ class Calls:
         for leg in self.dialogs.all():
             for dialog in tuple(leg.dialogs.values()):
                 if leg.call_id == call_id and dialog.confirmed and not dialog.ended and leg.story.invite:
-                    self.hang_up(dialog, b'SIP;cause=200;text="Ended by the operator"')
-                    self._over(Inside(dialog, True), "operator", reason)
+                    self._end_both(dialog, b'SIP;cause=200;text="Ended by the operator"', "operator", reason)
                     ended += 1
         return ended
 

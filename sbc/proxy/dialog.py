@@ -34,7 +34,7 @@ class Side:
     `target` is the peer's Contact URI, `routes` its route set in the order in which requests toward it carry it, `hop`
     the flow on which it was last heard, `contact` the URI of ours that it knows, `upper` the name of the upper server
     if the peer is one, `address` the IP that its signalling came from, `user` whose device it is (`alice@example.test`)
-    if it is one of ours.
+    if it is one of ours, `device` its identity among that user's devices.
     """
 
     contact: bytes
@@ -44,6 +44,7 @@ class Side:
     upper: str | None = None
     address: str = ""
     user: str = ""
+    device: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -59,6 +60,8 @@ class Dialog:
     cseq_b: int = 0
     kept: bool = False
     """It stands in the store."""
+    dead_at: float | None = None
+    """When the call is dead unless one of the parties refreshes it (RFC 4028); None: no session timer."""
 
     @property
     def a(self) -> Side:
@@ -188,6 +191,15 @@ class Dialogs:
             inside.dialog.cseq_a = max(inside.dialog.cseq_a, number)
         else:
             inside.dialog.cseq_b = max(inside.dialog.cseq_b, number)
+
+    def moved(self, user: str, device: str, hop: Any) -> None:
+        """This device of the user is on `hop` now: its dialogs go on there.
+
+        So does a side that lost its flow, where it is not known which of the user's devices it is.
+        """
+        for side in self.of_user(user):
+            if side.device == device or (not side.device and (side.hop is None or not side.hop.open)):
+                side.hop = hop
 
     def of_user(self, user: str) -> list[Side]:
         """The sides of all dialogs that are devices of this user."""

@@ -74,6 +74,7 @@ def _side(side: Side) -> dict[str, object]:
         "upper": side.upper,
         "address": side.address,
         "user": side.user,
+        "device": side.device,
     }
 
 
@@ -86,6 +87,7 @@ def _restored_side(kept: dict[str, Any], flow: Callable[[str], Any]) -> Side:
         kept["upper"],
         kept["address"],
         kept["user"],
+        kept.get("device", ""),
     )
 
 

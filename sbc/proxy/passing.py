@@ -102,6 +102,7 @@ class Passing:
             back.body = body
         if response.status >= 200:
             self._answered = back
+            self.calls.timed(self.inside.dialog, self.request, response)
         self._answer(back)
 
     def _refused(self, status: int, reason: str) -> None:

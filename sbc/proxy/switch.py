@@ -145,12 +145,11 @@ class Switch:
             self.driver.respond(txn, respond(request, 100))
         if isinstance(way, ToUpper):
             lodger = self.registrar.live.resident(flow.token, now)
-            named = f"{lodger.username}@{lodger.domain}" if lodger is not None else ""
-            attempt = self.calls.attempt(txn, request, flow, None, named, now)
+            attempt = self.calls.attempt(txn, request, flow, None, lodger, now)
             attempt.begin(to_upper(request, way.server, ours), None, now)
             return
         found = self.store.read(partial(callee, token=way.token, username=way.username, domain=way.domain))
-        attempt = self.calls.attempt(txn, request, flow, way.origin, "", now)
+        attempt = self.calls.attempt(txn, request, flow, way.origin, None, now)
         found.addCallback(self._found, attempt, way).addErrback(self._unfound, attempt)
 
     def _found(self, subscriber: Subscriber | None, attempt: Attempt, way: ToUser) -> None:
