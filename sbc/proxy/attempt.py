@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from sbc.registrar.flows import Resident
 from sbc.registrar.registrar import Awake
 from sbc.sip.build import respond
 from sbc.sip.message import Request, Response
+from sbc.soon import when_there
 from sbc.store.records import User
 from sbc.transaction.client import ClientTransaction
 from sbc.transaction.retry import RFC_RETRY
@@ -207,7 +207,7 @@ class Attempt:
             token,
             self.request.call_id,
             self.request.from_tag or b"",
-            replace(caller, contact=shown_a),
+            caller.shown(shown_a),
             Side(
                 shown_b,
                 flow,
@@ -231,7 +231,7 @@ class Attempt:
             self._send(branch, flow, b"")
             return
         body = calls.described(leg, "a", self.request, self.flow, flow, final=True)
-        body.addCallbacks(partial(self._send, branch, flow), partial(self._no_media, branch))
+        when_there(body, partial(self._send, branch, flow), partial(self._no_media, branch))
 
     def _no_media(self, branch: Branch[Target], failure: Failure) -> None:
         self._unreachable(branch, str(refusal(failure)))
@@ -338,8 +338,8 @@ class Attempt:
             self._pass(branch, leg, response, response.body)
             return
         answered = self.calls.described(leg, "b", response, flow, self.flow, final=response.status >= 200)
-        answered.addCallbacks(
-            partial(self._pass, branch, leg, response), partial(self._bad_answer, branch, leg, response)
+        when_there(
+            answered, partial(self._pass, branch, leg, response), partial(self._bad_answer, branch, leg, response)
         )
 
     def _bad_answer(self, branch: Branch[Target], leg: Leg, response: Response, failure: Failure) -> None:

@@ -17,6 +17,7 @@ from sbc.observe.calllog import Call, CallLog
 from sbc.observe.metrics import Metrics
 from sbc.proxy.attempt import NOBODY, Attempt
 from sbc.proxy.dialog import Dialog, Dialogs, Inside, Leg, Side, next_hop
+from sbc.proxy.header_rules import HeaderRules
 from sbc.proxy.lasting import Lasting
 from sbc.proxy.passing import Passing, passed_on
 from sbc.proxy.session_timer import dead_at
@@ -28,6 +29,7 @@ from sbc.registrar.registrar import Awake
 from sbc.sip.build import make_request
 from sbc.sip.errors import RemoteError
 from sbc.sip.message import Message, Request, Response
+from sbc.soon import when_there
 from sbc.store.operations import TouchToken
 from sbc.transaction.client import ClientTransaction
 from sbc.transaction.driver import Driver
@@ -53,6 +55,8 @@ class CallSettings:
     max_wait_non_invite: float
     no_wake_code: int
     waiting_answer: str
+    mask_call_id: bool
+    header_rules: HeaderRules
     wake_retry: Retry
 
 
@@ -232,8 +236,8 @@ class Calls:
         to = leg.to + b";tag=" + dialog.tag
         dialog.cseq_a += 1
         dialog.cseq_b += 1
-        self._bye_to(dialog.b, leg.from_, to, leg.call_id, dialog.cseq_a, header)
-        self._bye_to(dialog.a, to, leg.from_, leg.call_id, dialog.cseq_b, header)
+        self._bye_to(dialog.b, leg.from_, to, dialog.cseq_a, header)
+        self._bye_to(dialog.a, to, leg.from_, dialog.cseq_b, header)
         self._over(Inside(dialog, True), by, reason)
 
     def end_all(self, reason: str) -> None:
@@ -248,7 +252,7 @@ class Calls:
         ended = 0
         for leg in self.dialogs.all():
             for dialog in tuple(leg.dialogs.values()):
-                if leg.call_id == call_id and dialog.confirmed and not dialog.ended and leg.story.invite:
+                if leg.a.call_id == call_id and dialog.confirmed and not dialog.ended and leg.story.invite:
                     self._end_both(dialog, b'SIP;cause=200;text="Ended by the operator"', "operator", reason)
                     ended += 1
         return ended
@@ -267,13 +271,13 @@ class Calls:
             via=via(flow_of(txn).listener, self.identifiers.branch()),
             from_=leg.from_,
             to=to,
-            call_id=leg.call_id,
+            call_id=leg.b.call_id,
             cseq=leg.cseq,
             headers=headers,
         )
         self.driver.put(ack.render(), txn.hop)
         if first:
-            self._bye_to(dialog.b, leg.from_, to, leg.call_id, leg.cseq + 1, COMPLETED_ELSEWHERE)
+            self._bye_to(dialog.b, leg.from_, to, leg.cseq + 1, COMPLETED_ELSEWHERE)
 
     def reach(self, side: Side) -> Deferred[Flow]:
         """A flow toward one side of a dialog. Fails with RemoteError 503."""
@@ -288,7 +292,7 @@ class Calls:
             return succeed(hop)
         return self.ways.flow_to(uri, wanted)
 
-    def _bye_to(self, side: Side, from_: bytes, to: bytes, call_id: bytes, cseq: int, reason: bytes) -> None:
+    def _bye_to(self, side: Side, from_: bytes, to: bytes, cseq: int, reason: bytes) -> None:
         uri, routes, _ = next_hop(side)
 
         def send(flow: Flow) -> None:
@@ -300,7 +304,7 @@ class Calls:
                 via=via(flow.listener, self.identifiers.branch()),
                 from_=from_,
                 to=to,
-                call_id=call_id,
+                call_id=side.call_id,
                 cseq=cseq,
                 headers=headers,
             )
@@ -314,8 +318,11 @@ class Calls:
             return
         side: Literal["a", "b"] = "a" if inside.from_a else "b"
         body = self.described(inside.dialog.leg, side, request, came, goes, final=True)
-        body.addCallback(lambda described: self._put_ack(request, inside, goes, described))
-        body.addErrback(lambda failure: log.warn("ACK not sent on: {why}", why=failure.getErrorMessage()))
+        when_there(
+            body,
+            partial(self._put_ack, request, inside, goes),
+            lambda failure: log.warn("ACK not sent on: {why}", why=failure.getErrorMessage()),
+        )
 
     def _put_ack(self, request: Request, inside: Inside, flow: Flow, body: bytes) -> None:
         self.driver.put(passed_on(self, request, inside, flow, body).render(), flow)

@@ -7,7 +7,7 @@ hold when a call passes through the same SBC twice with one Call-ID.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from sbc.proxy.story import Story
@@ -44,7 +44,12 @@ class Side:
     upper: str | None = None
     address: str = ""
     user: str = ""
+    call_id: bytes = b""
     device: str = ""
+
+    def shown(self, contact: bytes) -> Side:
+        """The same end, which knows us by this URI."""
+        return Side(contact, self.hop, self.target, self.routes, self.upper, self.address, self.user, self.device)
 
 
 @dataclass(slots=True, eq=False)
@@ -77,7 +82,6 @@ class Leg:
     """
 
     token: bytes
-    call_id: bytes
     tag: bytes
     a: Side
     b: Side
@@ -142,14 +146,17 @@ class Dialogs:
         """The dialog that a request with a To tag belongs to."""
         token = request.parsed_uri.user
         leg = self._legs.get(token.lower()) if token is not None else None
-        if leg is None or leg.call_id != request.call_id:
+        if leg is None:
             return None
+        call_id = request.call_id
         leg.touched = now
         from_tag, to_tag = request.from_tag or b"", request.to_tag or b""
         dialog = leg.dialogs.get(to_tag)
-        if dialog is not None and from_tag == leg.tag:
+        if dialog is not None and from_tag == leg.tag and call_id == leg.a.call_id:
             return Inside(dialog, True)
         dialog = leg.dialogs.get(from_tag)
+        if call_id != leg.b.call_id:
+            return None
         if dialog is None and to_tag == leg.tag and request.method in FORMING:
             dialog = self._learn(leg, from_tag)
         if dialog is not None and to_tag == leg.tag:
@@ -223,7 +230,7 @@ class Dialogs:
         return list(self._legs.values())
 
     def _learn(self, leg: Leg, tag: bytes) -> Dialog:
-        side = replace(leg.b)
+        side = leg.b.shown(leg.b.contact)
         dialog = Dialog(leg, tag, side, cseq_a=leg.cseq)
         leg.dialogs[tag] = dialog
         return dialog

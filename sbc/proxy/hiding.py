@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sbc.proxy.header_rules import KEEP_ALL, HeaderRules
 from sbc.sip.message import Request, Response
 from sbc.sip.values import NameAddr
 
@@ -31,16 +32,27 @@ PRIVATE_PARAMS = (b"+sip.instance", b"reg-id", b"expires", b"q", b"pub-gruu", b"
 
 
 def outward(
-    request: Request, *, uri: bytes, via: bytes, routes: Sequence[bytes], contact: bytes | None, hops: int
+    request: Request,
+    *,
+    uri: bytes,
+    via: bytes,
+    routes: Sequence[bytes],
+    contact: bytes | None,
+    hops: int,
+    call_id: bytes | None = None,
+    rules: HeaderRules = KEEP_ALL,
 ) -> Request:
     """The request as the next side sees it.
 
     `uri` is the new Request-URI, `via` the value of our Via, `routes` the next side's route set, `contact` our Contact
-    URI for that side, `hops` the new Max-Forwards.
+    URI for that side, `hops` the new Max-Forwards, `call_id` the Call-ID there (None: the same), `rules` say which
+    other headers cross.
     """
     out = request.edited(
         {
+            **rules.changes(request),
             **_NOT_THEIRS,
+            **({} if call_id is None else {b"call-id": (call_id,)}),
             b"via": (via,),
             b"route": routes,
             b"max-forwards": (b"%d" % hops,),
@@ -51,15 +63,19 @@ def outward(
     return out
 
 
-def homeward(response: Response, request: Request, *, contact: bytes | None) -> Response:
-    """The response as the sender of `request` sees it: its own Vias, From and To come back as they were sent."""
+def homeward(
+    response: Response, request: Request, *, contact: bytes | None, rules: HeaderRules = KEEP_ALL
+) -> Response:
+    """The response as the sender of `request` sees it: its own Vias, From, To and Call-ID come back as they were sent."""
     to = request.first(b"to") or b""
     tag = response.to_tag
     if tag is not None and request.to_tag is None:
         to += b";tag=" + tag
     return response.edited(
         {
+            **rules.changes(response),
             **_NOT_THEIRS,
+            **({} if response.call_id == request.call_id else {b"call-id": (request.call_id,)}),
             b"via": request.lines(b"via"),
             b"from": (request.first(b"from") or b"",),
             b"to": (to,),

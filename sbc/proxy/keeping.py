@@ -20,7 +20,6 @@ def written(dialog: Dialog, media: str | None) -> str:
         {
             "version": VERSION,
             "token": _text(leg.token),
-            "call_id": _text(leg.call_id),
             "tag_a": _text(leg.tag),
             "tag_b": _text(dialog.tag),
             "from": _text(leg.from_),
@@ -47,7 +46,6 @@ def restored(text: str, flow: Callable[[str], Any], story: Story, now: float) ->
         b = _restored_side(kept["b"], flow)
         leg = Leg(
             _bytes(kept["token"]),
-            _bytes(kept["call_id"]),
             _bytes(kept["tag_a"]),
             _restored_side(kept["a"], flow),
             b,
@@ -74,6 +72,7 @@ def _side(side: Side) -> dict[str, object]:
         "upper": side.upper,
         "address": side.address,
         "user": side.user,
+        "call_id": _text(side.call_id),
         "device": side.device,
     }
 
@@ -87,6 +86,7 @@ def _restored_side(kept: dict[str, Any], flow: Callable[[str], Any]) -> Side:
         kept["upper"],
         kept["address"],
         kept["user"],
+        _bytes(kept["call_id"]),
         kept.get("device", ""),
     )
 

@@ -98,7 +98,7 @@ class Lasting:
         assert call is not None
         return Row(
             id=_key(dialog),
-            call_id=leg.call_id.decode("utf-8", "replace"),
+            call_id=leg.a.call_id.decode("utf-8", "replace"),
             node=self._node,
             body=written(dialog, self._media.snapshot(leg.token.decode())),
             caller=call.caller,

@@ -12,6 +12,7 @@ from sbc.proxy.dialog import REFRESHING, Inside, next_hop
 from sbc.proxy.hiding import homeward, outward
 from sbc.sip.build import respond
 from sbc.sip.message import Request, Response
+from sbc.soon import when_there
 from sbc.transaction.client import ClientTransaction
 from sbc.transaction.server import ServerTransaction
 from sbc.transport.flow import Flow
@@ -65,7 +66,7 @@ class Passing:
         if response.body and response.status < 300:
             side: Literal["a", "b"] = "b" if inside.from_a else "a"
             body = self.calls.described(leg, side, response, flow_of(txn), self.flow, final=response.status >= 200)
-            body.addCallbacks(partial(self._back, response), partial(self._unfit, response))
+            when_there(body, partial(self._back, response), partial(self._unfit, response))
         else:
             self._back(response, response.body)
 
@@ -82,7 +83,7 @@ class Passing:
         inside = self.inside
         side: Literal["a", "b"] = "a" if inside.from_a else "b"
         body = self.calls.described(inside.dialog.leg, side, self.request, self.flow, flow, final=True)
-        body.addCallbacks(partial(self._send, flow), self._no_media)
+        when_there(body, partial(self._send, flow), self._no_media)
 
     def _send(self, flow: Flow, body: bytes) -> None:
         out = passed_on(self.calls, self.request, self.inside, flow, body)
@@ -97,7 +98,8 @@ class Passing:
         self._back(response, b"")
 
     def _back(self, response: Response, body: bytes) -> None:
-        back = homeward(response, self.request, contact=self.inside.sender.contact)
+        rules = self.calls.settings().header_rules
+        back = homeward(response, self.request, contact=self.inside.sender.contact, rules=rules)
         if body is not response.body:
             back.body = body
         if response.status >= 200:
@@ -128,6 +130,8 @@ def passed_on(calls: Calls, request: Request, inside: Inside, flow: Flow, body: 
         via=via(flow.listener, calls.identifiers.branch()),
         routes=routes,
         contact=inside.receiver.contact,
+        call_id=inside.receiver.call_id,
+        rules=calls.settings().header_rules,
         hops=(70 if hops is None else hops) - 1,
     )
     if body is not request.body:

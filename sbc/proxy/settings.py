@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sbc.settings import Duration, Integer, section, setting
+from sbc.settings import Duration, Flag, Integer, List, Text, section, setting
 
 
 @section("proxy", doc="Held requests and dialogs")
@@ -17,6 +17,13 @@ class ProxySettings:
         Integer(100, 10_000_000),
         doc="SIP transactions alive at once; beyond it requests get 503",
         restart=True,
+    )
+    mask_call_id: bool = setting(
+        False, Flag(), doc="each side sees a Call-ID of its own: neither learns the other's; Replaces across is not mapped"
+    )
+    strip_headers: tuple[str, ...] = setting((), List(Text(required=True)), doc="headers that never cross the SBC")
+    allow_headers: tuple[str, ...] = setting(
+        (), List(Text(required=True)), doc="if any are named, only these cross, and those that SIP itself needs"
     )
     max_wait_message: float = setting(
         20.0, Duration(), doc="how long a MESSAGE is held for a sleeping phone; its sender gives up after 32 s"

@@ -25,7 +25,7 @@ from sbc import assembly
 from sbc.lab.border import Border
 from sbc.lab.call import IncomingCall
 from sbc.lab.loop import close
-from sbc.lab.party import Party, new_branch, new_tag
+from sbc.lab.party import Party, new_branch, new_tag, wire_of
 from sbc.lab.phone import Manners, Phone
 from sbc.lab.world import BORDER, PHONE, World
 from sbc.sections import SECTIONS
@@ -282,19 +282,21 @@ class Stranger:
         if udp:
             self.party.listen_udp()
         self.arrivals: list[Request] = []
+        self.tags: list[bytes] = []
 
     @inlineCallbacks
     def ask(self, method: str, uri: str, port: int, *headers: tuple[bytes, bytes], to: str = "", **more: Any) -> Any:
-        """The final response to a request sent to the SBC. `more`: `max_forwards`, `body`, `transport`."""
+        """The final response to a request sent to the SBC. `more`: `max_forwards`, `body`, `transport`, `from_`,
+        `call_id`."""
         own = [] if any(name == b"contact" for name, _ in headers) else [(b"contact", b"<sip:stranger@%b>")]
         wire = yield self.party.wire(more.pop("transport", b"UDP"), BORDER, port)
         request = make_request(
             method.encode(),
             uri.encode(),
             via=wire.via(new_branch()),
-            from_=b"<sip:stranger@example.org>;tag=" + new_tag(),
+            from_=more.pop("from_", b"<sip:stranger@example.org>;tag=" + new_tag()),
             to=(to or f"<{uri}>").encode(),
-            call_id=new_tag(),
+            call_id=more.pop("call_id", new_tag()),
             cseq=1,
             headers=[*((name, value % wire.address) for name, value in own), *headers],
             **more,
@@ -304,7 +306,9 @@ class Stranger:
 
     def arrived(self, txn: Any, request: Request) -> None:
         self.arrivals.append(request)
-        self.party.respond(txn, respond(request, 200, to_tag=new_tag()))
+        self.tags.append(new_tag())
+        contact = (b"contact", b"<sip:stranger@%b>" % wire_of(txn).address)
+        self.party.respond(txn, respond(request, 200, to_tag=self.tags[-1], headers=[contact]))
 
     def cancelled(self, txn: Any) -> None:
         """Answered already."""
@@ -324,7 +328,8 @@ class Raw(DatagramProtocol):
         self.address = (host, self._port.getHost().port)
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        self.heard.append(parse(datagram))
+        if datagram.strip():
+            self.heard.append(parse(datagram))
 
     def say(self, data: bytes, port: int) -> None:
         """To the SBC."""

@@ -269,6 +269,17 @@ class Inside(Calls):
         yield self.happened(ringing.diary, "ended")
 
     @inlineCallbacks
+    def test_another_device_of_the_user_does_not_take_the_call_over(self):
+        yield self.begin()
+        phone, call, _ = yield self.talking()
+        tablet = yield self.awake(host="127.0.0.4", transport="tcp")
+        response = yield call.ask(b"INFO").addTimeout(4, reactor)
+        self.assertEqual(response.status, 200)
+        self.assertEqual(len(phone.saw("INFO")), 1)
+        self.assertEqual(tablet.saw("INFO"), [])
+        yield call.hang_up()
+
+    @inlineCallbacks
     def test_an_unknown_dialog(self):
         yield self.begin()
         _, call, ringing = yield self.talking()

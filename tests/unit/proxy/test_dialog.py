@@ -167,3 +167,25 @@ def test_a_dialog_is_the_same_after_a_restart():
     assert found.sender.hop is PBX
     assert found.dialog.cseq_a == 6
     assert written(found.dialog, media).replace('"flow":""', '"flow":"tcp/1"') == text
+
+
+def test_a_device_takes_its_dialogs_along_to_another_flow():
+    dialogs, one = opened()
+    side = one.dialogs[b"b"].b
+    side.device = "t:phone"
+    elsewhere = Hop("tcp/2")
+    dialogs.moved("bob@pbx.example.com", "t:tablet", elsewhere)
+    assert side.hop is PHONE, "another device of the same user"
+    dialogs.moved("bob@pbx.example.com", "t:phone", elsewhere)
+    assert side.hop is elsewhere
+
+
+def test_a_side_of_an_unknown_device_gets_the_flow_of_its_user_when_it_lost_its_own():
+    dialogs, one = opened()
+    side = one.dialogs[b"b"].b
+    elsewhere = Hop("tcp/2")
+    dialogs.moved("bob@pbx.example.com", "t:phone", elsewhere)
+    assert side.hop is PHONE
+    side.hop = None
+    dialogs.moved("bob@pbx.example.com", "t:phone", elsewhere)
+    assert side.hop is elsewhere

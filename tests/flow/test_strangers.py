@@ -1,0 +1,157 @@
+"""Requests that are no calls of registered users: strangers, probes, loops, subscriptions, garbage."""
+
+from __future__ import annotations
+
+import random
+
+from twisted.internet import reactor
+from twisted.internet.defer import inlineCallbacks
+
+from sbc.lab.location import Contact
+from sbc.lab.world import BORDER
+from tests.flow.scene import DOMAIN, FlowCase, pause, until
+
+
+class Strangers(FlowCase):
+    @inlineCallbacks
+    def test_nothing_is_relayed_to_a_foreign_domain(self):
+        yield self.begin()
+        stranger = self.stranger("127.0.0.9")
+        for method in ("INVITE", "MESSAGE", "OPTIONS"):
+            response = yield stranger.ask(method, "sip:victim@elsewhere.example", self.world.sip)
+            self.assertEqual(response.status, 403, method)
+        response = yield stranger.ask(
+            "REGISTER", "sip:elsewhere.example", self.world.sip, to="<sip:x@elsewhere.example>"
+        )
+        self.assertIn(response.status, (403, 404))
+        self.assertEqual(self.upper.seen, [])
+
+    @inlineCallbacks
+    def test_options_to_the_sbc_itself(self):
+        yield self.begin()
+        for transport in (b"UDP", b"TCP"):
+            stranger = self.stranger("127.0.0.9")
+            response = yield stranger.ask("OPTIONS", f"sip:{BORDER}", self.world.sip, transport=transport)
+            self.assertEqual(response.status, 200)
+            self.assertIn(b"INVITE", response.first(b"allow"))
+        self.assertEqual(self.upper.seen, [])
+
+    @inlineCallbacks
+    def test_max_forwards_zero(self):
+        yield self.begin()
+        stranger = self.stranger("127.0.0.9")
+        for method in ("INVITE", "MESSAGE", "REGISTER"):
+            uri = f"sip:bob@{DOMAIN}"
+            response = yield stranger.ask(method, uri, self.world.sip, max_forwards=0)
+            self.assertEqual(response.status, 483, method)
+        self.assertEqual(self.upper.seen, [])
+
+    @inlineCallbacks
+    def test_a_stranger_calls_a_user_and_the_upper_server_decides(self):
+        yield self.begin()
+        self.upper.challenge_calls = True
+        stranger = self.stranger("127.0.0.9")
+        response = yield stranger.ask("INVITE", f"sip:bob@{DOMAIN}", self.world.sip)
+        self.assertEqual(response.status, 407)
+
+    @inlineCallbacks
+    def test_an_unknown_extension_and_a_foreign_scheme(self):
+        yield self.begin()
+        stranger = self.stranger("127.0.0.9")
+        response = yield stranger.ask("INVITE", "tel:+15551234", self.world.sip)
+        self.assertEqual(response.status, 416)
+        response = yield stranger.ask("FROBNICATE", f"sip:{BORDER}", self.world.sip)
+        self.assertGreaterEqual(response.status, 400)
+
+    @inlineCallbacks
+    def test_garbage_never_breaks_it(self):
+        yield self.begin()
+        phone = yield self.awake(transport="udp")
+        [register] = [seen for seen in self.upper.saw("REGISTER") if not seen.request.has(b"authorization")]
+        good = register.request.render()
+        raw = self.raw("127.0.0.9")
+        chance = random.Random(7)
+        samples = [b"", b"\r\n\r\n", b"\0" * 100, b"x" * 60_000, b"INVITE", b"SIP/2.0 200 OK\r\n\r\n", b"\xff\xfe" * 50]
+        samples += [good[: chance.randrange(len(good))] for _ in range(60)]
+        for _ in range(200):
+            broken = bytearray(good)
+            for _ in range(chance.randrange(1, 8)):
+                broken[chance.randrange(len(broken))] = chance.randrange(256)
+            samples.append(bytes(broken))
+        for count, sample in enumerate(samples):
+            raw.say(sample, self.world.sip)
+            if count % 40 == 0:
+                yield pause(0.01)
+        yield pause(0.1)
+        self.assertEqual(self.sbc.metrics.refused.values.get(("bug",), 0), 0)
+        status = yield self.final(self.upper.place_call("bob"))
+        self.assertEqual(status, 200)
+        self.assertEqual(len(phone.saw("INVITE")), 1)
+
+    @inlineCallbacks
+    def test_a_malformed_request_is_told_so(self):
+        yield self.begin()
+        raw = self.raw("127.0.0.9")
+        address = b"127.0.0.9:%d" % raw.address[1]
+        lines = [
+            b"INVITE sip:bob@pbx.example.com SIP/2.0", b"Via: SIP/2.0/UDP " + address + b";branch=z9hG4bKx",
+            b"From: <sip:x@y>;tag=1", b"To: <sip:bob@pbx.example.com>", b"Call-ID: c", b"CSeq: nonsense INVITE",
+            b"Content-Length: 0", b"", b"",
+        ]  # fmt: skip
+        raw.say(b"\r\n".join(lines), self.world.sip)
+        yield until(lambda: raw.statuses(), "an answer")
+        self.assertEqual(raw.statuses(), [400])
+
+
+class Subscriptions(FlowCase):
+    @inlineCallbacks
+    def test_subscribe_and_notify_pass(self):
+        yield self.begin()
+        phone = yield self.awake("bob")
+        yield self.awake("alice")
+        response = yield self.upper.send("OPTIONS", "bob")
+        self.assertEqual(response.status, 200)
+        response = yield self.upper.send("NOTIFY", "bob", headers=[(b"event", b"message-summary")], body=b"x")
+        self.assertEqual(response.status, 200)
+        self.assertEqual(phone.saw("NOTIFY")[0].request.body, b"x")
+        self.assertEqual(phone.saw("NOTIFY")[0].request.first(b"event"), b"message-summary")
+
+    @inlineCallbacks
+    def test_a_subscription_of_the_phone_and_its_notify(self):
+        yield self.begin()
+        notifier = self.stranger("127.0.0.8")
+        self.upper.rules.users["desk"] = "x"
+        phone = yield self.awake("bob")
+        at = f"sip:desk@127.0.0.8:{notifier.party._ports[0].getHost().port}".encode()
+        self.upper.location.users["desk"] = [contact_at(at)]
+        response = yield phone.send("SUBSCRIBE", "desk", headers=[
+            (b"event", b"dialog"), (b"expires", b"300"), (b"contact", phone.contact(phone.wire)),
+        ])  # fmt: skip
+        self.assertEqual(response.status, 200)
+        [subscribe] = notifier.arrivals
+        self.assertEqual(subscribe.contacts[0].uri.host, BORDER.encode())
+        uri = subscribe.contacts[0].uri.render().decode()
+        to = subscribe.first(b"from").decode()
+        from_ = subscribe.first(b"to") + b";tag=" + notifier.tags[-1]
+        answer = yield notifier.ask(
+            "NOTIFY", uri, self.world.sip, (b"event", b"dialog"), (b"subscription-state", b"active"), to=to,
+            from_=from_, call_id=subscribe.call_id, body=b"<state/>",
+        ).addTimeout(5, reactor)  # fmt: skip
+        self.assertEqual(answer.status, 481, "the laboratory's phone keeps no subscriptions, and says so")
+        [seen] = phone.saw("NOTIFY")
+        self.assertEqual((seen.request.body, seen.request.first(b"event")), (b"<state/>", b"dialog"))
+        self.assertEqual(seen.request.contacts[0].uri.host, BORDER.encode())
+
+    @inlineCallbacks
+    def test_publish_goes_up(self):
+        yield self.begin()
+        self.upper.answering["bob2"] = 0
+        phone = yield self.awake("bob")
+        response = yield phone.send("PUBLISH", "bob2", headers=[(b"event", b"presence")], body=b"here")
+        self.assertEqual(response.status, 200)
+        self.assertEqual(self.upper.saw("PUBLISH")[-1].request.body, b"here")
+
+
+def contact_at(uri):
+    """A binding at the upper server for somebody who is not behind the SBC."""
+    return Contact(uri, reactor.seconds() + 600, [], b"c", 1, reactor.seconds())
