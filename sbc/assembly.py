@@ -24,6 +24,7 @@ from sbc.admin.settings import AdminSettings
 from sbc.bookkeeping import BanRecords, ban_of
 from sbc.counted import Counted
 from sbc.credentials import ApiKeys
+from sbc.derived import derive
 from sbc.media.calls import MediaCalls
 from sbc.media.python import PythonEngine
 from sbc.media.settings import MediaSettings
@@ -37,7 +38,7 @@ from sbc.observe.settings import LogSettings
 from sbc.observe.trace import TraceRing
 from sbc.operations import Operations
 from sbc.proxy.border import Border
-from sbc.proxy.calls import WATCH, Calls, CallSettings
+from sbc.proxy.calls import WATCH, Calls
 from sbc.proxy.dialog import Dialogs
 from sbc.proxy.lasting import SETTLE, Lasting
 from sbc.proxy.settings import ProxySettings
@@ -47,13 +48,11 @@ from sbc.proxy.waiting import Waiting
 from sbc.push.decide import decide
 from sbc.push.orders import PushType
 from sbc.push.service import PushService
-from sbc.push.settings import PushSettings, RemoveOnSettings
+from sbc.push.settings import PushSettings
 from sbc.recording import PushRecords, push_configuration
-from sbc.registrar.decide import DEFAULT_EXPIRES
 from sbc.registrar.flows import LiveFlows
-from sbc.registrar.ledger import Ledger, LedgerRules
-from sbc.registrar.registrar import Registrar, Rules
-from sbc.registrar.settings import RegistrarSettings
+from sbc.registrar.ledger import Ledger
+from sbc.registrar.registrar import Registrar
 from sbc.security.guard import Guard
 from sbc.security.settings import SecuritySettings
 from sbc.settings import Configuration, NodeSettings
@@ -68,7 +67,6 @@ from sbc.store.settings import DatabaseSettings
 from sbc.store.upkeep import Upkeep
 from sbc.transaction.driver import TICK, Driver
 from sbc.transaction.identifiers import Identifiers
-from sbc.transaction.retry import Retry
 from sbc.transaction.table import TransactionTable
 from sbc.transport.flow import Flow
 from sbc.transport.limits import BANNED
@@ -76,9 +74,9 @@ from sbc.transport.resolver import Resolver
 from sbc.transport.service import Transports
 from sbc.transport.settings import DEFAULT_LISTENS, ListenSettings, TransportSettings
 from sbc.transport.tls import ClientTrust
-from sbc.upper.refresher import POLL, Pace, Refresher
+from sbc.upper.refresher import POLL, Refresher
 from sbc.upper.servers import UpperServers, server_from
-from sbc.upper.settings import RoutingSettings, UpperSettings
+from sbc.upper.settings import UpperSettings
 from sbc.upper.ways import RESOLVE_AGAIN, Ways
 
 log = Logger()
@@ -132,6 +130,7 @@ class Sbc(MultiService):
         self.ways = Ways(self.servers, resolver, lambda where: self.transports.connect(where, side="upper"))
         records = PushRecords(self.store, self.metrics)
         self.push = PushService(reactor, push_configuration(configuration), recorder=records, meter=records)
+        self.derived = derive(configuration, self.push.rules())
         self.engine = PythonEngine(configuration[MediaSettings], reactor)
         self.media = MediaCalls(configuration[MediaSettings], self.engine)
         self.calls = self._make_calls()
@@ -177,7 +176,7 @@ class Sbc(MultiService):
             push=self.push,
             log=self.call_log,
             metrics=self.metrics,
-            settings=self._call_settings,
+            settings=lambda: self.derived.calls,
             ours=self.ours,
             clock_at=time.time,
             call_later=self.reactor.callLater,
@@ -194,7 +193,7 @@ class Sbc(MultiService):
             store=self.store,
             identifiers=self.identifiers,
             live=LiveFlows(),
-            rules=self._rules,
+            rules=lambda: self.derived.rules,
             secret=secret.derive("upper contact"),
             ours=self.ours,
             uniform=random.random,
@@ -206,12 +205,12 @@ class Sbc(MultiService):
 
     def _make_refresher(self) -> Refresher:
         return Refresher(
-            ledger=Ledger(self.store, self._ledger_rules, self._needs_wake),
+            ledger=Ledger(self.store, lambda: self.derived.ledger, self._needs_wake),
             driver=self.driver,
             servers=self.servers,
             ways=self.ways,
             identifiers=self.identifiers,
-            pace=self._pace,
+            pace=lambda: self.derived.pace,
             call_later=self.reactor.callLater,
             uniform=random.random,
         )
@@ -225,7 +224,7 @@ class Sbc(MultiService):
             store=self.store,
             metrics=self.metrics,
             ours=self.ours,
-            udp_awake=lambda: self.configuration[RegistrarSettings].udp_awake,
+            udp_awake=lambda: self.derived.udp_awake,
             pushes=self._pushes,
             clock_at=time.time,
             node=self.configuration[NodeSettings].name,
@@ -387,6 +386,7 @@ class Sbc(MultiService):
     def reconfigure(self, configuration: Configuration) -> None:
         """Settings that need no restart take effect from here on."""
         self.configuration = configuration
+        self.derived = derive(configuration, self.push.rules())
         if self.observer is not None:
             self.observer.configure(configuration[LogSettings])
         self.guard.configure(configuration[SecuritySettings])
@@ -416,40 +416,6 @@ class Sbc(MultiService):
         expired = self.store.write(ExpireBindings(time.time()))
         expired.addErrback(lambda failure: log.failure("expired bindings could not be removed", failure))
 
-    def _call_settings(self) -> CallSettings:
-        push = self.configuration[PushSettings]
-        routing = self.configuration[RoutingSettings]
-        return CallSettings(
-            max_wait=push.max_wait,
-            max_wait_non_invite=self.configuration[ProxySettings].max_wait_message,
-            no_wake_code=routing.no_wake_code,
-            waiting_answer=routing.waiting_answer,
-            wake_retry=wake_retry(push.invite_retry, push.max_invites, push.max_wait),
-        )
-
-    def _rules(self) -> Rules:
-        push = self.configuration[PushSettings]
-        return Rules(
-            apps=self.push.rules(),
-            unregister=push.unregister,
-            upper_expires=push.upper_expires,
-            keep=push.keep_upper_registration,
-            node=self.configuration[NodeSettings].name,
-        )
-
-    def _ledger_rules(self) -> LedgerRules:
-        return LedgerRules(
-            node=self.configuration[NodeSettings].name,
-            remove_rejected=self.configuration[RemoveOnSettings].register_failure,
-            max_offline=self.configuration[PushSettings].client_max_offline_days,
-        )
-
-    def _pace(self) -> Pace:
-        expires = self.configuration[PushSettings].upper_expires
-        return Pace(
-            rate=self.configuration[RegistrarSettings].refresh_rate, expires=expires if expires > 0 else DEFAULT_EXPIRES
-        )
-
     def _pushes(self, kind: PushType, device: Device, awake: bool, subscriber: Subscriber) -> bool:
         offline = time.time() - subscriber.user.last_seen_at
         settings = self.configuration[PushSettings]
@@ -460,12 +426,3 @@ class Sbc(MultiService):
         if self.configuration[PushSettings].wake_to_refresh == "off":
             return
         self.operations.wake_to_refresh(user.id)
-
-
-def wake_retry(times: int, sends: int, seconds: float) -> Retry:
-    """How an INVITE is repeated to a phone that has just woken: `times` longer than RFC 3261 §17.1.1.2 asks.
-
-    Never more than `sends` INVITEs nor longer than `seconds`; the pauses double up to 4 s, so that a radio that drops
-    packets for a while still gets one.
-    """
-    return Retry(cap=4.0, max_sends=sends, give_up=min(seconds, 32.0 * max(1, times)))

@@ -45,9 +45,9 @@ class Operations:
         except ConfigurationErrors as mistakes:
             return succeed([*(str(mistake) for mistake in mistakes.mistakes), "nothing was changed"])
         told = [_told(change) for change in changes(node.configuration, configuration)]
-        node.reconfigure(configuration)
         node.media.reload(configuration[MediaSettings])
         told += node.push.reload(push_configuration(configuration))
+        node.reconfigure(configuration)
         self._audit(by, "reload", "; ".join(told))
         return succeed(told or ["nothing has changed"])
 

@@ -102,6 +102,7 @@ class Attempt:
             flow.peer[0],
             f"{lodger.username}@{lodger.domain}" if lodger is not None else "",
             lodger.identity if lodger is not None else "",
+            request.call_id,
         )
         self.story = Story(calls.log, calls.clock_at, calls.opened(self) if self.invite else None)
 
@@ -205,7 +206,6 @@ class Attempt:
         caller = self.caller
         leg = Leg(
             token,
-            self.request.call_id,
             self.request.from_tag or b"",
             caller.shown(shown_a),
             Side(
@@ -215,6 +215,7 @@ class Attempt:
                 address=flow.peer[0],
                 user=f"{self.user.username}@{self.user.domain}" if self.user is not None else "",
                 device=branch.key if self.user is not None else "",
+                call_id=self._shown_call_id(),
             ),
             self.story,
             calls.driver.clock(),
@@ -241,6 +242,7 @@ class Attempt:
             return
         calls, target, request = self.calls, branch.target, self.request
         hops = request.max_forwards
+        settings = calls.settings()
         out = outward(
             request,
             uri=target.uri,
@@ -248,6 +250,8 @@ class Attempt:
             routes=(),
             contact=target.leg.b.contact if target.leg is not None else None,
             hops=(70 if hops is None else hops) - 1,
+            call_id=(target.leg.b.call_id if target.leg is not None else self._shown_call_id()),
+            rules=settings.header_rules,
         )
         if body is not request.body:
             out.body = body
@@ -261,6 +265,12 @@ class Attempt:
         target.txn = calls.driver.send(out, flow, _BranchClient(self, branch), retry)
         if self.invite:
             self.story.note(kinds.DELIVERED, f"{target.name}, Request-URI {target.uri.decode('utf-8', 'replace')}")
+
+    def _shown_call_id(self) -> bytes:
+        """The Call-ID for the next side: the caller's own, or one that says nothing of it."""
+        if self.calls.settings().mask_call_id:
+            return self.calls.identifiers.call_id()
+        return self.request.call_id
 
     def _unreachable(self, branch: Branch[Target], reason: str) -> None:
         self.branch_failed(branch, 503, reason, self.calls.driver.clock())
@@ -353,7 +363,8 @@ class Attempt:
         self._answer(respond(self.request, 502, str(problem).encode(), to_tag=self.calls.identifiers.tag()))
 
     def _pass(self, branch: Branch[Target], leg: Leg | None, response: Response, body: bytes) -> None:
-        back = homeward(response, self.request, contact=leg.a.contact if leg is not None else None)
+        rules = self.calls.settings().header_rules
+        back = homeward(response, self.request, contact=leg.a.contact if leg is not None else None, rules=rules)
         if body is not response.body:
             back.body = body
         if self.invite and 200 <= response.status < 300:

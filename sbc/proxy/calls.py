@@ -217,7 +217,7 @@ class Calls:
             self.timers[dialog] = None
 
     def watch(self) -> None:
-        """End calls whose session timer ran out, forget legs that have been silent for days; call it every `WATCH` s."""
+        """End calls whose session timer ran out, forget legs silent for days; call it every `WATCH` s."""
         now = self.driver.clock()
         for dialog in [dialog for dialog in self.timers if dialog.ended or (dialog.dead_at or 0.0) <= now]:
             del self.timers[dialog]

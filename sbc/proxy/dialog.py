@@ -34,7 +34,7 @@ class Side:
     `target` is the peer's Contact URI, `routes` its route set in the order in which requests toward it carry it, `hop`
     the flow on which it was last heard, `contact` the URI of ours that it knows, `upper` the name of the upper server
     if the peer is one, `address` the IP that its signalling came from, `user` whose device it is (`alice@example.test`)
-    if it is one of ours, `device` its identity among that user's devices.
+    if it is one of ours, `device` its identity among that user's devices, `call_id` the Call-ID that it knows.
     """
 
     contact: bytes
@@ -44,12 +44,14 @@ class Side:
     upper: str | None = None
     address: str = ""
     user: str = ""
-    call_id: bytes = b""
     device: str = ""
+    call_id: bytes = b""
 
     def shown(self, contact: bytes) -> Side:
         """The same end, which knows us by this URI."""
-        return Side(contact, self.hop, self.target, self.routes, self.upper, self.address, self.user, self.device)
+        return Side(
+            contact, self.hop, self.target, self.routes, self.upper, self.address, self.user, self.device, self.call_id
+        )
 
 
 @dataclass(slots=True, eq=False)

@@ -63,10 +63,8 @@ def outward(
     return out
 
 
-def homeward(
-    response: Response, request: Request, *, contact: bytes | None, rules: HeaderRules = KEEP_ALL
-) -> Response:
-    """The response as the sender of `request` sees it: its own Vias, From, To and Call-ID come back as they were sent."""
+def homeward(response: Response, request: Request, *, contact: bytes | None, rules: HeaderRules = KEEP_ALL) -> Response:
+    """The response as the sender of `request` sees it: its own Vias, From, To and Call-ID come back as sent."""
     to = request.first(b"to") or b""
     tag = response.to_tag
     if tag is not None and request.to_tag is None:

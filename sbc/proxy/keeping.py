@@ -86,8 +86,8 @@ def _restored_side(kept: dict[str, Any], flow: Callable[[str], Any]) -> Side:
         kept["upper"],
         kept["address"],
         kept["user"],
+        kept["device"],
         _bytes(kept["call_id"]),
-        kept.get("device", ""),
     )
 
 

@@ -19,7 +19,9 @@ class ProxySettings:
         restart=True,
     )
     mask_call_id: bool = setting(
-        False, Flag(), doc="each side sees a Call-ID of its own: neither learns the other's; Replaces across is not mapped"
+        False,
+        Flag(),
+        doc="each side sees a Call-ID of its own: neither learns the other's; Replaces across is not mapped",
     )
     strip_headers: tuple[str, ...] = setting((), List(Text(required=True)), doc="headers that never cross the SBC")
     allow_headers: tuple[str, ...] = setting(

@@ -68,8 +68,9 @@ SEEDS = (
 )  # fmt: skip
 ANSWERS = (b"100 Trying", b"180 Ringing", b"183 Progress", b"200 OK", b"302 Moved", b"401 No", b"486 Busy", b"603 No")
 PIECES = st.sampled_from(
-    (b"\r\n", b"\r\n ", b";", b",", b"<", b">", b'"', b"\\", b"\x00", b"\xff\xfe", b"%", b"%00", b"sip:", b"[::1]", b"*",
-     b"9" * 30, b"-1", b" ", b"tag=", b"Via: x", b"Contact: *\r\n", b"m=audio 0\r\n", b"application/sdp", b"z9hG4bK")
+    (b"\r\n", b"\r\n ", b";", b",", b"<", b">", b'"', b"\\", b"\x00", b"\xff\xfe", b"%", b"%00", b"sip:", b"[::1]",
+     b"*", b"9" * 30, b"-1", b" ", b"tag=", b"Via: x", b"Contact: *\r\n", b"m=audio 0\r\n",
+     b"application/sdp", b"z9hG4bK")
 )  # fmt: skip
 
 

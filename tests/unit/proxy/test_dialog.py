@@ -23,10 +23,10 @@ def story():
     return Story(log, lambda: 1.0, log.start("c1", "alice", "bob", "pbx", 1.0))
 
 
-def leg(token=b"tok", call_id=b"c1"):
-    a = Side(b"sip:tok@us-a", PBX, b"sip:alice@10.0.0.2", (b"<sip:10.0.0.1;lr>",), "pbx", "10.0.0.1")
-    b = Side(b"sip:tok@us-b", PHONE, address="192.0.2.7", user="bob@pbx.example.com")
-    return Leg(token, call_id, b"a", a, b, story(), 0.0, from_=b"<sip:alice@h>;tag=a", to=b"<sip:bob@h>", cseq=5)
+def leg(token=b"tok", call_id=b"c1", masked=b""):
+    a = Side(b"sip:tok@us-a", PBX, b"sip:alice@10.0.0.2", (b"<sip:10.0.0.1;lr>",), "pbx", "10.0.0.1", call_id=call_id)
+    b = Side(b"sip:tok@us-b", PHONE, address="192.0.2.7", user="bob@pbx.example.com", call_id=masked or call_id)
+    return Leg(token, b"a", a, b, story(), 0.0, from_=b"<sip:alice@h>;tag=a", to=b"<sip:bob@h>", cseq=5)
 
 
 def answered(status=200, tag=b"b", routes=(b"<sip:10.9.9.2;lr>", b"<sip:10.9.9.1;lr>")):
@@ -92,6 +92,16 @@ def test_a_call_that_passes_twice_with_one_call_id_has_two_dialogs():
     dialogs.responded(two, answered(), PBX, 1.0)
     assert dialogs.find(inside(uri=b"sip:tok@us"), 2.0).dialog.leg is one
     assert dialogs.find(inside(uri=b"sip:tok2@us"), 2.0).dialog.leg is two
+
+
+def test_each_side_is_known_by_its_own_call_id():
+    dialogs, one = Dialogs(), leg(masked=b"masked")
+    dialogs.open(one)
+    dialogs.responded(one, answered(), PHONE, 1.0)
+    assert dialogs.find(inside(), 2.0).receiver.call_id == b"masked"
+    assert dialogs.find(inside(from_tag=b"b", to_tag=b"a", call_id=b"masked"), 2.0).receiver.call_id == b"c1"
+    assert dialogs.find(inside(from_tag=b"b", to_tag=b"a"), 2.0) is None
+    assert dialogs.find(inside(call_id=b"masked"), 2.0) is None
 
 
 def test_each_downstream_fork_is_a_dialog_of_its_own():
