@@ -44,10 +44,27 @@ class UpperServers:
     """
 
     def __init__(self, servers: Iterable[UpperServer]) -> None:
-        self.ordered: Sequence[UpperServer] = sorted(servers, key=lambda server: (server.priority, -server.weight))
-        self._by_name = {server.name: server for server in self.ordered}
+        self.ordered: Sequence[UpperServer] = ()
+        self._by_name: dict[str, UpperServer] = {}
+        self._by_domain: dict[bytes, tuple[UpperServer, ...]] = {}
         self._addresses: dict[str, frozenset[tuple[str, int]]] = {}
         self._by_host: dict[str, UpperServer] = {}
+        self.configure(servers)
+
+    def configure(self, servers: Iterable[UpperServer]) -> None:
+        """These are the servers from now on. What one that stays the same was resolved to is still known."""
+        given = list(servers)
+        former = self._by_name
+        self.ordered = sorted(given, key=lambda server: (server.priority, -server.weight))
+        self._by_name = {server.name: server for server in self.ordered}
+        domains: dict[bytes, list[UpperServer]] = {}
+        for server in given:
+            domains.setdefault(server.domain, []).append(server)
+        self._by_domain = {domain: tuple(found) for domain, found in domains.items()}
+        for name, server in former.items():
+            if self._by_name.get(name) != server:
+                self._addresses.pop(name, None)
+        self._index()
         for server in self.ordered:
             literal = _literal(server.uri.host)
             if literal is not None:
@@ -63,6 +80,9 @@ class UpperServers:
     def located(self, server: UpperServer, addresses: Iterable[tuple[str, int]]) -> None:
         """These are now all addresses (IP text, port) that the server's URI resolves to."""
         self._addresses[server.name] = frozenset(addresses)
+        self._index()
+
+    def _index(self) -> None:
         hosts: dict[str, UpperServer] = {}
         for other in self.ordered:
             for host, _port in self._addresses.get(other.name, ()):
@@ -100,6 +120,19 @@ class UpperServers:
             if domain in (server.domain, server.uri.host.lower()):
                 return server
         return None
+
+    def of_domain(self, domain: bytes) -> tuple[UpperServer, ...]:
+        """Every server of a SIP domain, in the order in which they are configured."""
+        return self._by_domain.get(domain, ())
+
+    def fellows(self, server: UpperServer) -> tuple[UpperServer, ...]:
+        """The servers that can stand in for this one, itself among them: those of its domain."""
+        return self._by_domain.get(server.domain, (server,))
+
+    def home(self, server: UpperServer) -> UpperServer:
+        """The server under whose name the users of this one's domain are stored, whichever takes their requests: the
+        first of the domain in the configuration."""
+        return self.fellows(server)[0]
 
     def preferred(self) -> UpperServer | None:
         """The first server in order of priority."""

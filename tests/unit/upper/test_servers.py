@@ -49,3 +49,23 @@ def test_without_any_server():
     servers = UpperServers([])
     assert servers.preferred() is None
     assert servers.get("pbx") is None
+
+
+def test_servers_of_one_domain_stand_in_for_each_other_and_share_a_home():
+    servers = UpperServers([SPARE, PBX])
+    assert servers.fellows(PBX) == (SPARE, PBX)
+    assert servers.home(PBX) is SPARE, "the first in the file, whatever the priorities"
+    assert servers.of_domain(b"other.example") == ()
+
+
+def test_other_servers_from_now_on():
+    servers = UpperServers([PBX, SPARE])
+    servers.located(SPARE, [("203.0.113.5", 5060)])
+    moved = server("pbx", b"sip:192.0.2.20", b"pbx.example.com")
+    servers.configure([moved, SPARE])
+    assert servers.by_source("192.0.2.10") is None
+    assert servers.by_source("192.0.2.20") is moved
+    assert servers.by_source("203.0.113.5") is SPARE, "what has not changed is still known"
+    servers.configure([moved])
+    assert servers.by_source("203.0.113.5") is None
+    assert servers.get("spare") is None
