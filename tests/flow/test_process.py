@@ -1,0 +1,98 @@
+"""What only signals show: the SBC as a child process, reloaded, stopped, killed."""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+from twisted.internet import reactor
+from twisted.internet.defer import inlineCallbacks
+
+from tests.flow.scene import FlowCase, pause, until
+
+
+class Processes(FlowCase):
+    timeout = 40
+
+    @inlineCallbacks
+    def talking(self, **more):
+        phone = yield self.awake(**more)
+        call = self.upper.place_call("bob")
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        yield self.happened(self.ringing(phone).diary, "ack")
+        return phone, call
+
+    def signal(self, name):
+        self.world.border._process.signalProcess(name)
+
+    @inlineCallbacks
+    def test_killed_and_started_again(self):
+        """Registrations and dialogs are there again; a sleeping phone is still reached."""
+        yield self.begin(child=True, push="upper_expires = 3")
+        self.upper.rules.min_expires, self.upper.rules.expires = 1, 3
+        sleeper = yield self.asleep("carol")
+        phone, call = yield self.talking(transport="udp")
+        yield until(lambda: self.rows("select * from dialogs"), "the dialog is kept")
+        yield self.world.restart(crash=True)
+        response = yield call.ask(b"INFO").addTimeout(5, reactor)
+        self.assertEqual(response.status, 200, "a request inside the dialog passes")
+        response = yield self.ringing(phone).hang_up().addTimeout(5, reactor)
+        self.assertEqual(response.status, 200)
+        yield self.happened(call.diary, "ended")
+        yield until(lambda: not self.rows("select * from dialogs"), "the dialog is gone")
+        for _ in range(20):
+            self.assertIsNotNone(self.upper.contact_of("carol"), "the upper registration lives on")
+            yield pause(0.1)
+        waking = self.upper.place_call("carol")
+        status = yield self.final(waking)
+        self.assertEqual(status, 200)
+        self.assertEqual((len(self.pushes(sleeper)), len(sleeper.saw("INVITE"))), (1, 1))
+        yield waking.hang_up()
+        query = "select * from cdrs where call_id = ? and ended_at is not null"
+        yield until(lambda: self.rows(query, call.call_id.decode()), "the CDR of the call that went on")
+
+    @inlineCallbacks
+    def test_sigterm_lets_calls_end_and_takes_no_new_ones(self):
+        yield self.begin(child=True)
+        phone, call = yield self.talking()
+        ended = self.world.border.diary.when("ended")
+        self.signal("TERM")
+        yield pause(0.3)
+        refused = self.upper.place_call("bob")
+        status = yield self.final(refused)
+        self.assertEqual(status, 503)
+        response = yield call.ask(b"INFO").addTimeout(4, reactor)
+        self.assertEqual(response.status, 200, "the call goes on")
+        self.assertFalse(ended.called)
+        started = time.monotonic()
+        response = yield call.hang_up().addTimeout(4, reactor)
+        self.assertEqual(response.status, 200)
+        yield self.happened(self.ringing(phone).diary, "ended")
+        yield ended.addTimeout(5, reactor)
+        self.assertLess(time.monotonic() - started, 3, "and the SBC ends with it")
+        [cdr] = self.rows("select * from cdrs where call_id = ?", call.call_id.decode())
+        self.assertEqual((cdr["code"], cdr["ended_by"]), (200, "caller"))
+
+    @inlineCallbacks
+    def test_sighup_reads_credentials_and_templates_again(self):
+        yield self.begin(child=True, push='max_wait = "2s"')
+        authority = self.world.authority
+        key = authority.apns_key()
+        hidden = key.with_suffix(".away")
+        phone = yield self.asleep()
+        shutil.move(key, hidden)
+        self.signal("HUP")
+        yield until(lambda: "reload" in self.world.border.output, "the reload is told")
+        yield pause(0.2)
+        status = yield self.final(self.upper.place_call("bob"))
+        self.assertEqual(status, 480, "no key, no push")
+        self.assertEqual(self.pushes(phone), [])
+        shutil.move(hidden, key)
+        self.signal("HUP")
+        yield pause(0.5)
+        call = self.upper.place_call("bob")
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        self.assertEqual(len(self.pushes(phone)), 1)
+        yield call.hang_up()
