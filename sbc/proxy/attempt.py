@@ -381,6 +381,9 @@ class Attempt:
         back = respond(self.request, effect.status, effect.reason.encode(), to_tag=self.calls.identifiers.tag())
         self._answer(back)
 
+    def _desist(self, effect: forks.Desist, now: float) -> None:
+        self._finish(408, "no answer")
+
     def _cancel(self, effect: forks.Cancel[Target], now: float) -> None:
         txn = effect.branch.target.txn
         if txn is None:
@@ -489,6 +492,7 @@ _CARRY_OUT: dict[type, Any] = {
     forks.Wake: Attempt._wake,
     forks.Relay: Attempt._relay,
     forks.Answer: Attempt._local,
+    forks.Desist: Attempt._desist,
     forks.Cancel: Attempt._cancel,
     forks.HangUp: Attempt._hang_up,
 }

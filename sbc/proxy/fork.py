@@ -78,6 +78,11 @@ class Answer:
 
 
 @dataclass(slots=True, frozen=True)
+class Desist:
+    """Nobody answered a request that is no INVITE: neither do we, for a 408 would come too late (RFC 4320 §4)."""
+
+
+@dataclass(slots=True, frozen=True)
 class Cancel(Generic[T]):
     """CANCEL this branch, at once or as soon as it has been heard of (RFC 3261 §9.1); nothing is sent again meanwhile.
 
@@ -96,7 +101,7 @@ class HangUp(Generic[T]):
     response: Response
 
 
-Effect = Forward[T] | Move[T] | Wake[T] | Relay[T] | Answer | Cancel[T] | HangUp[T]
+Effect = Forward[T] | Move[T] | Wake[T] | Relay[T] | Answer | Desist | Cancel[T] | HangUp[T]
 
 
 @dataclass(slots=True, frozen=True)
@@ -301,6 +306,8 @@ class Fork(Generic[T]):
         if not done:
             return Answer(self._no_wake, "Temporarily Unavailable")
         best = min(done, key=_rank)
+        if best.status == 408 and not self.invite:
+            return Desist()
         if best.response is not None and best.status != 503:
             return Relay(best, best.response)
         return Answer(*LOCAL.get(best.status, (best.status, "Temporarily Unavailable")))

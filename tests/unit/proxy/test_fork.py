@@ -10,6 +10,7 @@ from sbc.proxy.fork import (
     Answer,
     Cancel,
     Candidate,
+    Desist,
     Fork,
     Forward,
     HangUp,
@@ -214,6 +215,17 @@ def test_silence_to_the_end():
     assert fork.failed(fork.branches["phone"], 408, 32.0) == [Answer(408, "Request Timeout")]
 
 
+def test_silence_to_a_message_is_not_answered_too_late():
+    fork, _ = started(awake("phone", False), invite=False)
+    assert fork.failed(fork.branches["phone"], 408, 32.0) == [Desist()]
+    assert fork.finished
+
+
+def test_a_408_from_a_device_to_a_message_goes_no_further():
+    fork, _ = started(awake("phone", False), invite=False)
+    assert fork.response(fork.branches["phone"], said(408), 20.0) == [Desist()]
+
+
 def test_a_device_that_registers_while_another_rings_joins_in():
     fork, _ = started(awake("desk", False))
     fork.response(fork.branches["desk"], said(180), 1.0)
@@ -279,7 +291,7 @@ def test_whatever_the_order_no_phone_sees_a_request_twice_and_none_rings_after_t
             elif isinstance(effect, Cancel):
                 assert invite and effect.branch.key not in cancelled
                 cancelled.add(effect.branch.key)
-            elif isinstance(effect, Answer) or (isinstance(effect, Relay) and effect.response.status >= 300):
+            elif isinstance(effect, Answer | Desist) or (isinstance(effect, Relay) and effect.response.status >= 300):
                 finals += 1
 
     look(fork.start(candidates, now), True)
