@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sbc.admin.build import admin_service
-from sbc.admin.ports import Node, UpperView
+from sbc.admin.ports import Node
 from sbc.admin.settings import AdminSettings
 from sbc.bookkeeping import BanRecords, ban_of
 from sbc.counted import Counted
@@ -46,6 +46,7 @@ from sbc.proxy.switch import Switch
 from sbc.proxy.target import push_tokens
 from sbc.proxy.waiting import Waiting
 from sbc.push.decide import decide
+from sbc.push.indication import Serving
 from sbc.push.orders import PushType
 from sbc.push.service import PushService
 from sbc.push.settings import PushSettings
@@ -75,9 +76,9 @@ from sbc.transport.service import Transports
 from sbc.transport.settings import DEFAULT_LISTENS, ListenSettings, TransportSettings
 from sbc.transport.tls import ClientTrust
 from sbc.upper.refresher import POLL, Refresher
-from sbc.upper.servers import UpperServers, server_from
-from sbc.upper.settings import UpperSettings
-from sbc.upper.ways import RESOLVE_AGAIN, Ways
+from sbc.upper.watch import LOOK
+from sbc.upper.ways import RESOLVE_AGAIN
+from sbc.uppers import Uppers
 
 log = Logger()
 
@@ -121,13 +122,22 @@ class Sbc(MultiService):
         self.identifiers = Identifiers(os.urandom)
         table = TransactionTable(limit=configuration[ProxySettings].transactions)
         self.driver = Driver(table, time.monotonic, self._sent)
-        self.servers = UpperServers(server_from(each) for each in configuration.each(UpperSettings))
         self.guard = Guard(
             configuration[SecuritySettings], BanRecords(self.store, lambda source: self.transports.cut(source, BANNED))
         )
         transport = configuration[TransportSettings]
         resolver = Resolver(reactor, nameservers=transport.dns_servers())
-        self.ways = Ways(self.servers, resolver, lambda where: self.transports.connect(where, side="upper"))
+        self.uppers = Uppers(
+            configuration=lambda: self.configuration,
+            resolver=resolver,
+            connect=lambda where: self.transports.connect(where, side="upper"),
+            driver=self.driver,
+            identifiers=self.identifiers,
+            store=self.store,
+            metrics=self.metrics,
+            clock_at=time.time,
+        )
+        self.servers, self.ways = self.uppers.servers, self.uppers.ways
         records = PushRecords(self.store, self.metrics)
         self.push = PushService(reactor, push_configuration(configuration), recorder=records, meter=records)
         self.derived = derive(configuration, self.push.rules())
@@ -195,6 +205,8 @@ class Sbc(MultiService):
             live=LiveFlows(),
             rules=lambda: self.derived.rules,
             secret=secret.derive("upper contact"),
+            purr_secret=secret.derive("purr"),
+            serving=self._serving,
             ours=self.ours,
             uniform=random.random,
             clock_at=time.time,
@@ -245,7 +257,7 @@ class Sbc(MultiService):
             trace=self.trace,
             actions=self.operations,
             configuration=lambda: self.configuration,
-            uppers=self.uppers,
+            uppers=self.uppers.view,
             started_at=self.started_at,
             bindings=self.counted.bindings,
             registrations=self.counted.registrations,
@@ -305,6 +317,7 @@ class Sbc(MultiService):
         self._loop(self.calls.watch, WATCH)
         self._loop(self.refresher.tick, POLL)
         self._loop(self._locate, RESOLVE_AGAIN)
+        self._loop(self.uppers.watch.tick, LOOK)
         self._loop(self._expire, EXPIRE_EVERY)
         self._loop(lambda: self.guard.bans.expire(time.time()), 1.0)
         bans = self.store.report(lambda connection: queries.bans(connection, time.time()))
@@ -363,20 +376,6 @@ class Sbc(MultiService):
             return ("the node stops",) if self.running else ("the node starts",)
         return ()
 
-    def uppers(self) -> Sequence[UpperView]:
-        """The upper servers as operators see them."""
-        return [
-            UpperView(
-                name=server.name,
-                uri=server.uri.render().decode(),
-                domain=server.domain.decode(),
-                priority=server.priority,
-                weight=server.weight,
-                state="unknown",
-            )
-            for server in self.servers.ordered
-        ]
-
     def setServiceParent(self, parent: Any) -> None:
         """Under twistd: the log goes where the configuration says, before anything is logged."""
         if self.observer is not None:
@@ -389,6 +388,8 @@ class Sbc(MultiService):
         self.derived = derive(configuration, self.push.rules())
         if self.observer is not None:
             self.observer.configure(configuration[LogSettings])
+        self.uppers.configure()
+        self._locate()
         self.guard.configure(configuration[SecuritySettings])
         transport = configuration[TransportSettings]
         self.transports.configure(configuration.each(ListenSettings) or DEFAULT_LISTENS, transport.limits())
@@ -415,6 +416,16 @@ class Sbc(MultiService):
     def _expire(self) -> None:
         expired = self.store.write(ExpireBindings(time.time()))
         expired.addErrback(lambda failure: log.failure("expired bindings could not be removed", failure))
+
+    def _serving(self) -> Serving:
+        push = self.configuration[PushSettings]
+        return Serving(
+            providers=self.push.providers(),
+            ready=self.push.ready,
+            vapid=self.push.vapid_key(),
+            send_555=push.send_555,
+            short=push.short_registration,
+        )
 
     def _pushes(self, kind: PushType, device: Device, awake: bool, subscriber: Subscriber) -> bool:
         offline = time.time() - subscriber.user.last_seen_at

@@ -70,6 +70,8 @@ FAMILIES: Final = (
     Family("sbc_calls_ended_total", "counter", "Calls that ended, by final status code (200: answered)", ("code",)),
     Family("sbc_bindings", "gauge", "Registered devices, by state", ("state",)),
     Family("sbc_upper_registrations", "gauge", "Registrations held at the upper servers", ("upper", "state")),
+    Family("sbc_upper_up", "gauge", "Whether an upper server is fit to be used: 0 down, 1 up or not known", ("upper",)),
+    Family("sbc_upper_round_trip_seconds", "gauge", "Round trip of OPTIONS to an upper server, smoothed", ("upper",)),
     Family(
         "sbc_pushes_total",
         "counter",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sbc.sip.errors import RemoteError
 from sbc.sip.uri import Uri
+from sbc.soon import when_there
 from sbc.transaction.client import ClientTransaction
 from sbc.transaction.server import ServerTransaction
 from sbc.transport.flow import Destination, Flow
@@ -41,11 +42,16 @@ class Ways:
         located = [self._locate(server) for server in self.servers.ordered]
         return DeferredList(located).addCallback(lambda _: None)
 
+    def forget(self) -> None:
+        """The servers have changed: look every address up again before it is used."""
+        self._known.clear()
+
     def flow(self, server: UpperServer) -> Deferred[Flow]:
         """A flow to the server: the first of its addresses that can be reached. Fails with RemoteError 503."""
         known = self._known.get(server.name)
-        found = succeed(known) if known else self._locate(server)
-        return found.addCallback(self._first, server)
+        if known:
+            return self._first(known, server)
+        return self._locate(server).addCallback(self._first, server)
 
     def flow_to(self, uri: Uri, transport: bytes | None = None) -> Deferred[Flow]:
         """A flow to where a URI of an upper side's route set or remote target points (RFC 3263)."""
@@ -75,12 +81,7 @@ class Ways:
 
 def on_flow(flow: Deferred[Flow], then: Callable[[Flow], None], otherwise: Callable[[str], None]) -> None:
     """Call `then` with the flow, at once where it is there already, or `otherwise` with the reason why not."""
-
-    def failed(failure: Failure) -> None:
-        otherwise(str(refusal(failure)))
-
-    flow.addCallbacks(then, failed)
-    flow.addErrback(lambda failure: log.failure("what was to follow on a flow failed", failure))
+    when_there(flow, then, lambda failure: otherwise(str(refusal(failure))))
 
 
 def refusal(failure: Failure) -> RemoteError:

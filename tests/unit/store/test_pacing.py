@@ -1,0 +1,60 @@
+"""Refreshes that cannot wait, without all of them at once."""
+
+from __future__ import annotations
+
+from sbc.store import queries
+from sbc.store.operations import SaveRegistration, UpdateUpperRegistration
+from sbc.store.pacing import BringForward
+
+from .conftest import Database
+
+
+def register(database: Database, count: int, upper: str = "pbx", next_at: float | None = 3400.0) -> None:
+    database.write(
+        *(
+            SaveRegistration(
+                username=f"user{number}",
+                domain="pbx.example.com",
+                upper=upper,
+                at=100.0,
+                upper_contact=f"sip:{upper}{number}@203.0.113.5:5060",
+                upper_expires_at=3700.0,
+                next_at=next_at,
+            )
+            for number in range(count)
+        )
+    )
+
+
+def due(database: Database) -> list[float]:
+    return sorted(row.next_at for _, row in database.read(queries.due_registrations, 1e9, 10_000) if row.next_at)
+
+
+def test_they_are_spread_over_the_time(database: Database) -> None:
+    register(database, 50)
+    assert database.write(BringForward(upper="pbx", at=1000.0, over=997.0)) == 50
+    assert due(database) == [1001.0 + number for number in range(50)]
+
+
+def test_none_is_put_off_and_none_is_refreshed_that_is_not_kept(database: Database) -> None:
+    register(database, 3, next_at=1010.0)
+    register(database, 2, "other")
+    register(database, 4, "third", next_at=None)
+    assert database.write(BringForward(upper="pbx", at=1000.0, over=30.0)) == 0
+    assert database.write(BringForward(upper="third", at=1000.0, over=30.0)) == 0
+    assert due(database) == [1010.0] * 3 + [3400.0] * 2
+
+
+def test_piece_by_piece(database: Database) -> None:
+    register(database, 5)
+    some = BringForward(upper="pbx", at=1000.0, over=30.0, limit=2)
+    assert [database.write(some) for _ in range(4)] == [2, 2, 1, 0]
+
+
+def test_only_those_that_failed(database: Database) -> None:
+    register(database, 3)
+    [row] = database.read(queries.upper_registrations, 2)
+    changed = {name: getattr(row, name) for name in row.__slots__} | {"state": "failing"}
+    database.write(UpdateUpperRegistration(type(row)(**changed)))
+    assert database.write(BringForward(upper="pbx", at=1000.0, over=30.0, failing=True)) == 1
+    assert [next_at < 1031.0 for next_at in due(database)] == [True, False, False]
