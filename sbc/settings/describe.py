@@ -63,7 +63,7 @@ def _entry(declaration: Declaration) -> str:
     if isinstance(declaration.kind, Ignored):
         facts.append(f"Accepted without effect: {declaration.kind.reason}.")
     else:
-        facts.append(f"{declaration.doc[:1].upper()}{declaration.doc[1:]}.")
+        facts.append(f"{_escape(declaration.doc[:1].upper() + declaration.doc[1:])}.")
         facts.append(f"Takes {_escape(declaration.kind.words)}.")
         facts.append(_default(declaration))
     if declaration.aliases:
