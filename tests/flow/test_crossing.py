@@ -71,4 +71,4 @@ class Expiring(Calls):
         [cdr], told = yield self.record(call)
         self.assertEqual((cdr["ended_by"], cdr["reason"]), ("sbc", "session timer"))
         self.in_order(told, "answered", "timeout", "ended")
-        yield until(lambda: not self.sbc.calls.dialogs.all())
+        yield until(lambda: not self.sbc.calls.dialogs.all(), "no dialog is left")
