@@ -3,14 +3,18 @@
 A `Fork` is told which targets there are, which of them sleep, what their pushes, registrations and responses say, and
 the time; it answers with effects. It never sends the same request twice to one device: a branch is sent once, and goes
 to a new flow under the same Via branch (so a phone sees a retransmission) only while nothing at all came back on it.
+
+Devices ring side by side. Upper servers are tried one after the other: the next of the reserve when the one before
+refuses in a way that speaks of the server and not of the call (`FAILOVER`), cannot be reached, or keeps silent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
+from sbc.proxy.codes import FAILOVER, LOCAL, rank
 from sbc.sip.message import Response
 
 T = TypeVar("T")
@@ -24,7 +28,19 @@ DOUBT = 2.0
 class Branch(Generic[T]):
     """One target of the request. `key` names the device, `target` is what the caller of `Fork` knows of it."""
 
-    __slots__ = ("cancelled", "heard", "key", "pushable", "pushed", "response", "sent_at", "state", "status", "target")
+    __slots__ = (
+        "cancelled",
+        "heard",
+        "key",
+        "pushable",
+        "pushed",
+        "rang",
+        "response",
+        "sent_at",
+        "state",
+        "status",
+        "target",
+    )
 
     def __init__(self, key: str, target: T, pushable: bool) -> None:
         self.key = key
@@ -32,7 +48,8 @@ class Branch(Generic[T]):
         self.pushable = pushable
         self.state = WAITING
         self.pushed = False
-        self.heard = False
+        self.heard = False  # anything at all came back
+        self.rang = False  # a provisional response other than 100 came back
         self.cancelled = False
         self.sent_at: float | None = None
         self.status = 0
@@ -101,7 +118,16 @@ class HangUp(Generic[T]):
     response: Response
 
 
-Effect = Forward[T] | Move[T] | Wake[T] | Relay[T] | Answer | Desist | Cancel[T] | HangUp[T]
+@dataclass(slots=True, frozen=True)
+class Failover(Generic[T]):
+    """This branch's server is given up for `reason`; the next one follows. `silent`: it said nothing at all."""
+
+    branch: Branch[T]
+    reason: str
+    silent: bool
+
+
+Effect = Failover[T] | Forward[T] | Move[T] | Wake[T] | Relay[T] | Answer | Desist | Cancel[T] | HangUp[T]
 
 
 @dataclass(slots=True, frozen=True)
@@ -116,11 +142,26 @@ class Candidate(Generic[T]):
 
 
 class Fork(Generic[T]):
-    """One request's branches. `wait`: seconds that sleeping devices may take; `no_wake`: the answer if none does."""
+    """One request's branches. `wait`: seconds that sleeping devices may take; `no_wake`: the answer if none does.
 
-    __slots__ = ("_deadline", "_no_wake", "_wait", "branches", "cancelled", "finished", "invite")
+    `patience`: seconds of silence after which an INVITE goes to the next server of the reserve. Other requests wait
+    for their transaction: no provisional answer is to be expected for them.
+    """
 
-    def __init__(self, invite: bool, *, wait: float, no_wake: int = 480) -> None:
+    __slots__ = (
+        "_deadline",
+        "_no_wake",
+        "_patience",
+        "_reserve",
+        "_serial",
+        "_wait",
+        "branches",
+        "cancelled",
+        "finished",
+        "invite",
+    )
+
+    def __init__(self, invite: bool, *, wait: float, no_wake: int = 480, patience: float = 4.0) -> None:
         self.invite = invite
         self.branches: dict[str, Branch[T]] = {}
         self.cancelled = False
@@ -129,6 +170,9 @@ class Fork(Generic[T]):
         self._wait = wait
         self._no_wake = no_wake
         self._deadline: float | None = None
+        self._patience = patience
+        self._reserve: list[Candidate[T]] = []
+        self._serial: Branch[T] | None = None
 
     @property
     def waiting(self) -> bool:
@@ -146,10 +190,16 @@ class Fork(Generic[T]):
         ]
         if self._deadline is not None:
             times.append(self._deadline)
+        patient = self._patient()
+        if patient is not None:
+            times.append(patient)
         return min(times, default=None)
 
-    def start(self, candidates: Sequence[Candidate[T]], now: float) -> list[Effect[T]]:
-        """The targets known when the request arrives."""
+    def start(
+        self, candidates: Sequence[Candidate[T]], now: float, reserve: Sequence[Candidate[T]] = ()
+    ) -> list[Effect[T]]:
+        """The targets known when the request arrives; `reserve`: more servers, to be tried one after the other when
+        the only candidate fails."""
         effects: list[Effect[T]] = []
         for candidate in candidates:
             branch = Branch(candidate.key, candidate.target, candidate.pushable)
@@ -161,6 +211,9 @@ class Fork(Generic[T]):
             elif not candidate.awake:
                 branch.state = DONE
                 branch.status = 480
+        if reserve:
+            self._reserve = list(reserve)
+            self._serial = self.branches[candidates[0].key]
         effects += self._conclude()
         return effects
 
@@ -203,6 +256,8 @@ class Fork(Generic[T]):
         branch.state = DONE
         branch.status = status
         branch.response = response
+        if status in FAILOVER and not (status == 408 and branch.rang) and self._has_next(branch):
+            return self._next(branch, f"{status} {response.reason.decode('utf-8', 'replace')}", False, now)
         effects: list[Effect[T]] = []
         if status >= 600 or (status < 300 and not self.finished):
             effects += self._stop(branch, completed=status < 300)
@@ -224,6 +279,9 @@ class Fork(Generic[T]):
             effects.append(Cancel(branch, False))
         branch.state = DONE
         branch.status = status
+        if not (status == 408 and branch.rang) and self._has_next(branch):
+            reason = "no answer" if status == 408 else "cannot be reached"
+            return effects + self._next(branch, reason, not branch.heard, now)
         return effects + self._conclude()
 
     def cancel(self, now: float) -> list[Effect[T]]:
@@ -242,6 +300,13 @@ class Fork(Generic[T]):
             in_doubt = branch.state is TRYING and branch.pushable and not branch.pushed and not branch.heard
             if in_doubt and branch.sent_at is not None and branch.sent_at + DOUBT <= now:
                 effects.append(self._wake(branch, now))
+        patient, serial = self._patient(), self._serial
+        if patient is not None and patient <= now and serial is not None:
+            serial.state = DONE
+            serial.status = 408
+            serial.cancelled = True
+            effects.append(Cancel(serial, False))
+            effects += self._next(serial, f"silent for {self._patience:g} s", True, now)
         if self._deadline is not None and self._deadline <= now:
             self._deadline = None
             for branch in self.branches.values():
@@ -250,6 +315,24 @@ class Fork(Generic[T]):
                     branch.status = self._no_wake
             effects += self._conclude()
         return effects
+
+    def _patient(self) -> float | None:
+        """Until when the server that is being tried may keep silent."""
+        serial = self._serial
+        if serial is None or not self._reserve or not self.invite or self.cancelled:
+            return None
+        if serial.state is not TRYING or serial.heard or serial.sent_at is None:
+            return None
+        return serial.sent_at + self._patience
+
+    def _has_next(self, branch: Branch[T]) -> bool:
+        return branch is self._serial and bool(self._reserve) and not self.cancelled and not self.finished
+
+    def _next(self, branch: Branch[T], reason: str, silent: bool, now: float) -> list[Effect[T]]:
+        """Go on with the next server of the reserve."""
+        candidate = self._reserve.pop(0)
+        self._serial = self.branches[candidate.key] = Branch(candidate.key, candidate.target, False)
+        return [Failover(branch, reason, silent), self._forward(self._serial, now)]
 
     def _forward(self, branch: Branch[T], now: float) -> Effect[T]:
         branch.state = TRYING
@@ -266,7 +349,10 @@ class Fork(Generic[T]):
         if self.cancelled or self.finished or branch.state is DONE:
             return []
         branch.state = RINGING
-        return [] if response.status == 100 else [Relay(branch, response)]
+        if response.status == 100:
+            return []
+        branch.rang = True
+        return [Relay(branch, response)]
 
     def _success(self, branch: Branch[T], response: Response) -> list[Effect[T]]:
         if self.finished and not 200 <= branch.status < 300:
@@ -281,6 +367,7 @@ class Fork(Generic[T]):
 
     def _stop(self, keep: Branch[T] | None, *, completed: bool) -> list[Effect[T]]:
         effects: list[Effect[T]] = []
+        self._reserve.clear()
         for branch in self.branches.values():
             if branch is keep or branch.state is DONE:
                 continue
@@ -305,29 +392,9 @@ class Fork(Generic[T]):
         done = list(self.branches.values())
         if not done:
             return Answer(self._no_wake, "Temporarily Unavailable")
-        best = min(done, key=_rank)
+        best = min(done, key=lambda branch: rank(branch.status, branch.response is not None))
         if best.status == 408 and not self.invite:
             return Desist()
         if best.response is not None and best.status != 503:
             return Relay(best, best.response)
         return Answer(*LOCAL.get(best.status, (best.status, "Temporarily Unavailable")))
-
-
-PREFERRED = {401: 0, 407: 0, 415: 1, 420: 1, 484: 1}
-"""Responses of the 4xx class that help the sender to try again, and so win over others of their class."""
-
-LOCAL = {
-    408: (408, "Request Timeout"),
-    480: (480, "Temporarily Unavailable"),
-    487: (487, "Request Terminated"),
-    500: (500, "Server Internal Error"),
-    503: (500, "Server Internal Error"),
-}
-"""What the sender hears for a branch that ended without a response of its own; a 503 is not passed on (§16.7)."""
-
-
-def _rank(branch: Branch[Any]) -> tuple[int, int, int]:
-    status = branch.status
-    if status >= 600:
-        return (0, 0, status)
-    return (status // 100, PREFERRED.get(status, 2) if branch.response is not None else 3, status)
