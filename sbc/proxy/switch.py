@@ -156,6 +156,8 @@ class Switch:
         now = self.driver.clock()
         if attempt.fork.cancelled:
             return
+        guests = self.registrar.guests
+        subscriber = guests.join(subscriber, way.token, way.username, way.domain, self.clock_at())
         if subscriber is None:
             if way.fallback is None:
                 attempt.refuse(404)

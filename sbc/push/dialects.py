@@ -54,17 +54,19 @@ class Handover:
 
     ``tokens``: the device's tokens, empty when it brings none. ``unbind``: a null token, end of push. ``ha1``:
     lower-case hex MD5 HA1 for the upper server's realm. ``query``: ``None``, or the provider a capability query asks
-    about (``""`` = all); a query stores nothing, so tokens and HA1 are then empty. ``unsupported``: the provider
-    asked for that we do not serve (the 555 of RFC 8599). ``mentioned``: any push parameter was there;
-    ``missing_prid``: a provider without a token. ``chained``: a proxy before us has already promised push
-    (Feature-Caps with sip.pns), so we keep out. ``pnsreg``: the Contact carries ``+sip.pnsreg``. ``team``: Apple team
-    id, when sent. ``upper_*``: the X-Sy family. ``problems``: what was wrong, for the log, without tokens.
+    about (``""`` = all); a query stores nothing, so tokens and HA1 are then empty. ``asked``: ``pn-provider`` as sent,
+    ``None`` where RFC 8599 is not spoken. ``unsupported``: the provider asked for that we do not serve (its 555).
+    ``mentioned``: any push parameter was there; ``missing_prid``: a provider without a token. ``chained``: a proxy
+    before us has already promised push (Feature-Caps with sip.pns), so we keep out. ``pnsreg``: the Contact
+    carries ``+sip.pnsreg``. ``team``: Apple team id, when sent. ``upper_*``: the X-Sy family. ``problems``: what was
+    wrong, for the log, without tokens.
     """
 
     tokens: tuple[PushToken, ...] = ()
     unbind: bool = False
     ha1: str | None = None
     query: str | None = None
+    asked: str | None = None
     unsupported: str | None = None
     mentioned: bool = False
     missing_prid: bool = False
@@ -109,7 +111,13 @@ def read(register: Headers, rules: AppRules, now_at: float = 0.0) -> Handover:
     if query is not None:
         unsupported = query if query and query not in rules.providers else None
         return Handover(
-            query=query, unsupported=unsupported, mentioned=True, missing_prid=True, chained=chained, pnsreg=pnsreg
+            query=query,
+            asked=query,
+            unsupported=unsupported,
+            mentioned=True,
+            missing_prid=True,
+            chained=chained,
+            pnsreg=pnsreg,
         )
     reading = _Reading(rules, now_at)
     if (mpush is not None and _null(_text(mpush))) or any(_null(named.get(name)) for name in _TOKEN_NAMES):
@@ -129,6 +137,7 @@ def read(register: Headers, rules: AppRules, now_at: float = 0.0) -> Handover:
         tokens=tuple(reading.tokens),
         unbind=reading.unbind,
         ha1=_ha1(register.first(b"x-piid"), reading),
+        asked=(named["pn-provider"] or "").lower() if "pn-provider" in named else None,
         unsupported=reading.unsupported,
         mentioned=mpush is not None or any(_ours(name) for name in named),
         missing_prid=reading.missing_prid,

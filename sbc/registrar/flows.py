@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sbc.push.tokens import PushToken
+from sbc.transport.flow import Flow
+
 MAX_FLOWS = 500_000
 """Flows remembered at once, about 300 bytes each; beyond it the oldest generation goes first."""
 
@@ -20,6 +23,21 @@ class Resident:
     upper: str
     identity: str = ""
     contact: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Awake:
+    """The news that a device has registered: its user, its identity and where it is now."""
+
+    user_id: int
+    binding_id: int | None
+    username: str
+    domain: str
+    upper: str
+    identity: str
+    contact: str
+    flow: Flow
+    tokens: tuple[PushToken, ...]
 
 
 class LiveFlows:

@@ -81,17 +81,21 @@ class Registering(FlowCase):
         self.assertEqual(self.rows("select * from push_tokens"), [])
 
     @inlineCallbacks
-    def test_a_capability_query_stores_nothing(self):
+    def test_a_capability_query_stores_nothing_and_the_phone_can_be_called_all_the_same(self):
         yield self.begin()
         self.upper.rules.challenge = False
-        contact = (b"contact", b"<sip:bob@127.0.0.3:5999;pn-provider=apns>;expires=600")
         secret = (b"x-piid", ha1("bob", DOMAIN, USERS["bob"]).encode())
         uri, to = f"sip:{DOMAIN}", f"<sip:bob@{DOMAIN}>"
         stranger = self.stranger()
+        contact = (b"contact", b"<sip:bob@127.0.0.3:5999;ob;pn-provider>;expires=600")
         response = yield stranger.ask("REGISTER", uri, self.world.sip, contact, secret, to=to)
         self.assertEqual(response.status, 200)
-        self.assertEqual(self.rows("select * from push_tokens"), [])
-        self.assertEqual([row["ha1"] for row in self.rows("select * from users")], [None])
+        self.assertEqual(response.lines(b"feature-caps"), [b'*;+sip.pns="apns"'])
+        for table in ("users", "bindings", "push_tokens", "upper_registrations"):
+            self.assertEqual(self.rows(f"select * from {table}"), [], table)
+        response = yield self.upper.send_message("bob", "are you there?")
+        self.assertEqual(response.status, 200)
+        self.assertEqual([request.method for request in stranger.arrivals], [b"MESSAGE"])
 
     @inlineCallbacks
     def test_a_phone_that_comes_back_from_another_port_is_the_same_device(self):

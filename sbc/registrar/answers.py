@@ -1,0 +1,52 @@
+"""The upper server's answer to a REGISTER as its phone sees it: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sbc.push.indication import promises_push
+from sbc.sip.message import Request, Response
+
+HIDDEN = (b"via", b"route", b"record-route", b"service-route", b"path", b"contact", b"expires")
+"""Headers of the upper server's 2xx that name its inside, or our registration there."""
+
+
+def refused(response: Response, request: Request, domain: bytes) -> Response:
+    """A final answer that is none of success; it never speaks of push (RFC 8599 §5.6.1).
+
+    A challenge tells an app that knows another domain which URI its digest is for.
+    """
+    back = _homeward(response, request)
+    back.remove(b"record-route", b"contact", b"feature-caps")
+    if response.status in (401, 407) and request.parsed_uri.host.lower() != domain:
+        back.set(b"x-sy.authuri", b"sip:" + domain)
+    return back
+
+
+def accepted(
+    response: Response, request: Request, contact: bytes | None, caps: Sequence[bytes], *, chained: bool
+) -> Response:
+    """A 2xx: `contact` is the phone's own with its seconds, `caps` our promises as Feature-Caps values.
+
+    What the upper server says of push is about its own clients; only where a proxy before us asked for it (`chained`)
+    it passes.
+    """
+    back = _homeward(response, request)
+    back.remove(*HIDDEN)
+    if contact is not None:
+        back.add(b"contact", contact)
+    if not chained and back.has(b"feature-caps"):
+        back.replace(b"feature-caps", [value for value in back.each(b"feature-caps") if not promises_push(value)])
+    for value in caps:
+        back.add(b"feature-caps", value)
+    return back
+
+
+def _homeward(response: Response, request: Request) -> Response:
+    back = response.copy()
+    back.replace(b"via", tuple(request.lines(b"via")))
+    back.set(b"from", request.first(b"from") or b"")
+    to = request.first(b"to") or b""
+    tag = back.to_tag
+    back.set(b"to", to if tag is None else to + b";tag=" + tag)
+    return back
