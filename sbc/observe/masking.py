@@ -8,9 +8,16 @@ server or a reason stays, so that a trace is still worth reading.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 MASK: Final = "***"
+
+KNOWN_LINE: Final = 120
+"""Characters of a line that `printable` remembers: timelines say the same of every call."""
+
+KNOWN_LINES: Final = 2_048
+"""Lines that it remembers, about 1 MB."""
 
 _HEADERS: Final = re.compile(
     r"\b((?:proxy-)?authorization|x-piid|x-mpush)([ \t]{0,64}:[ \t]{0,64})([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)",
@@ -67,13 +74,19 @@ def _mpush(value: str) -> str:
 
 def masked(text: str) -> str:
     """`text` with every secret it names replaced by ``***``; runs in time linear in its length."""
-    lower = text.lower()
-    if not any(marker in lower for marker in _MARKERS):
+    if not _marked(text.lower()):
         return text
     text = _HEADERS.sub(_header, text)
     text = _PARAMETERS.sub(rf"\1\2{MASK}", text)
     text = _PATHS.sub(rf"\1{MASK}", text)
     return _NAMED.sub(_named, text)
+
+
+def _marked(lower: str) -> bool:
+    for marker in _MARKERS:  # noqa: SIM110 - any() costs three times as much, and this is asked per line of a timeline
+        if marker in lower:
+            return True
+    return False
 
 
 def _named(match: re.Match[str]) -> str:
@@ -89,7 +102,14 @@ def masked_bytes(message: bytes) -> str:
 
 def printable(text: str, limit: int) -> str:
     """`text` masked, on one line, without control characters, at most `limit` characters."""
+    return _known_line(text, limit) if len(text) <= KNOWN_LINE else _line(text, limit)
+
+
+def _line(text: str, limit: int) -> str:
     text = masked(text[: limit * 4])
     if not text.isprintable():
         text = "".join(character if character.isprintable() else " " for character in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+_known_line = lru_cache(KNOWN_LINES)(_line)

@@ -11,6 +11,12 @@ from sbc.security.rates import Rates
 from sbc.security.settings import SecuritySettings
 from sbc.transport.address import source_of
 
+AGENTS = 1_024
+"""User-Agents remembered, whether each is a scanner's; there are some hundred in real traffic."""
+
+AGENT_BYTES = 128
+"""Bytes of one that is remembered."""
+
 
 class Guard:
     """Decides for one node who may speak, by address alone."""
@@ -28,6 +34,7 @@ class Guard:
         self._told: dict[str, int] = {}
         self._ban = settings.ban
         self._scanners = tuple(word.lower().encode() for word in settings.scanners)
+        self._agents: dict[bytes, bool] = {}
         self.bans.policy = _policy(settings)
 
     def befriend(self, hosts: Iterable[str]) -> None:
@@ -62,8 +69,15 @@ class Guard:
         """Whether a User-Agent names a scanning tool."""
         if not user_agent:
             return False
-        lower = user_agent.lower()
-        return any(word in lower for word in self._scanners)
+        known = self._agents.get(user_agent)
+        if known is None:
+            lower = user_agent.lower()
+            known = any(word in lower for word in self._scanners)
+            if len(user_agent) <= AGENT_BYTES:
+                if len(self._agents) >= AGENTS:
+                    self._agents.clear()
+                self._agents[user_agent] = known
+        return known
 
     def offence(self, host: str, kind: str, at: float, *, proven: bool) -> Ban | None:
         """What `BanTable.offence` does, unless the address is exempt or automatic bans are off."""

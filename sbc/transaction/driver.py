@@ -77,7 +77,7 @@ class Driver:
         self.table = table
         self.clock = clock
         self.server: Server | None = None
-        self._sent = sent
+        self.sent = sent
         self._run: dict[type, Callable[[Any, float], None]] = {
             Send: self._send,
             NewRequest: self._new_request,
@@ -124,8 +124,8 @@ class Driver:
 
     def put(self, data: bytes, hop: Any) -> None:
         """Send bytes outside any transaction (an ACK for a 2xx, a stray response)."""
-        if self._sent is not None:
-            self._sent(data, hop)
+        if self.sent is not None:
+            self.sent(data, hop)
         hop.send(data)
 
     def tick(self) -> None:
@@ -140,7 +140,10 @@ class Driver:
             table[type(effect)](effect, now)
 
     def _send(self, effect: Send, now: float) -> None:
-        self.put(effect.data, effect.hop)
+        data, hop = effect.data, effect.hop
+        if self.sent is not None:
+            self.sent(data, hop)
+        hop.send(data)  # type: ignore[attr-defined]
 
     def _new_request(self, effect: NewRequest, now: float) -> None:
         assert self.server is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from base64 import b32encode
 from collections.abc import Callable
 
 COOKIE = b"z9hG4bK"
@@ -31,8 +30,8 @@ class Identifiers:
         return self._random(8).hex().encode()
 
     def token(self) -> bytes:
-        """The user part of a Contact that stands for one side of a dialog: 80 random bits, lower-case letters."""
-        return b32encode(self._random(10)).lower()
+        """The user part of a Contact that stands for one side of a dialog: 80 random bits, lower-case hex."""
+        return self._random(10).hex().encode()
 
     def call_id(self) -> bytes:
         """A Call-ID of our own, naming no host."""
