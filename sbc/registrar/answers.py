@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sbc.push.indication import promises_push
 from sbc.sip.message import Request, Response
 
-HIDDEN = (b"via", b"route", b"record-route", b"service-route", b"path", b"contact", b"expires")
+HIDDEN = (b"route", b"record-route", b"service-route", b"path", b"contact", b"expires")
 """Headers of the upper server's 2xx that name its inside, or our registration there."""
 
 
