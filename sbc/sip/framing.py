@@ -32,7 +32,7 @@ class Framer:
     cannot be known, so the connection is to be closed.
     """
 
-    __slots__ = ("_buffer", "_half", "_limit", "_opened", "_pong_due", "_searched", "_size")
+    __slots__ = ("_buffer", "_half", "_limit", "_opened", "_pong_due", "_searched", "_size", "broken")
 
     def __init__(self, limit: int = MAX_MESSAGE) -> None:
         self._buffer = bytearray()
@@ -42,6 +42,8 @@ class Framer:
         self._size = 0  # bytes of the message at the front once its header section is complete, else 0
         self._half = False  # a line end was the last thing that came: another makes a ping
         self._pong_due = False
+        self.broken: ParseError | None = None
+        """Why nothing more can come out of this stream."""
 
     @property
     def pending(self) -> int:
@@ -56,12 +58,24 @@ class Framer:
         """What became complete with `data`, in order.
 
         A single line end with nothing behind it counts as PONG at once; when its other half comes later, a PING
-        follows. ParseError: not SIP, no Content-Length, or larger than the limit; what was complete before it in the
-        same data is lost with the stream.
+        follows. ParseError: not SIP, no Content-Length, or larger than the limit. When something was complete before
+        that in the same data it comes out first; `broken` tells, and the next call raises.
         """
-        buffer = self._buffer
-        buffer += data
+        if self.broken is not None:
+            raise self.broken
+        self._buffer += data
         found: list[bytes | KeepAlive] = []
+        try:
+            self._cut(found)
+        except ParseError as problem:
+            self.broken = problem
+            if not found:
+                raise
+        return found
+
+    def _cut(self, found: list[bytes | KeepAlive]) -> None:
+        """Take what is complete off the front of the buffer."""
+        buffer = self._buffer
         while buffer:
             if not self._size:
                 if buffer[0] == 0x0D or buffer[0] == 0x0A:
@@ -77,7 +91,6 @@ class Framer:
             del buffer[: self._size]
             self._size = self._searched = 0
             self._opened = False
-        return found
 
     def _blank(self, found: list[bytes | KeepAlive]) -> bool:
         """Take a line end between messages; False when it is not complete."""
@@ -131,10 +144,11 @@ class Framer:
         """Refuse what cannot become SIP as early as can be told: a TLS hello, an HTTP request, noise."""
         buffer = self._buffer
         end = buffer.find(b"\r\n", 0, MAX_START_LINE)
+        stop = len(buffer) - buffer.endswith(b"\r") if end < 0 else end
+        opening = _OPENING.match(buffer, 0, stop)
+        if not opening or (opening.end() < stop and opening.group()[-1:] != b" "):
+            raise ParseError(b"Not SIP")
         if end < 0:
-            opening = _OPENING.match(buffer)
-            if not opening or (opening.end() < len(buffer) and opening.group()[-1:] != b" "):
-                raise ParseError(b"Not SIP")
             if len(buffer) >= MAX_START_LINE:
                 raise ParseError(b"Start Line Too Long", 414)
             return

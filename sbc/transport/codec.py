@@ -72,9 +72,11 @@ class SipCodec:
         heard = Heard()
         try:
             found = self._framer.feed(data)
-        except ParseError as error:
-            heard.problem = _PROBLEMS.get(error.status, NOT_SIP if error.reason == b"Not SIP" else BROKEN_FRAMING)
-            return heard
+        except ParseError:
+            found = []
+        broken = self._framer.broken
+        if broken is not None:
+            heard.problem = _PROBLEMS.get(broken.status, NOT_SIP if broken.reason == b"Not SIP" else BROKEN_FRAMING)
         for what in found:
             if isinstance(what, bytes):
                 heard.messages.append(what)
