@@ -54,7 +54,7 @@ $(VENV)/.installed: setup.cfg | $(STAMPS)
 	  touch $(VENV)/.installed; \
 	fi
 
-test: venv peers
+test: venv peers lint
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(T)
 
 lint: venv
