@@ -12,16 +12,19 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.peers.authority import Authority
 from tests.peers.baresip_phone import Baresip
 from tests.peers.capture import Capture
 from tests.peers.kamailio_server import Kamailio
 from tests.peers.lab_process import Lab
 from tests.peers.nghttpd_server import Nghttpd
+from tests.peers.openssl_client import OpensslClient
+from tests.peers.pjsua2_phone import Pjsua2
 from tests.peers.ports import given_back
 from tests.peers.sbc_process import Sbc
 from tests.peers.sipp_runner import Sipp
 
-Party = TypeVar("Party", Baresip, Capture, Kamailio, Lab, Nghttpd, Sbc, Sipp)
+Party = TypeVar("Party", Baresip, Capture, Kamailio, Lab, Nghttpd, OpensslClient, Pjsua2, Sbc, Sipp)
 HERE = Path(__file__).parent
 
 USERS = {name: f"secret-{name}" for name in ("alice", "bob", "carol", "dave")}
@@ -55,6 +58,12 @@ def _maker(kind: type[Party], parties: ExitStack, folder: Path) -> Callable[...,
 
 
 @pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """Who vouches for the certificates of the test."""
+    return Authority(tmp_path / "authority")
+
+
+@pytest.fixture
 def kamailio(parties: ExitStack, tmp_path: Path) -> Callable[..., Kamailio]:
     """``kamailio(**options)``: an upper server that knows USERS."""
     make = _maker(Kamailio, parties, tmp_path)
@@ -66,6 +75,18 @@ def baresip(parties: ExitStack, tmp_path: Path) -> Callable[..., Baresip]:
     """``baresip(user, outbound, **options)``: a phone of one of USERS."""
     make = _maker(Baresip, parties, tmp_path)
     return lambda user, outbound, **options: make(user, USERS[user], outbound, **options)
+
+
+@pytest.fixture
+def pjsua2(parties: ExitStack, tmp_path: Path) -> Callable[..., Pjsua2]:
+    """``pjsua2(user, proxy, **options)``: a phone of one of USERS that answers at once."""
+    make = _maker(Pjsua2, parties, tmp_path)
+    return lambda user, proxy, **options: make(user, USERS[user], proxy, **options)
+
+
+@pytest.fixture
+def openssl(parties: ExitStack, tmp_path: Path) -> Callable[..., OpensslClient]:
+    return _maker(OpensslClient, parties, tmp_path)
 
 
 @pytest.fixture

@@ -9,15 +9,20 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.peers.authority import Identity
 from tests.peers.ports import free_port
-from tests.peers.program import Program, require
+from tests.peers.program import Program, require, unavailable
 
 CONFIGURATION = Path(__file__).parent / "kamailio" / "upper.cfg"
 ENVIRONMENT_PATH = {"PATH": os.environ.get("PATH", "") + ":/usr/sbin"}
 
 
 class Kamailio:
-    """``users`` maps names to clear passwords. ``host:port`` answers UDP and TCP."""
+    """``users`` maps names to clear passwords. ``host:port`` answers UDP and TCP, ``host:tls_port`` TLS with ``identity``.
+
+    Over TLS it believes only servers that ``ca_file`` vouches for. ``advertise`` is the address it writes for UDP where
+    something stands before it. ``patience``: seconds that it repeats a request nobody answers.
+    """
 
     def __init__(
         self,
@@ -32,6 +37,10 @@ class Kamailio:
         max_expires: int = 7200,
         nonce_life: int = 300,
         open_registrar: bool = False,
+        identity: Identity | None = None,
+        ca_file: Path | None = None,
+        advertise: str = "",
+        patience: float = 6.0,
     ) -> None:
         require("kamailio", "kamcmd")
         self.host, self.port, self.realm = host, port or free_port(), realm
@@ -51,11 +60,32 @@ class Kamailio:
             "UPPER_MIN_EXPIRES": str(min_expires),
             "UPPER_MAX_EXPIRES": str(max_expires),
             "UPPER_NONCE": str(nonce_life),
+            "UPPER_PATIENCE": str(round(patience * 1000)),
         }
         self._switches = ["-A", "OPEN"] if open_registrar else []
+        address = f"{self.host}:{self.port}"
+        self._listen = ["-l", f"udp:{address}{'/' if advertise else ''}{advertise}", "-l", f"tcp:{address}"]
+        self.tls_port = 0
+        if identity is not None:
+            self._serve_tls(identity, ca_file)
         self._control = folder / "kamailio_ctl"
         self.program: Program
         self.start()
+
+    def _serve_tls(self, identity: Identity, ca_file: Path | None) -> None:
+        if not list(Path("/usr/lib").glob("*/kamailio/modules/tls.so")):
+            unavailable("not installed: kamailio-tls-modules (make peers)")
+        self.tls_port = free_port()
+        file = self.folder / "tls.cfg"
+        trust = f"verify_certificate = yes\nca_list = {ca_file}" if ca_file else "verify_certificate = no"
+        file.write_text(
+            "[server:default]\nmethod = TLSv1.2+\nverify_certificate = no\nrequire_certificate = no\n"
+            f"private_key = {identity.key}\ncertificate = {identity.certificate}\n"
+            f"[client:default]\nmethod = TLSv1.2+\nrequire_certificate = yes\n{trust}\n"
+        )
+        self._environment["UPPER_TLS"] = str(file)
+        self._switches += ["-A", "TLS"]
+        self._listen += ["-l", f"tls:{self.host}:{self.tls_port}"]
 
     def start(self) -> None:
         address = f"{self.host}:{self.port}"
@@ -64,7 +94,7 @@ class Kamailio:
             "kamailio",
             [
                 *("kamailio", "-f", CONFIGURATION, "-DD", "-E", "-m", "64", "-M", "8", "-Y", self.folder),
-                *("-P", self.folder / "kamailio.pid", *self._switches, "-l", f"udp:{address}", "-l", f"tcp:{address}"),
+                *("-P", self.folder / "kamailio.pid", *self._switches, *self._listen),
             ],
             self.folder,
             environment=self._environment,
