@@ -193,6 +193,7 @@ class Sbc(MultiService):
             dialogs=dialogs,
             waiting=Waiting(),
             lasting=self.lasting,
+            uppers=self.uppers.watch,
         )
 
     def _make_registrar(self, secret: Secret) -> Registrar:

@@ -40,6 +40,7 @@ def derive(configuration: Configuration, apps: AppRules) -> Derived:
             max_wait_non_invite=proxy.max_wait_message,
             no_wake_code=routing.no_wake_code,
             waiting_answer=routing.waiting_answer,
+            failover_after=routing.failover_after,
             wake_retry=wake_retry(push.invite_retry, push.max_invites, push.max_wait),
             mask_call_id=proxy.mask_call_id,
             header_rules=HeaderRules(proxy.strip_headers, proxy.allow_headers),

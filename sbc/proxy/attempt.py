@@ -85,7 +85,9 @@ class Attempt:
         self.invite = request.method == b"INVITE"
         settings = calls.settings()
         wait = settings.max_wait if self.invite else min(settings.max_wait, settings.max_wait_non_invite)
-        self.fork: Fork[Target] = Fork(self.invite, wait=wait, no_wake=settings.no_wake_code)
+        self.fork: Fork[Target] = Fork(
+            self.invite, wait=wait, no_wake=settings.no_wake_code, patience=settings.failover_after
+        )
         self.user: User | None = None
         self.pushed_at: float | None = None
         self.legs: list[Leg] = []
@@ -106,15 +108,21 @@ class Attempt:
         )
         self.story = Story(calls.log, calls.clock_at, calls.opened(self) if self.invite else None)
 
-    def begin(self, candidates: Sequence[Candidate[Target]], user: User | None, now: float) -> None:
-        """The targets are known: `user` if they are the devices of one of ours."""
+    def begin(
+        self,
+        candidates: Sequence[Candidate[Target]],
+        user: User | None,
+        now: float,
+        reserve: Sequence[Candidate[Target]] = (),
+    ) -> None:
+        """The targets are known: `user` if they are the devices of one of ours; `reserve` if they are upper servers."""
         self.user = user
         missed = []
         if user is not None:
             self.calls.waiting.enter(user.id, self)
             missed = self.calls.waiting.since(user.id, self.started, now)
         self._note_asleep(candidates)
-        self._run(self.fork.start(candidates, now), now)
+        self._run(self.fork.start(candidates, now, reserve), now)
         if self.fork.waiting:
             self._hold()
         for news in missed:
@@ -149,6 +157,9 @@ class Attempt:
 
     def responded(self, branch: Branch[Target], response: Response, now: float) -> None:
         """A response came on one of the branches."""
+        server = branch.target.server
+        if server is not None and not branch.heard:
+            self.calls.uppers.served(server, response.status)
         if branch.state is forks.DONE and not (self.invite and response.status < 300):
             return
         if response.status >= 300 and self.invite:
@@ -157,6 +168,13 @@ class Attempt:
                 kind, f"{branch.target.name}: {response.status} {response.reason.decode('utf-8', 'replace')}"
             )
         self._run(self.fork.response(branch, response, now), now)
+
+    def silent(self, branch: Branch[Target], status: int, reason: str, now: float) -> None:
+        """The branch's target could not be reached, or says nothing more."""
+        server = branch.target.server
+        if server is not None and not branch.heard and branch.state is not forks.DONE:
+            self.calls.uppers.silent(server, f"{self.request.method.decode()}: {reason}")
+        self.branch_failed(branch, status, reason, now)
 
     def branch_failed(self, branch: Branch[Target], status: int, reason: str, now: float) -> None:
         """No final response will come on this branch."""
@@ -167,7 +185,13 @@ class Attempt:
     def refuse(self, status: int, reason: bytes = b"") -> None:
         """Answer with an error before any target was tried."""
         self.fork.finished = True
-        self._answer(respond(self.request, status, reason or None, to_tag=self.calls.identifiers.tag()))
+        self._answer(respond(self.request, status, reason or None, to_tag=self.calls.identifiers.tag()), "sbc")
+
+    def give_up(self, status: int, reason: bytes, now: float) -> None:
+        """End it on our own account: nobody rings afterwards."""
+        self._run([effect for effect in self.fork.cancel(now) if not isinstance(effect, forks.Answer)], now)
+        if not self._fork_done:
+            self.refuse(status, reason)
 
     # What the fork decides
 
@@ -188,7 +212,7 @@ class Attempt:
             self._offer(branch, target.flow)
             return
         assert target.server is not None
-        unreachable = partial(self._unreachable, branch)
+        unreachable = partial(self._unreached, branch)
         on_flow(self.calls.ways.flow(target.server), partial(self._offer, branch), unreachable)
 
     def _offer(self, branch: Branch[Target], flow: Flow) -> None:
@@ -197,6 +221,8 @@ class Attempt:
             return
         calls, target = self.calls, branch.target
         target.flow = flow
+        if target.server is not None and self.story.call is not None:
+            self.story.call.upper = target.server.name
         token = calls.identifiers.token()
         if self.request.method not in FORMING:
             self._send(branch, flow, self.request.body)
@@ -271,6 +297,15 @@ class Attempt:
         if self.calls.settings().mask_call_id:
             return self.calls.identifiers.call_id()
         return self.request.call_id
+
+    def _failover(self, effect: forks.Failover[Target], now: float) -> None:
+        target = effect.branch.target
+        self.story.note(kinds.FAILOVER, f"{target.name}: {effect.reason}")
+        if effect.silent and target.server is not None:
+            self.calls.uppers.silent(target.server, f"INVITE: {effect.reason}")
+
+    def _unreached(self, branch: Branch[Target], reason: str) -> None:
+        self.silent(branch, 503, reason, self.calls.driver.clock())
 
     def _unreachable(self, branch: Branch[Target], reason: str) -> None:
         self.branch_failed(branch, 503, reason, self.calls.driver.clock())
@@ -379,10 +414,10 @@ class Attempt:
 
     def _local(self, effect: forks.Answer, now: float) -> None:
         back = respond(self.request, effect.status, effect.reason.encode(), to_tag=self.calls.identifiers.tag())
-        self._answer(back)
+        self._answer(back, "sbc")
 
     def _desist(self, effect: forks.Desist, now: float) -> None:
-        self._finish(408, "no answer")
+        self._finish(408, "no answer", "callee")
 
     def _cancel(self, effect: forks.Cancel[Target], now: float) -> None:
         txn = effect.branch.target.txn
@@ -411,18 +446,20 @@ class Attempt:
             status = int(settings.waiting_answer)
             self.calls.driver.respond(self.txn, respond(self.request, status, to_tag=self.calls.identifiers.tag()))
 
-    def _answer(self, response: Response) -> None:
+    def _answer(self, response: Response, by: str = "callee") -> None:
         self.calls.driver.respond(self.txn, response)
         if response.status >= 200 and not self._fork_done:
-            self._finish(response.status, response.reason.decode("utf-8", "replace"))
+            if response.status == 487 and self.fork.cancelled:
+                by = "caller"
+            self._finish(response.status, response.reason.decode("utf-8", "replace"), by)
 
-    def _finish(self, status: int, reason: str) -> None:
+    def _finish(self, status: int, reason: str, by: str) -> None:
         """The request is answered: nobody waits any more, failed calls leave nothing behind."""
         self._fork_done = True
         if self.user is not None:
             self.calls.waiting.leave(self.user.id, self)
         self._arm(0.0)
-        self.calls.answered(self, status, reason)
+        self.calls.answered(self, status, reason, by)
 
     def _arm(self, now: float) -> None:
         if self._alarm is not None:
@@ -461,10 +498,10 @@ class _BranchClient:
         self.attempt.responded(self.branch, response, now)
 
     def timed_out(self, txn: ClientTransaction, now: float) -> None:
-        self.attempt.branch_failed(self.branch, 408, "no answer", now)
+        self.attempt.silent(self.branch, 408, "no answer", now)
 
     def failed(self, txn: ClientTransaction, reason: str, now: float) -> None:
-        self.attempt.branch_failed(self.branch, 503, reason, now)
+        self.attempt.silent(self.branch, 503, reason, now)
 
 
 class _Nobody:
@@ -487,6 +524,7 @@ NOBODY = _Nobody()
 _HEARD = {1: kinds.RINGING, 2: kinds.ANSWERED}
 
 _CARRY_OUT: dict[type, Any] = {
+    forks.Failover: Attempt._failover,
     forks.Forward: Attempt._forward,
     forks.Move: Attempt._move,
     forks.Wake: Attempt._wake,

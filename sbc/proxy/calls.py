@@ -39,6 +39,7 @@ from sbc.transaction.server import ServerTransaction
 from sbc.transport.flow import Flow
 from sbc.upper.face import via
 from sbc.upper.servers import UpperServer
+from sbc.upper.watch import Watch
 from sbc.upper.ways import Ways, flow_of, on_flow
 
 log = Logger()
@@ -58,6 +59,7 @@ class CallSettings:
     mask_call_id: bool
     header_rules: HeaderRules
     wake_retry: Retry
+    failover_after: float
 
 
 @dataclass(kw_only=True, slots=True)
@@ -78,8 +80,11 @@ class Calls:
     dialogs: Dialogs
     waiting: Waiting
     lasting: Lasting
+    uppers: Watch
     timers: dict[Dialog, None] = field(default_factory=dict)
     """Dialogs with a session timer."""
+    open: dict[Attempt, None] = field(default_factory=dict)
+    """Requests outside dialogs that have no final answer yet; the transaction table bounds them."""
 
     # Requests
 
@@ -95,6 +100,7 @@ class Calls:
         """A request outside any dialog begins; its targets follow by `Attempt.begin`."""
         attempt = Attempt(self, txn, request, flow, origin, lodger, now)
         txn.user = attempt
+        self.open[attempt] = None
         return attempt
 
     def inside(self, txn: ServerTransaction, request: Request, flow: Flow, now: float) -> None:
@@ -191,8 +197,9 @@ class Calls:
         call_id = attempt.request.call_id.decode("utf-8", "replace")
         self.lasting.write(TouchToken(binding_id=news.binding_id, at=now_at, call_id=call_id, after=now_at - pushed_at))
 
-    def answered(self, attempt: Attempt, status: int, reason: str) -> None:
-        """An attempt has its final response: legs without a dialog go, a failed call is over."""
+    def answered(self, attempt: Attempt, status: int, reason: str, by: str) -> None:
+        """An attempt has its final response, `by` whom: legs without a dialog go, a failed call is over."""
+        self.open.pop(attempt, None)
         success = 200 <= status < 300
         for leg in attempt.legs:
             if not success or not any(dialog.confirmed for dialog in leg.dialogs.values()):
@@ -204,9 +211,8 @@ class Calls:
             return
         if attempt.story.call is None:
             return
-        cancelled = status == 487 and attempt.fork.cancelled
-        attempt.story.note(kinds.CANCELLED if cancelled else kinds.REJECTED, f"{status} {reason}")
-        self._end(attempt.story.call, status, reason, "caller" if cancelled else "callee")
+        attempt.story.note(kinds.CANCELLED if by == "caller" else kinds.REJECTED, f"{status} {reason}")
+        self._end(attempt.story.call, status, reason, by)
 
     def timed(self, dialog: Dialog, request: Request, response: Response) -> None:
         """A 2xx inside this dialog, or the one that made it, may start or stop its session timer."""
@@ -241,7 +247,9 @@ class Calls:
         self._over(Inside(dialog, True), by, reason)
 
     def end_all(self, reason: str) -> None:
-        """End every call there is: BYE to both sides of each."""
+        """End every call there is: BYE to both sides of each, 503 to those who still wait for an answer."""
+        for attempt in tuple(self.open):
+            attempt.give_up(503, b"Going Down", self.driver.clock())
         for leg in self.dialogs.all():
             for dialog in tuple(leg.dialogs.values()):
                 if dialog.confirmed and not dialog.ended and leg.story.invite:

@@ -120,7 +120,8 @@ class HangUp(Generic[T]):
 
 @dataclass(slots=True, frozen=True)
 class Failover(Generic[T]):
-    """This branch's server is given up for `reason`; the next one follows. `silent`: it said nothing at all."""
+    """This branch's server is given up for `reason`; the next one follows. `silent`: its time to say something is over,
+    which nobody but the fork knows."""
 
     branch: Branch[T]
     reason: str
@@ -281,7 +282,7 @@ class Fork(Generic[T]):
         branch.status = status
         if not (status == 408 and branch.rang) and self._has_next(branch):
             reason = "no answer" if status == 408 else "cannot be reached"
-            return effects + self._next(branch, reason, not branch.heard, now)
+            return effects + self._next(branch, reason, False, now)
         return effects + self._conclude()
 
     def cancel(self, now: float) -> list[Effect[T]]:

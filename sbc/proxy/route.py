@@ -79,11 +79,28 @@ def choose(
     raise RemoteError(403, b"Relaying Denied")
 
 
-def to_upper(request: Request, server: UpperServer, ours: frozenset[bytes]) -> list[Candidate[Target]]:
-    """The upper server as the only target; a Request-URI that names us names the server's domain there."""
+def to_uppers(
+    request: Request, servers: Iterable[UpperServer], ours: frozenset[bytes]
+) -> tuple[list[Candidate[Target]], list[Candidate[Target]]]:
+    """Upper servers as targets: the first, and the reserve. A Request-URI that names us names the server's domain."""
     uri = request.parsed_uri
-    shown = uri.replace(host=server.domain, port=None).render() if uri.host.lower() in ours else request.uri
-    return [Candidate(f"upper:{server.name}", Target(shown, server.name, server=server), True, False)]
+    mine = uri.host.lower() in ours
+    found = []
+    for server in servers:
+        shown = uri.replace(host=server.domain, port=None).render() if mine else request.uri
+        found.append(Candidate(f"upper:{server.name}", Target(shown, server.name, server=server), True, False))
+    return found[:1], found[1:]
+
+
+def caller_key(request: Request, server: UpperServer, lodger: Resident | None) -> str:
+    """What the choice among servers of equal worth hangs on: the user who asks, so that a challenge is answered to
+    the server that made it and calls go where their user is registered; else the call."""
+    if lodger is not None:
+        return f"{lodger.username}@{lodger.domain}"
+    sender = request.from_.uri
+    if sender.is_sip and sender.user is not None:
+        return f"{sender.username}@{server.domain.decode()}"
+    return request.call_id.decode("utf-8", "replace")
 
 
 def names_us(request: Request, ours: Iterable[bytes]) -> bool:

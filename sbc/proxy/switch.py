@@ -14,9 +14,10 @@ from sbc.observe.metrics import Metrics
 from sbc.proxy.attempt import Attempt
 from sbc.proxy.calls import Calls
 from sbc.proxy.passing import Passing
-from sbc.proxy.route import ToUpper, ToUser, choose, names_us, to_upper
+from sbc.proxy.route import ToUpper, ToUser, caller_key, choose, names_us, to_uppers
 from sbc.proxy.target import PUSH_TYPES, Reach, candidates
 from sbc.push.orders import PushType
+from sbc.registrar.flows import Resident
 from sbc.registrar.registrar import Registrar
 from sbc.sip.build import respond
 from sbc.sip.check import check
@@ -30,7 +31,7 @@ from sbc.transaction.driver import Driver
 from sbc.transaction.server import ServerTransaction
 from sbc.transport.flow import Flow
 from sbc.transport.service import Transports
-from sbc.upper.servers import UpperServers
+from sbc.upper.servers import UpperServer, UpperServers
 from sbc.upper.ways import flow_of
 
 log = Logger()
@@ -146,7 +147,7 @@ class Switch:
         if isinstance(way, ToUpper):
             lodger = self.registrar.live.resident(flow.token, now)
             attempt = self.calls.attempt(txn, request, flow, None, lodger, now)
-            attempt.begin(to_upper(request, way.server, ours), None, now)
+            self._upward(attempt, way.server, lodger, now)
             return
         found = self.store.read(partial(callee, token=way.token, username=way.username, domain=way.domain))
         attempt = self.calls.attempt(txn, request, flow, way.origin, None, now)
@@ -163,7 +164,7 @@ class Switch:
                 attempt.refuse(404)
                 return
             attempt.origin = None
-            attempt.begin(to_upper(attempt.request, way.fallback, self.ours()), None, now)
+            self._upward(attempt, way.fallback, None, now)
             return
         kind = PUSH_TYPES.get(attempt.request.method)
         devices = candidates(
@@ -173,6 +174,13 @@ class Switch:
             now_at=self.clock_at(),
         )
         attempt.begin(devices, subscriber.user, now)
+
+    def _upward(self, attempt: Attempt, server: UpperServer, lodger: Resident | None, now: float) -> None:
+        """To the servers of this one's domain, in the order of their worth."""
+        request = attempt.request
+        servers = self.calls.uppers.candidates(server, caller_key(request, server, lodger))
+        first, reserve = to_uppers(request, servers, self.ours())
+        attempt.begin(first, None, now, reserve)
 
     def _unfound(self, failure: Failure, attempt: Attempt) -> None:
         log.failure("a call could not be routed", failure)

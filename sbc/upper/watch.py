@@ -16,6 +16,7 @@ from sbc.transaction.retry import Retry
 from sbc.transport.flow import Flow
 from sbc.upper.face import via
 from sbc.upper.health import DOWN, Health
+from sbc.upper.order import ordered
 from sbc.upper.servers import UpperServer, UpperServers
 from sbc.upper.ways import Ways, on_flow
 
@@ -55,6 +56,7 @@ class Watch:
         self.listeners: list[Listener] = []
         self._interval = interval
         self._known: dict[str, Health] = {}
+        self._fallen: set[str] = set()
 
     def of(self, server: UpperServer) -> Health:
         """What is known of a server."""
@@ -67,6 +69,12 @@ class Watch:
         """Whether the server is to be used only when there is no other."""
         health = self._known.get(server.name)
         return health is not None and health.down
+
+    def candidates(self, server: UpperServer, user: str) -> list[UpperServer]:
+        """The servers that could take a request meant for this one, best first; `user` (`alice@example.com`, or a
+        Call-ID) always finds the same order while nothing changes."""
+        fellows = self.servers.fellows(server)
+        return ordered(fellows, user.encode(), down=self.down) if len(fellows) > 1 else list(fellows)
 
     def tick(self) -> None:
         """Ask every server whose turn it is; forget those that are not configured any more."""
@@ -90,13 +98,17 @@ class Watch:
         self.told(server, health, health.silent(reason, self.clock_at()))
 
     def told(self, server: UpperServer, health: Health, changed: bool) -> None:
-        """Something was learnt of a server; those who listen hear of a change."""
+        """Something was learnt of a server; those who listen hear when it went down, and when it came back."""
         if not changed:
             return
         if health.state is DOWN:
             log.warn("upper server {name} is down: {reason}", name=server.name, reason=health.reason)
+            self._fallen.add(server.name)
+        elif server.name in self._fallen:
+            log.info("upper server {name} is up again", name=server.name)
+            self._fallen.discard(server.name)
         else:
-            log.info("upper server {name} is up", name=server.name)
+            return
         for listener in self.listeners:
             listener.upper_changed(server, health)
 

@@ -101,7 +101,7 @@ def test_a_server_that_cannot_be_reached():
     fork = started("a", "b", "c")
     assert tried(fork.failed(fork.branches["a"], 503, 0.1)) == ["b"]
     [failover, _] = fork.failed(fork.branches["b"], 503, 0.2)
-    assert (failover.reason, failover.silent) == ("cannot be reached", True)
+    assert (failover.reason, failover.silent) == ("cannot be reached", False)
     assert fork.failed(fork.branches["c"], 503, 0.3) == [Answer(500, "Server Internal Error")]
 
 

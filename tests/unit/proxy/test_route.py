@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from sbc.proxy.route import ToUpper, ToUser, choose, names_us, to_upper
+from sbc.proxy.route import ToUpper, ToUser, caller_key, choose, names_us, to_uppers
 from sbc.registrar.flows import Resident
 from sbc.sip.errors import RemoteError
 from sbc.sip.message import parse
@@ -14,6 +14,7 @@ from sbc.sip.uri import Uri
 from sbc.upper.servers import UpperServer, UpperServers
 
 PBX = UpperServer("pbx", Uri.parse(b"sip:192.0.2.10:5070"), b"pbx.example.com", 0, 1, (ip_network("198.51.100.0/24"),))
+SPARE = UpperServer("spare", Uri.parse(b"sip:192.0.2.11"), b"pbx.example.com", 10, 1, ())
 SERVERS = UpperServers([PBX])
 OURS = frozenset((b"203.0.113.5",))
 ALICE = Resident("alice", "pbx.example.com", "pbx")
@@ -80,12 +81,21 @@ def test_what_cannot_be_routed(uri, status):
 
 
 def test_a_request_uri_that_names_us_names_the_servers_domain_upward():
-    [candidate] = to_upper(invite("sip:bob@203.0.113.5:5060"), PBX, OURS)
+    [candidate], reserve = to_uppers(invite("sip:bob@203.0.113.5:5060"), [PBX, SPARE], OURS)
+    assert [other.target.name for other in reserve] == [SPARE.name]
     assert candidate.target.uri == b"sip:bob@pbx.example.com"
-    [candidate] = to_upper(invite("sip:bob@pbx.example.com;x=y"), PBX, OURS)
+    [candidate], _ = to_uppers(invite("sip:bob@pbx.example.com;x=y"), [PBX], OURS)
     assert candidate.target.uri == b"sip:bob@pbx.example.com;x=y"
 
 
 def test_who_is_meant():
     assert names_us(invite("sip:203.0.113.5"), OURS)
     assert not names_us(invite("sip:bob@203.0.113.5"), OURS)
+
+
+def test_the_user_decides_which_of_equal_servers_is_first():
+    request = invite("sip:bob@pbx.example.com")
+    assert caller_key(request, PBX, None) == "alice@pbx.example.com"
+    assert caller_key(request, PBX, Resident("carol", "pbx.example.com", "pbx")) == "carol@pbx.example.com"
+    request.set(b"from", b"<sip:198.51.100.1>;tag=1")
+    assert caller_key(request, PBX, None) == "c"

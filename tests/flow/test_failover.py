@@ -1,0 +1,172 @@
+"""Two upper servers of one domain, and what happens when one of them fails."""
+
+from __future__ import annotations
+
+from twisted.internet import reactor
+from twisted.internet.defer import inlineCallbacks
+
+from sbc import assembly, uppers
+from sbc.lab.upper import Reply, Upper
+from sbc.upper import health, watch
+from tests.flow.scene import DOMAIN, USERS, FlowCase, pause, until
+
+QUICK = 'health_interval = "0.2s"\nfailover_after = "0.4s"'
+
+
+class TwoServers(FlowCase):
+    """`self.upper` is the first, `self.spare` stands in for it. Everything runs faster than in earnest."""
+
+    def setUp(self):
+        self.patch(assembly, "LOOK", 0.05)
+        self.patch(watch, "PATIENCE", 0.4)
+        self.patch(health, "DOUBT", 0.1)
+        self.patch(uppers, "MOVE_OVER", 0.1)
+
+    @inlineCallbacks
+    def two(self, *, routing=QUICK, priority=10, **sections):
+        self.spare = Upper(reactor, host="127.0.0.5", users=USERS, domain=DOMAIN)
+        yield self.spare.start()
+        self.addCleanup(lambda: self.spare.stop())
+        for server in (self.spare,):
+            server.answering["echo"] = 0.05
+        entry = f'name = "spare"\nuri = "{self.spare.uri}"\ndomain = "{DOMAIN}"\npriority = {priority}'
+        yield self.begin(routing=routing, **{"[upper]": entry, **sections})
+        self.upper.answering["echo"] = 0.05
+
+    def state(self, name="pbx"):
+        [view] = [each for each in self.sbc.uppers.view() if each.name == name]
+        return view.state
+
+    @inlineCallbacks
+    def becomes(self, state, name="pbx"):
+        yield until(lambda: self.state(name) == state, f"{name} is {state}")
+
+
+class Health(TwoServers):
+    @inlineCallbacks
+    def test_a_server_goes_and_comes_back(self):
+        yield self.two()
+        yield self.becomes("up")
+        yield self.becomes("up", "spare")
+        [view] = [each for each in self.sbc.uppers.view() if each.name == "pbx"]
+        self.assertLess(view.round_trip, 0.2)
+        yield self.upper.stop()
+        yield self.becomes("down")
+        metrics = yield self.world.border.metrics()
+        self.assertIn('sbc_upper_up{upper="pbx"} 0', metrics)
+        self.assertIn('sbc_upper_up{upper="spare"} 1', metrics)
+        yield self.upper.start()
+        yield self.becomes("up")
+
+    @inlineCallbacks
+    def test_a_server_that_says_it_is_out_of_service(self):
+        yield self.two()
+        yield self.becomes("up")
+        self.upper.script.always("OPTIONS", Reply(status=503))
+        yield self.becomes("down")
+        [view] = [each for each in self.sbc.uppers.view() if each.name == "pbx"]
+        self.assertEqual(view.reason, "OPTIONS: 503")
+
+
+class Calling(TwoServers):
+    """From bob's phone to a number that both servers answer for."""
+
+    @inlineCallbacks
+    def call(self):
+        phone = yield self.awake()
+        call = phone.call("echo")
+        return call
+
+    @inlineCallbacks
+    def answered_by(self, call, server):
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        self.assertEqual([len(server.calls)], [1])
+        yield call.hang_up()
+
+    @inlineCallbacks
+    def test_the_first_server_takes_it_while_it_can(self):
+        yield self.two()
+        call = yield self.call()
+        yield self.answered_by(call, self.upper)
+        self.assertEqual(self.spare.saw("INVITE"), [])
+        [cdr], _ = yield self.record(call)
+        self.assertEqual(cdr["upper"], "pbx")
+
+    @inlineCallbacks
+    def test_a_refusal_that_speaks_of_the_server(self):
+        yield self.two()
+        self.upper.script.plan("INVITE", Reply(status=503))
+        call = yield self.call()
+        yield self.answered_by(call, self.spare)
+        [cdr], told = yield self.record(call)
+        self.assertEqual((cdr["upper"], cdr["code"]), ("spare", 200))
+        self.in_order(told, "routed", "delivered", "branch_failed", "failover", "delivered", "answered", "bye")
+
+    @inlineCallbacks
+    def test_a_refusal_that_speaks_of_the_call(self):
+        yield self.two()
+        self.upper.script.plan("INVITE", Reply(status=486))
+        call = yield self.call()
+        status = yield self.final(call)
+        self.assertEqual(status, 486)
+        self.assertEqual(self.spare.saw("INVITE"), [])
+
+    @inlineCallbacks
+    def test_silence(self):
+        yield self.two()
+        self.upper.script.plan("INVITE", Reply(silent=True))
+        call = yield self.call()
+        yield self.answered_by(call, self.spare)
+        [cdr], told = yield self.record(call)
+        self.assertIn("failover", told)
+        self.assertLess(cdr["answered_at"] - cdr["started_at"], 1.5)
+
+    @inlineCallbacks
+    def test_a_slow_server_is_told_that_the_call_is_elsewhere(self):
+        yield self.two()
+        self.upper.script.plan("INVITE", Reply(delay=0.8))
+        call = yield self.call()
+        yield self.answered_by(call, self.spare)
+        yield until(lambda: self.upper.saw("INVITE") and self.upper.calls, "the late one")
+        [late] = self.upper.calls
+        yield self.happened(late.diary, "ended")
+        yield self.becomes("up")
+
+    @inlineCallbacks
+    def test_a_server_known_to_be_down_costs_no_time(self):
+        yield self.two()
+        phone = yield self.awake()
+        yield self.becomes("up")
+        yield self.upper.stop()
+        yield self.becomes("down")
+        call = phone.call("echo")
+        yield self.answered_by(call, self.spare)
+        _, told = yield self.record(call)
+        self.assertNotIn("failover", told)
+
+        yield self.upper.start()
+        yield self.becomes("up")
+        call = phone.call("echo")
+        yield self.answered_by(call, self.upper)
+
+    @inlineCallbacks
+    def test_a_message_goes_to_the_next_server_too(self):
+        yield self.two()
+        self.upper.script.plan("MESSAGE", Reply(status=503))
+        phone = yield self.awake()
+        response = yield phone.send_message("echo", "hello")
+        self.assertEqual(response.status, 200)
+        self.assertEqual((len(self.upper.saw("MESSAGE")), len(self.spare.saw("MESSAGE"))), (1, 1))
+
+    @inlineCallbacks
+    def test_the_caller_gives_up_meanwhile(self):
+        yield self.two(routing='health_interval = "0.2s"\nfailover_after = "1s"')
+        self.upper.script.plan("INVITE", Reply(silent=True))
+        call = yield self.call()
+        yield pause(0.2)
+        call.cancel()
+        status = yield self.final(call)
+        self.assertEqual(status, 487)
+        yield pause(1.2)
+        self.assertEqual(self.spare.saw("INVITE"), [])
