@@ -269,6 +269,37 @@ class Inside(Calls):
         yield self.happened(ringing.diary, "ended")
 
     @inlineCallbacks
+    def test_a_call_whose_phone_has_died_can_be_ended(self):
+        yield self.begin()
+        phone = yield self.awake(transport="tcp", provider="")
+        call = self.upper.place_call("bob")
+        yield self.final(call)
+        yield self.happened(self.ringing(phone).diary, "ack")
+        yield self.fall_asleep(phone)
+        response = yield call.hang_up().addTimeout(4, reactor)
+        self.assertGreaterEqual(response.status, 200)
+        [cdr], _ = yield self.record(call)
+        self.assertEqual((cdr["code"], cdr["ended_by"]), (200, "caller"))
+        self.assertEqual(self.rows("select * from dialogs"), [])
+        self.assertEqual(len(self.sbc.calls.dialogs), 0)
+
+    @inlineCallbacks
+    def test_a_phone_that_lost_its_connection_keeps_its_call(self):
+        yield self.begin()
+        phone = yield self.awake(transport="tcp")
+        call = self.upper.place_call("bob")
+        yield self.final(call)
+        ringing = self.ringing(phone)
+        yield self.happened(ringing.diary, "ack")
+        yield self.fall_asleep(phone)
+        yield phone.wake()
+        response = yield call.ask(b"INVITE", SDP, body=call.media.sdp()).addTimeout(4, reactor)
+        self.assertEqual(response.status, 200)
+        response = yield ringing.hang_up().addTimeout(4, reactor)
+        self.assertEqual(response.status, 200)
+        yield self.happened(call.diary, "ended")
+
+    @inlineCallbacks
     def test_another_device_of_the_user_does_not_take_the_call_over(self):
         yield self.begin()
         phone, call, _ = yield self.talking()

@@ -95,9 +95,21 @@ class Stopping(FlowCase):
         self.patch(assembly, "DRAIN", 0.3)
         yield self.world.border.stop()
         status = yield self.final(call)
-        self.assertIn(status, (480, 503))
+        self.assertEqual(status, 503)
         [cdr] = self.rows("select * from cdrs")
-        self.assertEqual(cdr["code"], status)
+        self.assertEqual((cdr["code"], cdr["ended_by"]), (503, "sbc"))
+
+    @inlineCallbacks
+    def test_a_phone_that_rings_is_told_to_stop(self):
+        yield self.begin()
+        phone = yield self.awake(answer_delay=None)
+        call = self.upper.place_call("bob")
+        yield until(lambda: 180 in self.heard(call), "it rings")
+        self.patch(assembly, "DRAIN", 0.3)
+        yield self.world.border.stop()
+        status = yield self.final(call)
+        self.assertEqual(status, 503)
+        yield self.happened(phone.diary, "cancelled")
 
 
 class Providers(FlowCase):

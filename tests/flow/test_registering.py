@@ -189,6 +189,19 @@ class Unregistering(FlowCase):
         self.assertEqual(self.rows("select * from push_tokens"), [])
 
     @inlineCallbacks
+    def test_a_star_keeps_a_push_device_and_ends_it_where_that_is_allowed(self):
+        for setting, left in (("convert", 1), ("allow", 0)):
+            yield self.begin(push=f'unregister = "{setting}"')
+            self.upper.rules.challenge = False
+            yield self.awake()
+            star, uri, to = (b"contact", b"*"), f"sip:{DOMAIN}", f"<sip:bob@{DOMAIN}>"
+            response = yield self.stranger().ask("REGISTER", uri, self.world.sip, star, (b"expires", b"0"), to=to)
+            self.assertEqual(response.status, 200)
+            self.assertEqual(len(self.rows("select * from bindings")), left, setting)
+            self.assertEqual(self.upper.contact_of("bob") is not None, bool(left), setting)
+            yield self.world.stop()
+
+    @inlineCallbacks
     def test_a_desk_phone_may_unregister_although_the_users_mobile_has_push(self):
         yield self.begin()
         mobile = yield self.awake()

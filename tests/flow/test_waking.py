@@ -203,6 +203,54 @@ class Waking(FlowCase):
         self.assertEqual(phone.wakes, 1)
 
     @inlineCallbacks
+    def test_a_woken_phone_that_keeps_silent_gets_so_many_invites_and_no_more(self):
+        yield self.begin(push='max_invites = 3\nmax_wait = "3s"')
+        phone = yield self.asleep(transport="udp", silent=True)
+        call = self.upper.place_call("bob")
+        status = yield self.final(call)
+        self.assertEqual(status, 408)
+        invites = [heard for heard in phone.party.heard if heard.what == "INVITE"]
+        self.assertEqual((len(invites), len(phone.saw("INVITE"))), (3, 1))
+        [cdr], _ = yield self.record(call)
+        self.assertEqual(cdr["code"], 408)
+
+    @inlineCallbacks
+    def test_a_caller_who_gives_up_at_once(self):
+        yield self.begin()
+        phone = yield self.asleep(wake_delay=0.2)
+        call = self.upper.place_call("bob")
+        call.cancel()
+        status = yield self.final(call)
+        self.assertEqual(status, 487)
+        yield pause(0.5)
+        self.assertEqual(phone.saw("INVITE"), [])
+        cdrs, _ = yield self.record(call)
+        self.assertEqual([cdr["code"] for cdr in cdrs], [487])
+
+    @inlineCallbacks
+    def test_the_caller_gives_up_just_when_the_phone_has_got_the_invite(self):
+        yield self.begin()
+        phone = yield self.asleep(transport="udp", ring_delay=0.3)
+        call = self.upper.place_call("bob")
+        yield self.happened(phone.diary, "invite")
+        call.cancel()
+        status = yield self.final(call)
+        self.assertEqual(status, 487)
+        yield until(lambda: self.ringing(phone).over, "the phone stops")
+        self.assertFalse(self.ringing(phone).diary.count("up"))
+
+    @inlineCallbacks
+    def test_a_push_when_the_caller_gives_up(self):
+        yield self.begin(push='cancel = "on"')
+        phone = yield self.asleep(killed=True)
+        call = self.upper.place_call("bob")
+        yield self.happened(phone.diary, "push")
+        call.cancel()
+        yield self.final(call)
+        yield self.happened(phone.diary, "push", 2)
+        self.assertEqual([push.payload["ntype"] for push in self.pushes(phone)], ["0", "2"])
+
+    @inlineCallbacks
     def test_an_awake_phone_gets_no_push(self):
         yield self.begin()
         phone = yield self.awake(transport="udp")
