@@ -384,7 +384,10 @@ class Sbc(MultiService):
         super().setServiceParent(parent)  # type: ignore[no-untyped-call]
 
     def reconfigure(self, configuration: Configuration) -> None:
-        """Settings that need no restart take effect from here on."""
+        """Settings that need no restart take effect from here on.
+
+        Raises CertificateError when a certificate cannot be read: the one before stays, all other settings are new.
+        """
         self.configuration = configuration
         self.derived = derive(configuration, self.push.rules())
         if self.observer is not None:
@@ -392,9 +395,10 @@ class Sbc(MultiService):
         self.uppers.configure()
         self._locate()
         self.guard.configure(configuration[SecuritySettings])
+        self.admin.configure(configuration[AdminSettings])
+        # Last, since it may raise CertificateError when everything else is in force.
         transport = configuration[TransportSettings]
         self.transports.configure(configuration.each(ListenSettings) or DEFAULT_LISTENS, transport.limits())
-        self.admin.configure(configuration[AdminSettings])
 
     def _sent(self, data: bytes, flow: Flow) -> None:
         self.border.sent(data, flow)

@@ -20,6 +20,7 @@ from sbc.settings import Change, Configuration, ConfigurationErrors, changes
 from sbc.store import queries
 from sbc.store.journal import SaveAudit
 from sbc.store.records import Subscriber
+from sbc.transport.tls import CertificateError
 
 if TYPE_CHECKING:
     from sbc.assembly import Sbc
@@ -38,7 +39,10 @@ class Operations:
         self._read = read
 
     def reload(self, by: str) -> Deferred[Sequence[str]]:
-        """Read configuration, credentials and templates again. A mistake leaves everything as it was."""
+        """Read configuration, credentials and templates again. A mistake leaves everything as it was.
+
+        A certificate that cannot be read is kept as it was; the rest takes effect.
+        """
         node = self._node
         try:
             configuration = self._read()
@@ -47,7 +51,10 @@ class Operations:
         told = [_told(change) for change in changes(node.configuration, configuration)]
         node.media.reload(configuration[MediaSettings])
         told += node.push.reload(push_configuration(configuration))
-        node.reconfigure(configuration)
+        try:
+            node.reconfigure(configuration)
+        except CertificateError as error:
+            told.append(f"certificate kept as it was: {error}")
         self._audit(by, "reload", "; ".join(told))
         return succeed(told or ["nothing has changed"])
 

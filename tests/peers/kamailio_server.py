@@ -18,7 +18,8 @@ ENVIRONMENT_PATH = {"PATH": os.environ.get("PATH", "") + ":/usr/sbin"}
 
 
 class Kamailio:
-    """``users`` maps names to clear passwords. ``host:port`` answers UDP and TCP, ``host:tls_port`` TLS with ``identity``.
+    """``users`` maps names to clear passwords. ``host:port`` answers UDP and TCP, ``host:tls_port`` TLS with
+    ``identity``.
 
     Over TLS it believes only servers that ``ca_file`` vouches for. ``advertise`` is the address it writes for UDP where
     something stands before it. ``patience``: seconds that it repeats a request nobody answers.

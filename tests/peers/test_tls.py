@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from tests.peers.authority import Authority
-from tests.peers.lab_process import APP
+from tests.peers.lab_process import APP, BUNDLE
 from tests.peers.ports import free_port
 from tests.peers.program import until
 from tests.peers.sbc_process import settle
@@ -48,9 +48,7 @@ def border(kamailio, sbc, authority):
 def test_openssl_finds_the_certificate_and_a_sip_server_behind_it(border, authority, openssl, version):
     _, address, identity = border
     switch = "-" + version.lower().replace(".", "_").replace("v", "")
-    client = openssl(
-        address, switch, "-CAfile", str(authority.ca_file), "-verify_return_error", "-verify_ip", ADDRESS
-    )
+    client = openssl(address, switch, "-CAfile", str(authority.ca_file), "-verify_return_error", "-verify_ip", ADDRESS)
 
     assert client.established() == version
     assert "Verify return code: 0 (ok)" in client.output
@@ -127,13 +125,13 @@ def test_pjsip_registers_over_tls_with_its_token_and_is_called(kamailio, sbc, la
     [contact] = upper.wait_registered("bob")
     assert "pn-" not in contact
     [token] = border.rows("select provider, param from push_tokens")
-    assert (token["provider"], token["param"]) == ("apns", APP)
+    assert (token["provider"], token["param"]) == ("apns", BUNDLE)
     alice.call("sip:bob@example.test")
     alice.wait("CALL_ESTABLISHED", 8)
     settle(1.5)
     alice.hang_up()
 
-    bob.wait("call", state="DISCONNCTD")
+    bob.wait("call", state="DISCONNECTED")
     stream = bob.wait("stream")
     assert stream["received"] > 30
     assert "pn-" not in bob.wait("invite")["text"].split("\n")[0]
