@@ -7,6 +7,7 @@ commas and ``;`` in the user part are respected, nothing else is interpreted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _BLANKS = b" \t\r\n"
@@ -27,7 +28,7 @@ class Parameter:
     end: int
 
 
-def parameters(line: bytes) -> list[Parameter]:
+def parameters(line: bytes) -> Sequence[Parameter]:
     """All parameters of one Contact header value (a comma list), in order. Never fails; garbage yields what it
     yields.
     """

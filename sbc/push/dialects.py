@@ -157,7 +157,12 @@ def strip(request: Headers) -> None:
     if mine:
         request.remove(*mine)
     lines = request.lines(b"contact")
-    kept = [without(line, [parameter for parameter in parameters(line) if _ours(parameter.name)]) for line in lines]
+    kept = [
+        without(line, [parameter for parameter in parameters(line) if _ours(parameter.name)])
+        if _speaks_of_push(line)
+        else line
+        for line in lines
+    ]
     if kept != lines:
         request.replace(b"contact", kept)
 
@@ -169,10 +174,21 @@ def _ours(name: str) -> bool:
     return name.startswith(("pn-", "push-token-")) or name == "app-id"
 
 
+_PUSH_WORDS = (b"pn-", b"push-token-", b"app-id", b"+sip.pnsreg")
+
+
+def _speaks_of_push(line: bytes) -> bool:
+    """Whether a Contact line may hold a parameter of ours: most hold none, and need not be taken apart."""
+    lower = line.lower()
+    return any(word in lower for word in _PUSH_WORDS)
+
+
 def _named(register: Headers) -> tuple[dict[str, str | None], bool]:
     """The push parameters of the first Contact that has any, URI parameters first; and whether +sip.pnsreg is there."""
     pnsreg = False
     for line in register.lines(b"contact"):
+        if not _speaks_of_push(line):
+            continue
         by_contact: dict[int, list[Parameter]] = {}
         for parameter in parameters(line):
             if _ours(parameter.name):

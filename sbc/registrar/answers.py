@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sbc.push.indication import promises_push
 from sbc.sip.message import Request, Response
@@ -16,8 +16,7 @@ def refused(response: Response, request: Request, domain: bytes) -> Response:
 
     A challenge tells an app that knows another domain which URI its digest is for.
     """
-    back = _homeward(response, request)
-    back.remove(b"record-route", b"contact", b"feature-caps")
+    back = _homeward(response, request, _REFUSE)
     if response.status in (401, 407) and request.parsed_uri.host.lower() != domain:
         back.set(b"x-sy.authuri", b"sip:" + domain)
     return back
@@ -31,8 +30,7 @@ def accepted(
     What the upper server says of push is about its own clients; only where a proxy before us asked for it (`chained`)
     it passes.
     """
-    back = _homeward(response, request)
-    back.remove(*HIDDEN)
+    back = _homeward(response, request, _HIDE)
     if contact is not None:
         back.add(b"contact", contact)
     if not chained and back.has(b"feature-caps"):
@@ -42,11 +40,19 @@ def accepted(
     return back
 
 
-def _homeward(response: Response, request: Request) -> Response:
-    back = response.copy()
-    back.replace(b"via", tuple(request.lines(b"via")))
-    back.set(b"from", request.first(b"from") or b"")
+_HIDE: dict[bytes, Sequence[bytes]] = dict.fromkeys(HIDDEN, ())
+_REFUSE: dict[bytes, Sequence[bytes]] = dict.fromkeys((b"record-route", b"contact", b"feature-caps"), ())
+
+
+def _homeward(response: Response, request: Request, hidden: Mapping[bytes, Sequence[bytes]]) -> Response:
+    """The response with the sender's own Vias, From and To, without the headers in `hidden`."""
     to = request.first(b"to") or b""
-    tag = back.to_tag
-    back.set(b"to", to if tag is None else to + b";tag=" + tag)
-    return back
+    tag = response.to_tag
+    return response.edited(
+        {
+            **hidden,
+            b"via": request.lines(b"via"),
+            b"from": (request.first(b"from") or b"",),
+            b"to": (to if tag is None else to + b";tag=" + tag,),
+        }
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,7 +22,6 @@ from sbc.registrar.flows import Awake, Resident
 from sbc.sip.build import respond
 from sbc.sip.errors import RemoteError
 from sbc.sip.message import Request, Response
-from sbc.sip.values import NameAddr
 from sbc.store import queries
 from sbc.store.dead import StopKeeping
 from sbc.store.operations import RemoveBinding, Saved, SaveRegistration
@@ -42,6 +41,9 @@ log = Logger()
 
 VOUCHED = 600
 """Seconds that an accepted registration speaks for its source, so that forged packets cannot have it banned."""
+
+_NOT_UP: dict[bytes, Sequence[bytes]] = dict.fromkeys((b"route", b"record-route", b"path"), ())
+"""Headers between the phone and us."""
 
 
 class Visit:
@@ -111,6 +113,8 @@ class Visit:
 
     def _promise(self, seconds: int) -> None:
         """What the app is promised for a registration of so many seconds (RFC 8599 §5.6.1)."""
+        if self.handover.asked is None:
+            return
         refreshed = (self.handover.ha1 is not None or bool(self.known_ha1)) and self.registrar.rules().keep != "off"
         self.promise = promise(self.handover, self.registrar.serving(), seconds=seconds, refreshed=refreshed)
 
@@ -185,24 +189,25 @@ class Visit:
 
     def _send(self, expires: int, flow: Flow) -> None:
         registrar, server, plan = self.registrar, self.server, self.plan
-        up = self.bare.copy()
-        domain = server.domain
-        if up.parsed_uri.host.lower() != domain:
-            up.uri = b"sip:" + domain
-        ours = registrar.ours()
-        for name in (b"from", b"to"):
-            value = up.first(name) or b""
-            address = NameAddr.parse(value)
+        bare, domain, ours = self.bare, server.domain, registrar.ours()
+        hops = bare.max_forwards
+        changes: dict[bytes, Sequence[bytes]] = {
+            **_NOT_UP,
+            b"via": (via(flow.listener, registrar.identifiers.branch()),),
+            b"max-forwards": (b"%d" % ((70 if hops is None else hops) - 1),),
+        }
+        for name, address in ((b"from", bare.from_), (b"to", bare.to)):
             if address.uri.host.lower() in ours:
-                up.set(name, address.replace(uri=address.uri.replace(host=domain, port=None)).render())
+                shown = address.replace(uri=address.uri.replace(host=domain, port=None))
+                changes[name] = (shown.render(),)
         user = decide.upper_token(registrar.secret, plan.username, domain.decode(), server.name)
         self.upper_contact = contact(flow.listener, user.encode())
-        up.replace(b"via", (via(flow.listener, registrar.identifiers.branch()),))
-        up.remove(b"route", b"record-route", b"path")
-        up.set(b"max-forwards", b"%d" % ((70 if up.max_forwards is None else up.max_forwards) - 1))
         if plan.wish is not Wish.FETCH:
-            up.replace(b"contact", (b"<%s>;expires=%d" % (self.upper_contact, expires),))
-            up.set(b"expires", b"%d" % expires)
+            changes[b"contact"] = (b"<%s>;expires=%d" % (self.upper_contact, expires),)
+            changes[b"expires"] = (b"%d" % expires,)
+        up = bare.edited(changes)
+        if up.parsed_uri.host.lower() != domain:
+            up.uri = b"sip:" + domain
         registrar.driver.send(up, flow, self)
 
     def received(self, txn: ClientTransaction, response: Response, now: float) -> None:
@@ -382,13 +387,14 @@ class Visit:
         registrar.vouch(self.flow.peer[0], registrar.clock_at() + max(seconds, VOUCHED))
 
     def _success(self, response: Response, shown: bytes | None) -> Response:
-        registrar = self.registrar
-        caps = feature_caps(
-            self.promise.providers,
-            vapid=registrar.serving().vapid,
-            purr=self._purr(registrar.clock_at()),
-            pnsreg=self.handover.pnsreg,
-        )
+        registrar, caps = self.registrar, []
+        if self.promise.providers:
+            caps = feature_caps(
+                self.promise.providers,
+                vapid=registrar.serving().vapid,
+                purr=self._purr(registrar.clock_at()),
+                pnsreg=self.handover.pnsreg,
+            )
         return accepted(response, self.request, shown, caps, chained=self.handover.chained)
 
     def _answer(self, response: Response) -> None:

@@ -301,14 +301,12 @@ class Message:
     @property
     def max_forwards(self) -> int | None:
         """Max-Forwards, 0 … 255; None without one."""
-        value = self.first(b"max-forwards")
-        return None if value is None else number(value, 256, b"Max-Forwards")
+        return self._number(b"max-forwards", 256, b"Max-Forwards")
 
     @property
     def expires(self) -> int | None:
         """Expires in seconds; None without one."""
-        value = self.first(b"expires")
-        return None if value is None else number(value, limits.SECONDS_END, b"Expires")
+        return self._number(b"expires", limits.SECONDS_END, b"Expires")
 
     # Inside
 
@@ -317,6 +315,17 @@ class Message:
         if not value:
             raise ParseError(b"Missing " + written(name))
         return value
+
+    def _number(self, name: bytes, end: int, what: bytes) -> int | None:
+        typed = self._typed
+        if name in typed:
+            known: int = typed[name]
+            return known
+        value = self.first(name)
+        if value is None:
+            return None
+        result = typed[name] = number(value, end, what)
+        return result
 
     def _address(self, name: bytes) -> NameAddr:
         typed = self._typed
