@@ -25,7 +25,7 @@ class Waiting:
     def __init__(self) -> None:
         self._by_user: dict[int, list[Waiter]] = {}
         self._news: deque[tuple[float, Awake]] = deque()
-        self._recent: dict[int, list[Awake]] = {}
+        self._recent: dict[int, list[tuple[float, Awake]]] = {}
 
     def __len__(self) -> int:
         return sum(len(waiters) for waiters in self._by_user.values())
@@ -46,15 +46,13 @@ class Waiting:
     def since(self, user_id: int, started: float, now: float) -> list[Awake]:
         """Devices of the user that registered since `started`, oldest first."""
         self._forget(now)
-        if user_id not in self._recent:
-            return []
-        return [news for at, news in self._news if news.user_id == user_id and at >= started]
+        return [news for at, news in self._recent.get(user_id, ()) if at >= started]
 
     def awake(self, news: Awake, now: float) -> None:
         """A device registered: tell the requests that wait for its user, at once."""
         self._forget(now)
         self._news.append((now, news))
-        self._recent.setdefault(news.user_id, []).append(news)
+        self._recent.setdefault(news.user_id, []).append((now, news))
         for waiter in tuple(self._by_user.get(news.user_id, ())):
             waiter.woken(news, now)
 

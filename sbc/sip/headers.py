@@ -193,8 +193,6 @@ class Message:
                 names[at:at] = [name] * len(values)
                 lines[at:at] = [header_line(name, value) for value in values]
         twin = self._twin(names, lines)
-        twin._typed = {name: value for name, value in self._typed.items() if name not in changes}
-        twin._firsts = {name: value for name, value in self._firsts.items() if name not in changes}
         twin.declared = self.declared
         return twin
 
