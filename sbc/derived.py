@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from sbc.proxy.calls import CallSettings
@@ -39,6 +40,7 @@ def derive(configuration: Configuration, apps: AppRules) -> Derived:
             max_wait=push.max_wait,
             max_wait_non_invite=proxy.max_wait_message,
             no_wake_code=routing.no_wake_code,
+            push_cancel=push.enabled != "off" and push.cancel != "off",
             waiting_answer=routing.waiting_answer,
             failover_after=routing.failover_after,
             wake_retry=wake_retry(push.invite_retry, push.max_invites, push.max_wait),
@@ -58,7 +60,10 @@ def derive(configuration: Configuration, apps: AppRules) -> Derived:
             max_offline=push.client_max_offline_days,
         ),
         pace=Pace(
-            rate=registrar.refresh_rate, expires=push.upper_expires if push.upper_expires > 0 else DEFAULT_EXPIRES
+            rate=registrar.refresh_rate,
+            expires=push.upper_expires if push.upper_expires > 0 else DEFAULT_EXPIRES,
+            longest=registrar.rebuild_interval or math.inf,
+            patience=routing.failover_after,
         ),
         udp_awake=registrar.udp_awake,
     )

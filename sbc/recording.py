@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from sbc.observe.metrics import Metrics
 from sbc.push.orders import Outcome, PushOrder, PushResult, PushType
@@ -12,6 +13,7 @@ from sbc.push.ports import DEAD, LIVE, PushConfiguration
 from sbc.push.settings import ApnsSettings, AppSettings, FcmSettings, PushSettings, RemoveOnSettings, WebPushSettings
 from sbc.push.tokens import PushToken
 from sbc.settings import Configuration
+from sbc.sip.errors import RemoteError
 from sbc.store.dead import RemoveDeadDevice
 from sbc.store.journal import SavePush
 from sbc.store.operation import Operation
@@ -83,4 +85,11 @@ class PushRecords:
         self._metrics.push_seconds.observe(seconds)
 
     def _write(self, operation: Operation[Any]) -> None:
-        self._store.write(operation).addErrback(lambda failure: log.failure("a push could not be noted", failure))
+        self._store.write(operation).addErrback(self._lost)
+
+    def _lost(self, failure: Failure) -> None:
+        """A push that ends when the database has stopped, or is away, leaves no row: nobody's mistake."""
+        if failure.check(RemoteError):
+            log.warn("a push could not be noted: {why}", why=failure.getErrorMessage())
+        else:
+            log.failure("a push could not be noted", failure)

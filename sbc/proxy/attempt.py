@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from sbc.proxy.fork import Branch, Candidate, Fork
 from sbc.proxy.hiding import homeward, outward, renamed, show_contact
 from sbc.proxy.story import Story
 from sbc.proxy.target import PUSH_TYPES, Target, party
-from sbc.push.orders import Outcome, PushOrder, PushResult
+from sbc.push.orders import Outcome, PushOrder, PushResult, PushType
 from sbc.registrar.flows import Resident
 from sbc.registrar.registrar import Awake
 from sbc.sip.build import respond
@@ -154,6 +155,10 @@ class Attempt:
         """The caller gave up."""
         self.story.note(kinds.CANCEL, "the caller gave up")
         self._run(self.fork.cancel(now), now)
+        if self.invite and self.calls.settings().push_cancel:
+            for branch in self.fork.branches.values():
+                if branch.pushed and not branch.heard and not branch.target.woken:
+                    self._call_off(branch)
 
     def responded(self, branch: Branch[Target], response: Response, now: float) -> None:
         """A response came on one of the branches."""
@@ -332,38 +337,56 @@ class Attempt:
     def _wake(self, effect: forks.Wake[Target], now: float) -> None:
         branch = effect.branch
         calls, request = self.calls, self.request
-        caller, callee = request.from_, request.to
         token = branch.target.tokens[0]
         self.story.note(kinds.PUSH_SENT, f"{token.provider}, app {token.param}")
         now_at = calls.clock_at()
         if self.pushed_at is None:
             self.pushed_at = now_at
-        order = PushOrder(
-            type=PUSH_TYPES[request.method],
-            tokens=branch.target.tokens,
-            call_id=request.call_id.decode("utf-8", "replace"),
-            from_uri=f"sip:{party(caller.uri)}",
-            from_user=caller.uri.username,
-            from_display=caller.name,
-            to_uri=f"sip:{party(callee.uri)}",
-            to_user=callee.uri.username,
+        order = replace(
+            self._order(branch, PUSH_TYPES[request.method]),
             message=request.body.decode("utf-8", "replace") if request.method == b"MESSAGE" else "",
             deadline=now_at + (calls.settings().max_wait if self.invite else calls.settings().max_wait_non_invite),
-            user_id=self.user.id if self.user is not None else None,
             wanted=partial(self._wanted, branch),
         )
         calls.push.send(order).addCallbacks(
             partial(self._pushed, branch), lambda failure: log.failure("a push failed", failure)
         )
 
+    def _call_off(self, branch: Branch[Target]) -> None:
+        """Tell a device that was pushed, and has not come yet, that the call is over."""
+        self.story.note(kinds.PUSH_SENT, f"{branch.target.tokens[0].provider}, the caller gave up")
+        self.calls.push.send(self._order(branch, PushType.CANCEL)).addCallbacks(
+            self._told, lambda failure: log.failure("a push failed", failure)
+        )
+
+    def _order(self, branch: Branch[Target], kind: PushType) -> PushOrder:
+        """A push about this request to the branch's device."""
+        caller, callee = self.request.from_, self.request.to
+        return PushOrder(
+            type=kind,
+            tokens=branch.target.tokens,
+            call_id=self.request.call_id.decode("utf-8", "replace"),
+            from_uri=f"sip:{party(caller.uri)}",
+            from_user=caller.uri.username,
+            from_display=caller.name,
+            to_uri=f"sip:{party(callee.uri)}",
+            to_user=callee.uri.username,
+            user_id=self.user.id if self.user is not None else None,
+        )
+
     def _wanted(self, branch: Branch[Target]) -> bool:
         """Whether a push can still do any good for this branch."""
         return not (self.fork.finished or self.fork.cancelled or branch.heard or branch.target.woken)
 
-    def _pushed(self, branch: Branch[Target], result: PushResult) -> None:
+    def _told(self, result: PushResult) -> bool:
+        """Note what became of a push; whether the provider took it."""
         accepted = result.outcome is Outcome.ACCEPTED
         told = f"{result.status} {result.reason}".strip() + f" after {result.latency * 1000:.1f} ms"
         self.story.note(kinds.PUSH_ACCEPTED if accepted else kinds.PUSH_FAILED, f"{result.outcome.value}: {told}")
+        return accepted
+
+    def _pushed(self, branch: Branch[Target], result: PushResult) -> None:
+        accepted = self._told(result)
         now = self.calls.driver.clock()
         self._run(self.fork.pushed(branch, accepted, now), now)
 

@@ -50,11 +50,12 @@ WATCH = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallSettings:
-    """What the settings say about calls. Waits in seconds."""
+    """What the settings say about calls. Waits in seconds. `push_cancel`: push when the caller gives up."""
 
     max_wait: float
     max_wait_non_invite: float
     no_wake_code: int
+    push_cancel: bool
     waiting_answer: str
     mask_call_id: bool
     header_rules: HeaderRules

@@ -13,6 +13,10 @@ from tests.flow.scene import DOMAIN, FlowCase, pause, until
 
 
 class Strangers(FlowCase):
+    def passed_on(self):
+        """What reached the upper server, but for the SBC's own questions whether it is alive."""
+        return [seen.request for seen in self.upper.seen if seen.request.parsed_uri.user or seen.method != "OPTIONS"]
+
     @inlineCallbacks
     def test_nothing_is_relayed_to_a_foreign_domain(self):
         yield self.begin()
@@ -24,7 +28,7 @@ class Strangers(FlowCase):
             "REGISTER", "sip:elsewhere.example", self.world.sip, to="<sip:x@elsewhere.example>"
         )
         self.assertIn(response.status, (403, 404))
-        self.assertEqual(self.upper.seen, [])
+        self.assertEqual(self.passed_on(), [])
 
     @inlineCallbacks
     def test_options_to_the_sbc_itself(self):
@@ -34,7 +38,7 @@ class Strangers(FlowCase):
             response = yield stranger.ask("OPTIONS", f"sip:{BORDER}", self.world.sip, transport=transport)
             self.assertEqual(response.status, 200)
             self.assertIn(b"INVITE", response.first(b"allow"))
-        self.assertEqual(self.upper.seen, [])
+        self.assertEqual(self.passed_on(), [])
 
     @inlineCallbacks
     def test_max_forwards_zero(self):
@@ -44,7 +48,7 @@ class Strangers(FlowCase):
             uri = f"sip:bob@{DOMAIN}"
             response = yield stranger.ask(method, uri, self.world.sip, max_forwards=0)
             self.assertEqual(response.status, 483, method)
-        self.assertEqual(self.upper.seen, [])
+        self.assertEqual(self.passed_on(), [])
 
     @inlineCallbacks
     def test_a_stranger_calls_a_user_and_the_upper_server_decides(self):

@@ -230,14 +230,28 @@ class Waking(FlowCase):
     @inlineCallbacks
     def test_the_caller_gives_up_just_when_the_phone_has_got_the_invite(self):
         yield self.begin()
-        phone = yield self.asleep(transport="udp", ring_delay=0.3)
+        phone = yield self.asleep(transport="udp", ring_delay=0.3, answer_delay=None)
         call = self.upper.place_call("bob")
         yield self.happened(phone.diary, "invite")
         call.cancel()
         status = yield self.final(call)
         self.assertEqual(status, 487)
-        yield until(lambda: self.ringing(phone).over, "the phone stops")
-        self.assertFalse(self.ringing(phone).diary.count("up"))
+        yield self.happened(phone.diary, "cancelled")
+
+    @inlineCallbacks
+    def test_the_phone_answers_although_the_caller_has_just_gone(self):
+        yield self.begin()
+        phone = yield self.asleep(transport="udp", ring_delay=9.0, answer_delay=0.3)
+        call = self.upper.place_call("bob")
+        ringing = yield self.happened(phone.diary, "invite")
+        call.cancel()
+        status = yield self.final(call)
+        self.assertEqual(status, 487)
+        why = yield self.happened(ringing.diary, "ended")
+        self.assertEqual(why, "remote", "acknowledged, and ended by a BYE")
+        self.assertEqual(ringing.diary.count("ack"), 1)
+        [cdr], told = yield self.record(call)
+        self.assertEqual((cdr["code"], told.count("answered")), (487, 0))
 
     @inlineCallbacks
     def test_a_push_when_the_caller_gives_up(self):
