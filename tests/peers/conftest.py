@@ -17,6 +17,7 @@ from tests.peers.baresip_phone import Baresip
 from tests.peers.capture import Capture
 from tests.peers.kamailio_server import Kamailio
 from tests.peers.lab_process import Lab
+from tests.peers.linphone_phone import Linphone
 from tests.peers.nghttpd_server import Nghttpd
 from tests.peers.openssl_client import OpensslClient
 from tests.peers.pjsua2_phone import Pjsua2
@@ -24,7 +25,7 @@ from tests.peers.ports import given_back
 from tests.peers.sbc_process import Sbc
 from tests.peers.sipp_runner import Sipp
 
-Party = TypeVar("Party", Baresip, Capture, Kamailio, Lab, Nghttpd, OpensslClient, Pjsua2, Sbc, Sipp)
+Party = TypeVar("Party", Baresip, Capture, Kamailio, Lab, Linphone, Nghttpd, OpensslClient, Pjsua2, Sbc, Sipp)
 HERE = Path(__file__).parent
 
 USERS = {name: f"secret-{name}" for name in ("alice", "bob", "carol", "dave")}
@@ -75,6 +76,13 @@ def baresip(parties: ExitStack, tmp_path: Path) -> Callable[..., Baresip]:
     """``baresip(user, outbound, **options)``: a phone of one of USERS."""
     make = _maker(Baresip, parties, tmp_path)
     return lambda user, outbound, **options: make(user, USERS[user], outbound, **options)
+
+
+@pytest.fixture
+def linphone(parties: ExitStack, tmp_path: Path) -> Callable[..., Linphone]:
+    """``linphone(user, proxy, **options)``: a phone of one of USERS."""
+    make = _maker(Linphone, parties, tmp_path)
+    return lambda user, proxy, **options: make(user, USERS[user], proxy, **options)
 
 
 @pytest.fixture
