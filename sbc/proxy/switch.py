@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from sbc.observe.metrics import Metrics
 from sbc.proxy.attempt import Attempt
 from sbc.proxy.calls import Calls
+from sbc.proxy.loops import refuse_loop
 from sbc.proxy.passing import Passing
 from sbc.proxy.route import ToUpper, ToUser, caller_key, choose, names_us, to_uppers
 from sbc.proxy.target import PUSH_TYPES, Reach, candidates
@@ -96,7 +97,11 @@ class Switch:
             check(request)
             if request.max_forwards == 0:
                 raise RemoteError(483)
-            if request.method == b"REGISTER":
+            if request.has(b"proxy-require"):
+                # RFC 3261 §16.3: no extension asks anything of us that we could promise.
+                asked = [(b"Unsupported", value) for value in request.lines(b"proxy-require")]
+                self.driver.respond(txn, respond(request, 420, to_tag=self.calls.identifiers.tag(), headers=asked))
+            elif request.method == b"REGISTER":
                 self.registrar.register(txn, request, flow_of(txn))
             elif request.to_tag is not None:
                 self.calls.inside(txn, request, flow_of(txn), now)
@@ -135,6 +140,7 @@ class Switch:
             raise RemoteError(503, b"Stopping")
         flow = flow_of(txn)
         ours = self.ours()
+        refuse_loop(request, ours)
         way = choose(
             request,
             source=flow.peer,
