@@ -220,8 +220,7 @@ class Sbc(MultiService):
         return Refresher(
             ledger=Ledger(self.store, lambda: self.derived.ledger, self._needs_wake),
             driver=self.driver,
-            servers=self.servers,
-            ways=self.ways,
+            watch=self.uppers.watch,
             identifiers=self.identifiers,
             pace=lambda: self.derived.pace,
             call_later=self.reactor.callLater,

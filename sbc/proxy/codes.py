@@ -1,18 +1,6 @@
-"""What final responses mean to a fork: which is the best of several, and after which another server may do better."""
+"""What final responses mean to a fork: which is the best of several, what is said for silence."""
 
 from __future__ import annotations
-
-FAILOVER: dict[int, str] = {
-    408: "a proxy there waited in vain for what is behind it; not once the call rang, for then nobody answered",
-    500: "the server broke over it",
-    502: "a gateway there found nobody behind it",
-    503: "out of service, or no line left (RFC 3263 §4.3: the next server)",
-    504: "the server waited in vain for another one",
-    513: "too large for that server",
-    580: "no resources for the media there (RFC 3312)",
-}
-"""Final responses of an upper server after which the next one may do better. 501 and 505 are not among them: the next
-server of a domain runs the same software. 4xx and 6xx are answers about the call."""
 
 PREFERRED = {401: 0, 407: 0, 415: 1, 420: 1, 484: 1}
 """Responses of the 4xx class that help the sender to try again, and so win over others of their class."""

@@ -5,7 +5,7 @@ the time; it answers with effects. It never sends the same request twice to one 
 to a new flow under the same Via branch (so a phone sees a retransmission) only while nothing at all came back on it.
 
 Devices ring side by side. Upper servers are tried one after the other: the next of the reserve when the one before
-refuses in a way that speaks of the server and not of the call (`FAILOVER`), cannot be reached, or keeps silent.
+refuses in a way that speaks of the server and not of the call (`CALLS`), cannot be reached, or keeps silent.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from sbc.proxy.codes import FAILOVER, LOCAL, rank
+from sbc.proxy.codes import LOCAL, rank
 from sbc.sip.message import Response
+from sbc.upper.failover import CALLS
 
 T = TypeVar("T")
 
@@ -257,7 +258,7 @@ class Fork(Generic[T]):
         branch.state = DONE
         branch.status = status
         branch.response = response
-        if status in FAILOVER and not (status == 408 and branch.rang) and self._has_next(branch):
+        if status in CALLS and not (status == 408 and branch.rang) and self._has_next(branch):
             return self._next(branch, f"{status} {response.reason.decode('utf-8', 'replace')}", False, now)
         effects: list[Effect[T]] = []
         if status >= 600 or (status < 300 and not self.finished):

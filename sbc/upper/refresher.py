@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -21,11 +21,14 @@ from sbc.store.records import UpperRegistration, User
 from sbc.transaction.client import ClientTransaction
 from sbc.transaction.driver import Driver
 from sbc.transaction.identifiers import Identifiers
+from sbc.transaction.retry import Retry
 from sbc.transport.flow import Flow
-from sbc.upper.face import via
-from sbc.upper.registration import Account, Refresh, Register, Standing
-from sbc.upper.servers import UpperServers
-from sbc.upper.ways import Ways, on_flow
+from sbc.upper.face import contact, via
+from sbc.upper.nonces import Nonces
+from sbc.upper.registration import Account, Refresh, Register, Standing, backoff
+from sbc.upper.servers import UpperServer
+from sbc.upper.watch import Watch
+from sbc.upper.ways import on_flow
 
 log = Logger()
 
@@ -48,22 +51,28 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How fast: `rate` refreshes started per second at most, `expires` seconds asked for."""
+    """How fast: `rate` refreshes started per second at most, `expires` seconds asked for, none later than after
+    `longest` seconds; `patience`: seconds that a server may be silent while there is another."""
 
     rate: int
     expires: int
+    longest: float
+    patience: float
 
 
 class Refresher:
-    """Refreshes what is due. `tick` is called every `POLL` seconds; `uniform` is a random number in [0, 1)."""
+    """Refreshes what is due. `tick` is called every `POLL` seconds; `uniform` is a random number in [0, 1).
+
+    A registration goes to the best server of its domain; when that one fails, to the next, and back with a later
+    refresh.
+    """
 
     def __init__(
         self,
         *,
         ledger: Ledger,
         driver: Driver,
-        servers: UpperServers,
-        ways: Ways,
+        watch: Watch,
         identifiers: Identifiers,
         pace: Callable[[], Pace],
         call_later: Callable[..., object],
@@ -72,12 +81,12 @@ class Refresher:
     ) -> None:
         self.ledger = ledger
         self.driver = driver
-        self.servers = servers
-        self.ways = ways
+        self.watch = watch
         self.identifiers = identifiers
         self.pace = pace
         self.uniform = uniform
         self.clock_at = clock_at
+        self.nonces = Nonces()
         self._call_later = call_later
         self._running: set[int] = set()
         self._looking = False
@@ -96,36 +105,33 @@ class Refresher:
         return len(self._running)
 
     def refresh(self, user: User, row: UpperRegistration, *, expires: int | None = None) -> None:
-        """Refresh this one now; `expires` 0 ends it."""
-        server = self.servers.get(row.upper)
+        """Refresh this one now; `expires` 0 ends it, where it is."""
         if row.id in self._running:
             return
+        server = self._server(user, row)
         if server is None:
+            reason = f"no upper server {row.upper}"
             self.ledger.stand(
-                user,
-                row,
-                Standing("failing", 0, f"no upper server {row.upper}", None, None, 1, row.cseq),
+                user, row, Standing("failing", 0, reason, None, self._later(row), row.failures + 1, row.cseq),
                 self.clock_at(),
-            )
+            )  # fmt: skip
             return
         self._running.add(row.id)
-        asked = self.pace().expires if expires is None else expires
-        account = Account(
-            username=user.username,
-            auth_username=user.auth_username or user.username,
-            domain=user.domain,
-            realm=user.realm,
-            ha1=user.ha1,
-            user_agent=user.user_agent,
-            contact=row.contact,
-        )
-        machine = Refresh(account, expires=asked, cseq=row.cseq, failures=row.failures, uniform=self.uniform)
-        _Run(self, user, row, machine)
+        servers = [server] if expires == 0 else self.watch.candidates(server, f"{user.username}@{user.domain}")
+        _Run(self, user, row, servers, self.pace().expires if expires is None else expires).begin()
 
     def ended(self, run: _Run, standing: Standing) -> None:
         """A refresh is over."""
         self._running.discard(run.row.id)
         self.ledger.stand(run.user, run.row, standing, self.clock_at())
+
+    def _server(self, user: User, row: UpperRegistration) -> UpperServer | None:
+        """Where the registration is; of a server that is not configured any more, who serves its domain now."""
+        servers = self.watch.servers
+        return servers.get(row.upper) or next(iter(servers.of_domain(user.domain.encode())), None)
+
+    def _later(self, row: UpperRegistration) -> float:
+        return self.clock_at() + backoff(row.failures, self.uniform())
 
     def _spread(self, due: list[tuple[User, UpperRegistration]]) -> None:
         self._looking = False
@@ -138,26 +144,61 @@ class Refresher:
 
 
 class _Run:
-    """One refresh on the wire: the client of its transactions."""
+    """One refresh on the wire: the client of its transactions, at one server after the other."""
 
-    __slots__ = ("machine", "refresher", "row", "user")
+    __slots__ = ("expires", "machine", "refresher", "reused", "row", "server", "servers", "user")
 
-    def __init__(self, refresher: Refresher, user: User, row: UpperRegistration, machine: Refresh) -> None:
+    machine: Refresh
+    server: UpperServer
+
+    def __init__(
+        self, refresher: Refresher, user: User, row: UpperRegistration, servers: list[UpperServer], expires: int
+    ) -> None:
         self.refresher = refresher
         self.user = user
         self.row = row
-        self.machine = machine
-        self._send(machine.start())
+        self.servers = servers
+        self.expires = expires
+        self.reused = False
+
+    def begin(self) -> None:
+        """Turn to the next server."""
+        refresher, user, row = self.refresher, self.user, self.row
+        self.server = self.servers.pop(0)
+        account = Account(
+            username=user.username,
+            auth_username=user.auth_username or user.username,
+            domain=user.domain,
+            realm=user.realm,
+            ha1=user.ha1,
+            user_agent=user.user_agent,
+            contact=row.contact,
+        )
+        self.machine = Refresh(
+            account,
+            expires=self.expires,
+            cseq=row.cseq,
+            failures=row.failures,
+            uniform=refresher.uniform,
+            nonce=refresher.nonces.take(self.server.name, row.id),
+            longest=refresher.pace().longest,
+        )
+        self.reused = self.machine.nonce is not None
+        self._send(self.machine.start(refresher.identifiers.cnonce()))
 
     def received(self, txn: ClientTransaction, response: Response, now: float) -> None:
         if response.status < 200:
             return
         refresher = self.refresher
+        refresher.watch.served(self.server, response.status)
+        if self.reused and response.status in (200, 401, 407):
+            refresher.nonces.reused(self.server.name, response.status == 200)
+            self.reused = False
         after = self.machine.answered(response, refresher.identifiers.cnonce(), refresher.clock_at())
-        if isinstance(after, Standing):
-            refresher.ended(self, after)
-        else:
+        if isinstance(after, Register):
             self._send(after)
+        else:
+            self._stands(after)
 
     def timed_out(self, txn: ClientTransaction, now: float) -> None:
         self._give_up("no answer from the upper server")
@@ -166,21 +207,37 @@ class _Run:
         self._give_up(reason)
 
     def _give_up(self, reason: str) -> None:
-        self.refresher.ended(self, self.machine.unanswered(reason, self.refresher.clock_at()))
+        self.refresher.watch.silent(self.server, f"REGISTER: {reason}")
+        self._stands(self.machine.unanswered(reason, self.refresher.clock_at()))
+
+    def _stands(self, standing: Standing) -> None:
+        """This server has spoken. A stand-in that does not know the user has no say about it."""
+        row, moved = self.row, self.server.name != self.row.upper
+        if standing.state == "registered":
+            nonce = self.machine.nonce
+            if nonce is not None:
+                self.refresher.nonces.keep(self.server.name, row.id, nonce)
+            self.row = replace(row, upper=self.server.name)
+        elif standing.state != "ended" and (moved or standing.state == "failing"):
+            self.row = replace(row, cseq=standing.cseq)
+            if self.servers:
+                self.begin()
+                return
+            if standing.state != "failing":
+                standing = self.machine.unfit(standing, self.refresher.clock_at())
+        self.refresher.ended(self, standing)
 
     def _send(self, register: Register) -> None:
-        server = self.refresher.servers.get(self.row.upper)
-        assert server is not None
-        on_flow(self.refresher.ways.flow(server), lambda flow: self._put(register, flow), self._give_up)
+        on_flow(self.refresher.watch.ways.flow(self.server), lambda flow: self._put(register, flow), self._give_up)
 
     def _put(self, register: Register, flow: Flow) -> None:
         account = self.machine.account
-        identifiers = self.refresher.identifiers
+        refresher = self.refresher
+        identifiers = refresher.identifiers
         address = b"<sip:%s@%s>" % (escape_user(account.username), account.domain.encode())
-        headers = [
-            (b"Contact", b"<%s>;expires=%d" % (account.contact.encode(), register.expires)),
-            (b"Expires", b"%d" % register.expires),
-        ]
+        user, _, _ = account.contact.partition("@")
+        ours = contact(flow.listener, user.removeprefix("sip:").encode())
+        headers = [(b"Contact", b"<%s>;expires=%d" % (ours, register.expires)), (b"Expires", b"%d" % register.expires)]
         if account.user_agent:
             headers.append((b"User-Agent", account.user_agent.encode()))
         if register.credentials is not None:
@@ -195,4 +252,5 @@ class _Run:
             cseq=register.cseq,
             headers=headers,
         )
-        self.refresher.driver.send(request, flow, self)
+        patience = refresher.pace().patience if self.servers else None
+        refresher.driver.send(request, flow, self, Retry(give_up=patience))

@@ -6,6 +6,7 @@ HA1 answers nothing but this: our own REGISTER, to the server it was made for, f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from sbc.sip.digest import Challenge, answer, can_answer
 from sbc.sip.errors import ParseError
 from sbc.sip.message import Response
 from sbc.sip.uri import Uri
+from sbc.upper.nonces import Nonce, next_nonce
 
 MIN_BACKOFF = 5.0
 """Seconds until the first retry after a failure of the upper server."""
@@ -82,13 +84,23 @@ REJECTIONS: dict[int, str] = {
 class Refresh:
     """One refresh, from the first REGISTER to its outcome.
 
-    `failures` counts refreshes that failed before this one in a row; `uniform` returns a number in [0, 1).
+    `failures` counts refreshes that failed before this one in a row; `uniform` returns a number in [0, 1). `nonce` is
+    one that the server gave earlier; after a success `nonce` is the one to be kept. `longest`: seconds after which the
+    next refresh comes at the latest.
     """
 
-    __slots__ = ("_asked", "_challenges", "_raised", "account", "cseq", "failures", "uniform")
+    __slots__ = ("_asked", "_challenges", "_longest", "_raised", "account", "cseq", "failures", "nonce", "uniform")
 
     def __init__(
-        self, account: Account, *, expires: int, cseq: int, failures: int, uniform: Callable[[], float]
+        self,
+        account: Account,
+        *,
+        expires: int,
+        cseq: int,
+        failures: int,
+        uniform: Callable[[], float],
+        nonce: Nonce | None = None,
+        longest: float = math.inf,
     ) -> None:
         self.account = account
         self.cseq = cseq
@@ -97,10 +109,12 @@ class Refresh:
         self._asked = expires
         self._challenges = 0
         self._raised = False
+        self._longest = longest
+        self.nonce = nonce if nonce is not None and self._fits(nonce.challenge) else None
 
-    def start(self) -> Register:
-        """The first request."""
-        return self._register(None)
+    def start(self, cnonce: bytes) -> Register:
+        """The first request: with credentials where there is a nonce for them."""
+        return self._answer(self.nonce, cnonce) if self.nonce is not None else self._register(None)
 
     def answered(self, response: Response, cnonce: bytes, now_at: float) -> Register | Standing:
         """The final answer to the last REGISTER. `cnonce` is fresh randomness for a digest."""
@@ -124,6 +138,10 @@ class Refresh:
         """No answer came, or the server could not be reached."""
         return self._failing(408, reason, now_at, None)
 
+    def unfit(self, standing: Standing, now_at: float) -> Standing:
+        """The same verdict from a server that has no say about the user: tried again later."""
+        return self._failing(standing.code, standing.reason, now_at, None)
+
     def _register(self, credentials: tuple[bytes, bytes] | None) -> Register:
         self.cseq += 1
         return Register(self._asked, self.cseq, credentials)
@@ -132,41 +150,52 @@ class Refresh:
         if self._asked == 0:
             return self._standing("ended", response, None)
         granted = granted_expires(response, self.account.contact, self._asked)
+        if self.nonce is not None:
+            self.nonce = next_nonce(response, self.nonce)
         return Standing(
             "registered",
             response.status,
             response.reason.decode("utf-8", "replace"),
             now_at + granted,
-            refresh_at(granted, now_at, self.uniform()),
+            refresh_at(granted, now_at, self.uniform(), self._longest),
             0,
             self.cseq,
         )
 
     def _challenged(self, response: Response, cnonce: bytes, now_at: float) -> Register | Standing:
-        account = self.account
-        if not account.ha1:
+        self.nonce = None
+        if not self.account.ha1:
             return self._standing("needs_wake", response, None)
         self._challenges += 1
         if self._challenges > MAX_CHALLENGES:
             return self._standing("rejected", response, None)
         proxy = response.status == 407
         challenges = parsed_challenges(response, b"proxy-authenticate" if proxy else b"www-authenticate")
-        ours = [each for each in challenges if each.realm == account.realm.encode()]
-        answerable = [each for each in ours if can_answer(each)]
+        answerable = [each for each in challenges if self._fits(each)]
         if not answerable:
             return self._standing("needs_wake", response, None)
         if self._challenges > 1 and not answerable[0].stale:
             return self._standing("rejected", response, None)
+        return self._answer(Nonce(answerable[0], 0, proxy), cnonce)
+
+    def _fits(self, challenge: Challenge) -> bool:
+        """Whether the stored HA1 was made for this challenge's realm and algorithm."""
+        account = self.account
+        return bool(account.ha1) and challenge.realm == account.realm.encode() and can_answer(challenge)
+
+    def _answer(self, nonce: Nonce, cnonce: bytes) -> Register:
+        account = self.account
+        self.nonce = nonce.used()
         value = answer(
-            answerable[0],
+            nonce.challenge,
             username=account.auth_username,
             ha1=account.ha1,
             method=b"REGISTER",
             uri=b"sip:" + account.domain.encode(),
-            nc=1,
+            nc=self.nonce.count,
             cnonce=cnonce,
         )
-        return self._register((b"proxy-authorization" if proxy else b"authorization", value))
+        return self._register((b"proxy-authorization" if nonce.proxy else b"authorization", value))
 
     def _standing(self, state: str, response: Response, next_at: float | None) -> Standing:
         reason = response.reason.decode("utf-8", "replace")
@@ -185,14 +214,15 @@ def backoff(failures: int, uniform: float) -> float:
     return ceiling * (0.75 + 0.25 * uniform)
 
 
-def refresh_at(granted: float, now_at: float, uniform: float) -> float:
+def refresh_at(granted: float, now_at: float, uniform: float, longest: float = math.inf) -> float:
     """When to refresh a registration granted for so many seconds: early enough for retries, spread by `uniform`.
 
-    The lead is 15 to 25 % of the grant, at least 2 s where the grant allows it and at most 600 s.
+    The lead is 15 to 25 % of the grant, at least 2 s where the grant allows it and at most 600 s. However long the
+    grant, it is verified within `longest` seconds.
     """
     lead = min(600.0, granted * (0.15 + 0.10 * uniform))
     lead = max(lead, min(2.0, granted / 2))
-    return now_at + granted - lead
+    return now_at + min(granted - lead, longest * (0.75 + 0.25 * uniform))
 
 
 def granted_expires(response: Response, contact: str, asked: int) -> int:

@@ -20,6 +20,7 @@ from sbc.upper.registration import (
 HA1 = ha1("alice", "pbx.example.com", "secret")
 CONTACT = "sip:opaque@192.0.2.1:5060"
 NOW = 1_800_000_000.0
+CNONCE = b"c0"
 
 
 def account(**changes):
@@ -35,8 +36,8 @@ def account(**changes):
     return Account(**{**given, **changes})
 
 
-def refresh(*, expires=3600, failures=0, uniform=0.5, **changes):
-    return Refresh(account(**changes), expires=expires, cseq=7, failures=failures, uniform=lambda: uniform)
+def refresh(*, expires=3600, failures=0, uniform=0.5, nonce=None, **changes):
+    return Refresh(account(**changes), expires=expires, cseq=7, failures=failures, uniform=lambda: uniform, nonce=nonce)
 
 
 def answer(status, *headers, reason=None):
@@ -54,7 +55,7 @@ def challenge(nonce=b"n1", realm=b"pbx.example.com", extra=b"", status=401):
 
 def test_the_server_grants_at_once():
     machine = refresh()
-    assert machine.start() == Register(3600, 8, None)
+    assert machine.start(CNONCE) == Register(3600, 8, None)
     standing = machine.answered(answer(200, (b"Contact", b"<%s>;expires=600" % CONTACT.encode())), b"x", NOW)
     assert (standing.state, standing.expires_at, standing.failures, standing.cseq) == ("registered", NOW + 600, 0, 8)
     assert NOW + 600 * 0.7 < standing.next_at < NOW + 600
@@ -63,7 +64,7 @@ def test_the_server_grants_at_once():
 @pytest.mark.parametrize(("status", "header"), [(401, b"authorization"), (407, b"proxy-authorization")])
 def test_a_challenge_is_answered_from_the_ha1(status, header):
     machine = refresh()
-    machine.start()
+    machine.start(CNONCE)
     again = machine.answered(challenge(status=status), b"abc", NOW)
     assert isinstance(again, Register)
     assert again.cseq == 9
@@ -76,7 +77,7 @@ def test_a_challenge_is_answered_from_the_ha1(status, header):
 
 def test_a_stale_nonce_gets_one_more_try():
     machine = refresh()
-    machine.start()
+    machine.start(CNONCE)
     machine.answered(challenge(b"old"), b"abc", NOW)
     again = machine.answered(challenge(b"new", extra=b", stale=true"), b"abc", NOW)
     assert isinstance(again, Register)
@@ -85,7 +86,7 @@ def test_a_stale_nonce_gets_one_more_try():
 
 def test_a_second_challenge_that_is_not_stale_means_that_the_password_changed():
     machine = refresh()
-    machine.start()
+    machine.start(CNONCE)
     machine.answered(challenge(), b"abc", NOW)
     standing = machine.answered(challenge(b"n2"), b"abc", NOW)
     assert standing.state == "rejected"
@@ -94,25 +95,25 @@ def test_a_second_challenge_that_is_not_stale_means_that_the_password_changed():
 
 def test_the_ha1_answers_no_other_realm():
     machine = refresh()
-    machine.start()
+    machine.start(CNONCE)
     assert machine.answered(challenge(realm=b"evil.example.net"), b"abc", NOW).state == "needs_wake"
 
 
 def test_without_an_ha1_the_phone_must_wake():
     machine = refresh(ha1="")
-    machine.start()
+    machine.start(CNONCE)
     assert machine.answered(challenge(), b"abc", NOW).state == "needs_wake"
 
 
 def test_an_md5_ha1_cannot_answer_sha256():
     machine = refresh()
-    machine.start()
+    machine.start(CNONCE)
     assert machine.answered(challenge(extra=b", algorithm=SHA-256"), b"abc", NOW).state == "needs_wake"
 
 
 def test_of_several_challenges_the_one_that_can_be_answered_is():
     machine = refresh()
-    machine.start()
+    machine.start(CNONCE)
     both = answer(
         401,
         (b"WWW-Authenticate", b'Digest realm="pbx.example.com", nonce="s", algorithm=SHA-256, qop="auth"'),
@@ -124,7 +125,7 @@ def test_of_several_challenges_the_one_that_can_be_answered_is():
 
 def test_an_interval_too_brief_is_raised_once():
     machine = refresh(expires=60)
-    machine.start()
+    machine.start(CNONCE)
     assert machine.answered(answer(423, (b"Min-Expires", b"1800")), b"x", NOW) == Register(1800, 9, None)
     assert machine.answered(answer(423, (b"Min-Expires", b"3600")), b"x", NOW).state == "failing"
 
@@ -132,14 +133,14 @@ def test_an_interval_too_brief_is_raised_once():
 @pytest.mark.parametrize("status", [403, 404, 604])
 def test_a_refusal_ends_it(status):
     machine = refresh()
-    machine.start()
+    machine.start(CNONCE)
     standing = machine.answered(answer(status), b"x", NOW)
     assert (standing.state, standing.code, standing.next_at) == ("rejected", status, None)
 
 
 def test_trouble_at_the_server_is_waited_out():
     machine = refresh(failures=2)
-    machine.start()
+    machine.start(CNONCE)
     standing = machine.answered(answer(503, (b"Retry-After", b"120 (soon)")), b"x", NOW)
     assert standing == Standing("failing", 503, "Service Unavailable", None, NOW + 120, 3, 8)
     assert refresh().unanswered("no answer", NOW).next_at > NOW
@@ -147,7 +148,7 @@ def test_trouble_at_the_server_is_waited_out():
 
 def test_unregistering():
     machine = refresh(expires=0)
-    assert machine.start().expires == 0
+    assert machine.start(CNONCE).expires == 0
     assert machine.answered(answer(200), b"x", NOW).state == "ended"
 
 
@@ -178,8 +179,60 @@ def test_what_a_2xx_grants():
 
 def test_after_an_interval_too_brief_comes_a_new_challenge():
     machine = refresh(expires=60)
-    machine.start()
+    machine.start(CNONCE)
     machine.answered(challenge(), b"abc", NOW)
     assert machine.answered(answer(423, (b"Min-Expires", b"1800")), b"x", NOW) == Register(1800, 10, None)
     assert machine.answered(challenge(b"n2"), b"abc", NOW).credentials is not None
     assert machine.answered(challenge(b"n3"), b"abc", NOW).state == "rejected"
+
+
+def test_the_next_refresh_answers_before_it_is_asked():
+    first = refresh()
+    first.start(CNONCE)
+    first.answered(challenge(), b"c1", NOW)
+    first.answered(answer(200), b"c2", NOW)
+    assert (first.nonce.challenge.nonce, first.nonce.count) == (b"n1", 1)
+
+    second = refresh(nonce=first.nonce)
+    register = second.start(b"c3")
+    credentials = Credentials.parse(register.credentials[1])
+    assert (credentials.nonce, credentials.nc, credentials.cnonce) == (b"n1", b"00000002", b"c3")
+    assert verify(credentials, HA1, b"REGISTER")
+    second.answered(answer(200, (b"Authentication-Info", b'nextnonce="n9"')), b"c4", NOW)
+    assert (second.nonce.challenge.nonce, second.nonce.count) == (b"n9", 0)
+
+
+def test_a_kept_nonce_that_is_too_old():
+    first = refresh()
+    first.start(CNONCE)
+    first.answered(challenge(), b"c1", NOW)
+    second = refresh(nonce=first.nonce)
+    second.start(CNONCE)
+    register = second.answered(challenge(b"n2", extra=b", stale=true"), b"c2", NOW)
+    credentials = Credentials.parse(register.credentials[1])
+    assert (credentials.nonce, credentials.nc) == (b"n2", b"00000001")
+    assert second.answered(answer(200), b"c3", NOW).state == "registered"
+
+
+def test_a_kept_nonce_of_another_realm_or_without_an_ha1_is_not_used():
+    first = refresh()
+    first.start(CNONCE)
+    first.answered(challenge(), b"c1", NOW)
+    assert refresh(nonce=first.nonce, realm="other").start(CNONCE).credentials is None
+    assert refresh(nonce=first.nonce, ha1="").start(CNONCE).credentials is None
+
+
+def test_a_long_grant_is_verified_now_and_then():
+    assert refresh_at(86_400, NOW, 1.0, 3600.0) == NOW + 3600
+    assert refresh_at(86_400, NOW, 0.0, 3600.0) == NOW + 2700, "and not for all at the same time"
+    assert refresh_at(600, NOW, 0.0, 3600.0) == NOW + 510
+
+
+def test_a_server_that_has_no_say_is_tried_again():
+    machine = refresh(failures=3)
+    machine.start(CNONCE)
+    verdict = machine.answered(answer(404), b"c", NOW)
+    assert verdict.state == "rejected"
+    later = machine.unfit(verdict, NOW)
+    assert (later.state, later.code, later.failures) == ("failing", 404, 4)
+    assert later.next_at > NOW
