@@ -8,4 +8,9 @@ behind which relays live, `python.py` the relay in this process: a `leg.py` for 
 `forward.py` serves without knowing Twisted; `snapshot.py` carries legs over a restart. Pure are `latch.py` (whose
 packets are believed), `addresses.py` (where packets may be sent), `ports.py` (which ports are lent), `rtp.py` (losses
 and jitter) and what reads and edits descriptions: `bodies.py`, `sdp.py`, `rewrite.py`.
+
+Where the parties encrypt differently, read `negotiation.py`: which lines of a leg end at the relay. Such a line is a
+`crossing.py` of `component.py`s, ports that decrypt, check and encrypt by `srtp.py` with keys out of descriptions or
+agreed on by `dtls.py`. Pure are `protection.py` (what a description says of all this), `interwork.py` (what it must say
+to the other party), `sdes.py`, `ice.py` and `stun.py`.
 """

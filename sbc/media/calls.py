@@ -23,12 +23,13 @@ class MediaCalls(Service):
     """
 
     def __init__(self, settings: MediaSettings, engine: Engine) -> None:
-        self._relay = settings.relay
         self._engine = engine
+        self._take(settings)
 
     @property
     def on_silence(self) -> Callable[[str, str], None]:
-        """Called with (leg_key, why) when nothing was heard of either party for `media.timeout`; end the call."""
+        """Called with (leg_key, why) when nothing was heard of either party for `media.timeout`, or when keys cannot be
+        agreed on, or a browser is gone; end the call. May come again until the leg is closed."""
         return self._engine.on_silence
 
     @on_silence.setter
@@ -42,8 +43,12 @@ class MediaCalls(Service):
 
     def reload(self, settings: MediaSettings) -> None:
         """Take over changed settings; ports and engine are fixed while the product runs."""
-        self._relay = settings.relay
+        self._take(settings)
         self._engine.reload(settings)
+
+    def _take(self, settings: MediaSettings) -> None:
+        self._relay = settings.relay
+        self._upper, self._clients = settings.srtp_upper, settings.srtp_clients
 
     def startService(self) -> None:
         """Begin to relay."""
@@ -66,15 +71,20 @@ class MediaCalls(Service):
         from_: Side,
         content_type: bytes | None = bodies.SDP,
         direct: bool = False,
+        toward_web: bool = False,
+        toward_upper: bool = False,
     ) -> Deferred[bytes]:
         """The body to send on in place of the one of an offer.
 
         `source`: IP its signalling came from; `toward` and `back`: the addresses that the receiver and the sender are
         shown (IP literals, IPv6 with or without brackets); both stay what they were when the leg was opened. `direct`:
         the caller knows that neither party is behind NAT and that each can reach the other, so `relay = "auto"` need
-        not relay a *new* leg, unless the description contradicts it. A leg that is known keeps its ports.
+        not relay a *new* leg, unless the description contradicts it. A leg that is known keeps its ports. `toward_web`:
+        the receiver is a browser; `toward_upper`: it is an upper server. How such receivers protect their media is
+        decided when a line is first offered to them.
 
-        Fails with `RemoteError`: 503 when no ports are free, 400 or 413 for a broken description; nothing changed then.
+        Fails with `RemoteError`: 503 when no ports are free, 488 when the media's protection cannot be agreed on, 400
+        or 413 for a broken description; nothing changed then.
         """
         try:
             found = bodies.find(body, content_type) if self._relay != "never" else None
@@ -83,9 +93,17 @@ class MediaCalls(Service):
             session = sdp.parse(body[found[0] : found[1]])
         except RemoteError as problem:
             return fail(problem)
-        if self._relay == "auto" and direct and not self._engine.carries(leg_key) and _reachable(session, source):
+        wanted = "web" if toward_web else self._upper if toward_upper else self._clients
+        alike = wanted == "keep" and not any(media.has(b"ice-ufrag") for media in session.media)
+        if (
+            self._relay == "auto"
+            and direct
+            and alike
+            and not self._engine.carries(leg_key)
+            and _reachable(session, source)
+        ):
             return succeed(body)
-        offer = Offer(session, from_, source, _unbracketed(back), _unbracketed(toward))
+        offer = Offer(session, from_, source, _unbracketed(back), _unbracketed(toward), wanted)
         return self._engine.offer(leg_key, offer).addCallback(_framed, body, found)
 
     def describes(self, body: bytes, content_type: bytes | None = bodies.SDP) -> bool:

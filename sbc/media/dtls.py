@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from struct import Struct
 
 from cryptography import x509
@@ -74,6 +75,12 @@ class Identity:
         self.context.use_privatekey(key)
         self.context.set_cipher_list(_CIPHERS)
         self.context.set_tlsext_use_srtp(b":".join(_PROFILES))
+
+
+@cache
+def identity() -> Identity:
+    """The one of this process; making it takes some milliseconds."""
+    return Identity()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ def other(side: Side) -> Side:
 class Direction:
     """What was received from one party: `lost` in packets, `jitter` in seconds, `rtcp` the RTCP packets on a port of
     their own (they are not in `packets`), `foreign` dropped packets of strangers, `undelivered` packets of this party
-    that the other one could not be sent: nobody knows where it is, or the kernel refused."""
+    that the other one could not be sent: nobody knows where it is, or the kernel refused; `refused` packets that were
+    not encrypted as agreed: forged, damaged or repeated."""
 
     packets: int = 0
     bytes: int = 0
@@ -37,6 +38,7 @@ class Direction:
     foreign: int = 0
     rtcp: int = 0
     undelivered: int = 0
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +66,15 @@ class Statistics:
 @dataclass(frozen=True, slots=True)
 class Offer:
     """An SDP offer on its way: `source` is the IP its signalling came from; `back` and `toward` are the addresses (IP
-    literals) that its sender and its receiver are shown."""
+    literals) that its sender and its receiver are shown. `wanted`: how the receiver is to protect its media: `web` as
+    browsers do, `keep` as the sender does, `off` not at all, `sdes` by SRTP with keys in the description."""
 
     session: Session
     from_: Side
     source: str
     back: str
     toward: str
+    wanted: str = "keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +91,12 @@ class Engine(Protocol):
 
     #: The engine's name in metrics.
     name: str
-    #: Called with the key and a word when a leg fell silent on both sides.
+    #: Called with the key and a word when a leg fell silent on both sides, or cannot carry media any more.
     on_silence: Callable[[str, str], None]
 
     def offer(self, key: str, offer: Offer) -> Deferred[bytes]:
         """The description for the other party. A known key keeps its ports. Fails with `RemoteError`: 503 when no port
-        is free; then nothing changed."""
+        is free, 488 when its protection is not understood; then nothing changed."""
 
     def answer(self, key: str, answer: Answer) -> Deferred[bytes]:
         """The description for the other party. May come several times for one offer (early media, then 200)."""

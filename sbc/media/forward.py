@@ -13,9 +13,10 @@ import select
 import socket
 from collections.abc import Callable
 from time import monotonic
+from typing import Protocol
 
 from sbc.media.addresses import Address
-from sbc.media.latch import GRACE, Latch, Memory, Source
+from sbc.media.latch import FOREIGN, GRACE, Latch, Memory, Source
 from sbc.media.rtp import HEADER, HEADER_SIZE, MEDIA_BYTE, Reception, looks_like_rtcp, looks_like_rtp
 
 #: Sockets served per turn; the rest is served by the next one, after other work had its chance.
@@ -47,7 +48,7 @@ class End(Latch):
 
     Counts: `reception` what came from the party, `foreign` dropped packets of strangers and what is no media, `unsent`
     packets that the kernel refused to send to the party, `homeless` packets of the party dropped because the other one
-    has no destination.
+    has no destination (or no keys yet), `refused` packets that were not encrypted as agreed: forged, damaged, repeated.
 
     Once the party's source is known a second socket on the same port is connected to it: the kernel then checks and
     remembers the address, which saves a sixth of the work of a packet. Everybody else's packets still reach the first
@@ -56,7 +57,7 @@ class End(Latch):
 
     __slots__ = (
         "carries", "connected", "direct", "foreign", "homeless", "name", "names", "peer", "receive", "receive_direct",
-        "reception", "send", "send_direct", "socket", "unsent",
+        "reception", "refused", "send", "send_direct", "socket", "unsent",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, carries: str) -> None:
@@ -73,6 +74,7 @@ class End(Latch):
         self.reception = Reception()
         self.foreign = 0
         self.homeless = 0
+        self.refused = 0
         self.unsent = 0
         host, port = sock.getsockname()[:2]
         #: Where other ports of this process reach this one.
@@ -144,16 +146,27 @@ def join(a: End, b: End) -> None:
     a.peer, b.peer = b, a
 
 
+class Crossed(Protocol):
+    """Who deals with the packets of an end that are not simply forwarded."""
+
+    end: End
+
+    def take(self, buffer: bytearray, now: float) -> None:
+        """Read one datagram and deal with it. Raises `OSError` when there is none."""
+
+
 class Forwarder:
     """All ends of this process."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._epoll = select.epoll()
         self._ends: dict[int, End] = {}
+        self._crossed: dict[int, Crossed] = {}
         self._names: dict[Address, End] = {}
         self._buffer = bytearray(MAX_DATAGRAM)
         self._view = memoryview(self._buffer)
-        self._clock = clock
+        #: Seconds, as the times that ends are told.
+        self.clock = clock
         #: Whether strangers may latch at all, see `latch`.
         self.strangers = False
         self._packets_before = 0
@@ -167,7 +180,8 @@ class Forwarder:
         return self._packets_before + sum(end.reception.packets for end in self._served())
 
     def _served(self) -> list[End]:
-        return [end for descriptor, end in self._ends.items() if descriptor != end.direct]
+        forwarded = [end for descriptor, end in self._ends.items() if descriptor != end.direct]
+        return forwarded + [crossed.end for crossed in self._crossed.values()]
 
     def fileno(self) -> int:
         """Readable when `turn` has work."""
@@ -187,13 +201,25 @@ class Forwarder:
         self._disconnect(end)
         descriptor = end.socket.fileno()
         self._epoll.unregister(descriptor)
-        del self._ends[descriptor]
+        self._ends.pop(descriptor, None)
+        self._crossed.pop(descriptor, None)
         for name in end.names:
             if self._names.get(name) is end:
                 del self._names[name]
         self._packets_before += end.reception.packets
         end.peer = end
         end.socket.close()
+
+    def cross(self, end: End, crossed: Crossed | None) -> None:
+        """From now on `crossed` deals with the packets of this end; None: they are forwarded again."""
+        descriptor = end.socket.fileno()
+        self._disconnect(end)
+        if crossed is None:
+            self._crossed.pop(descriptor, None)
+            self._ends[descriptor] = end
+        else:
+            self._ends.pop(descriptor, None)
+            self._crossed[descriptor] = crossed
 
     def close(self) -> None:
         """Close everything."""
@@ -218,7 +244,7 @@ class Forwarder:
         """A program on this machine that signals over loopback may send from our own address to our own address."""
         self._disconnect(end)
         alias = end.name[0] if signalled in _LOOPBACK.values() else ""
-        strangers_at = self._clock() + GRACE if self.strangers else None
+        strangers_at = self.clock() + GRACE if self.strangers else None
         end.signal(described, signalled, muted=muted, alias=alias, strangers_at=strangers_at)
 
     def recall(self, end: End, memory: Memory) -> None:
@@ -245,10 +271,11 @@ class Forwarder:
         """
         ends, buffer, view, unpack = self._ends, self._buffer, self._view, HEADER.unpack_from
         events = self._epoll.poll(timeout, MAX_EVENTS)
-        now = self._clock()
+        now = self.clock()
         for descriptor, _ in events:
             end = ends.get(descriptor)
-            if end is None:  # closed in this turn
+            if end is None:
+                self._take(descriptor, now)
                 continue
             try:
                 if descriptor == end.direct:
@@ -296,6 +323,21 @@ class Forwarder:
             except OSError:
                 self._again(peer, size, destination)
         return len(events)
+
+    def _take(self, descriptor: int, now: float) -> None:
+        crossed = self._crossed.get(descriptor)
+        if crossed is not None:  # else closed in this turn
+            try:
+                crossed.take(self._buffer, now)
+            except OSError:
+                pass
+
+    def plausible_source(self, end: End, source: Source) -> bool:
+        """Whether packets from here may be believed by this end, as far as can be told without changing it."""
+        address: Address = source[:2]
+        if address in self._names and address != end.described:
+            return False
+        return self.strangers or end.fits(source) != FOREIGN
 
     def _again(self, end: End, size: int, destination: Source) -> None:
         """Send by the first socket: on a connected one an ICMP error, which anybody can forge, is told in place of

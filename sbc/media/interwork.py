@@ -110,6 +110,15 @@ def dress(session: Session, faces: Mapping[int, Face], address: bytes, bundles: 
         _add(session.head, b"ice-lite")
 
 
+def reject(media: Media, protocol: bytes, mid: bytes | None) -> None:
+    """Refuse a line, in the words of the protocol it was offered with."""
+    media.protocol = protocol
+    media.move(0)
+    media.drop(_KEYS | BYPASSES | _RTCP | _WEB_ONLY)
+    if mid is not None:
+        _add(media, b"mid:" + mid)
+
+
 def bundled(session: Session) -> list[bytes]:
     """The mids of the first bundle, in its order (RFC 9143)."""
     for name, value in session.head.attributes():

@@ -111,15 +111,22 @@ class Latch:
 
     def accept(self, source: Source, now: float) -> bool:
         """Whether a media packet from a source other than the latched one is believed; if so it is the latched one."""
-        fits = rank(source[:2], self._described, self._signalled)
-        if fits == FOREIGN and source[0] == self._alias:
-            fits = SIGNALLED
+        fits = self.fits(source)
         if fits <= self._rank and not (fits == FOREIGN and self._proven(source, now)):
             return False
         self.source, self._rank, self._heard = source, fits, source
         if not self._muted:
             self.destination = source
         return True
+
+    def fits(self, source: Source) -> int:
+        """How well a source fits, see `rank`."""
+        fits = rank(source[:2], self._described, self._signalled)
+        return SIGNALLED if fits == FOREIGN and source[0] == self._alias else fits
+
+    def settle(self, source: Source | None) -> None:
+        """The party has proven by other means to be here (None: to be gone)."""
+        self.source = self.destination = self._heard = source
 
     def _proven(self, source: Source, now: float) -> bool:
         """Whether a stranger has sent enough, after nobody else did."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from sbc.media.addresses import Address, canonical, destination
 from sbc.media.engine import Answer, Direction, Offer, Side, StreamStatistics, other
 from sbc.media.forward import OTHER, RTCP, RTP, SECURED, End, Forwarder
+from sbc.media.negotiation import Negotiation
 from sbc.media.rewrite import Ports
 from sbc.media.sdp import Media, Place, Session, literal
 
@@ -49,17 +50,19 @@ class Channel:
             foreign=rtp.foreign + rtcp.foreign,
             rtcp=rtcp.reception.packets,
             undelivered=rtp.homeless + self.rtp[other(side)].unsent,
+            refused=rtp.refused + rtcp.refused,
         )
 
 
 @dataclass(slots=True)
 class Leg:
-    """A leg: `addresses` are what each party is shown, `pending` the offers that have to take effect with their answer,
-    `held` who wants no media at all; `heard_at`/`heard`: when the sum of all packets was last seen to change; `silent`:
-    that was told.
+    """A leg: `addresses` are what each party is shown, `negotiation` says which lines are decrypted here, `pending` are
+    the offers that have to take effect with their answer, `held` who wants no media at all; `heard_at`/`heard`: when
+    the sum of all packets was last seen to change; `silent`: that was told.
     """
 
     addresses: dict[Side, str]
+    negotiation: Negotiation
     channels: dict[int, Channel] = field(default_factory=dict)
     pending: dict[Side, Offer] = field(default_factory=dict)
     held: dict[Side, bool] = field(default_factory=dict)
@@ -84,12 +87,14 @@ class Leg:
         """Send and believe from now on what this description says."""
         side, session = description.from_, description.session
         source = canonical(description.source)
-        self.held[side] = all(session.held(media) for media in session.media)
+        held = self.negotiation.held(side, session)
+        self.held[side] = all(session.held(media) for media in session.media) if held is None else held
         for index, channel in self.channels.items():
             media = session.media[index] if index < len(session.media) else None
             rtp, rtcp = _places(session, media)
             local = self.addresses[side]
-            for end, place in ((channel.rtp[side], rtp), (channel.rtcp[side], rtcp)):
+            ends = ((channel.rtp[side], rtp), (channel.rtcp[side], rtcp))
+            for end, place in () if self.negotiation.by_ice(index, side) else ends:
                 wanted = allowed.destination(place, signalled=source, local=local)
                 forwarder.signal(end, wanted, source, muted=place is None)
             if media is not None and media.port:

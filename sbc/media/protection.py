@@ -55,6 +55,8 @@ class Protection:
             raise RemoteError(488, b"No certificate fingerprint")
         if self.mode in ("dtls", "web") and self.setup not in _SETUPS:
             raise RemoteError(488, b"No DTLS role")
+        if self.mode == "web" and self.ice is None:
+            raise RemoteError(488, b"No ICE password")
 
 
 def read(session: Session, media: Media) -> Protection:
@@ -72,7 +74,7 @@ def read(session: Session, media: Media) -> Protection:
     ice = Credentials(ufrag, password) if ufrag and password else None
     mode: Mode = "plain"
     if transport.startswith(b"UDP/TLS/") or (b"/SAVP" in transport and fingerprints and not media.has(b"crypto")):
-        mode = "dtls" if ice is None else "web"
+        mode = "web" if ufrag else "dtls"
     elif b"/SAVP" in transport:
         mode = "sdes"
     return Protection(

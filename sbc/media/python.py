@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from random import Random, SystemRandom
+from secrets import token_bytes
 from typing import Any, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -14,13 +15,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sbc.media import snapshot
+from sbc.media import dtls, snapshot
 from sbc.media.addresses import canonical
+from sbc.media.component import Surroundings
 from sbc.media.engine import Answer, Offer, Side, Statistics, other
 from sbc.media.forward import End, Forwarder, join
+from sbc.media.interwork import Face, dress, open_bundle, reject, undress
 from sbc.media.leg import SIDES, Channel, Guard, Leg, carried
+from sbc.media.negotiation import Negotiation
 from sbc.media.ports import PortPool
-from sbc.media.rewrite import end_to_end, forwardable, redirect
+from sbc.media.rewrite import Ports, forwardable, redirect
 from sbc.media.sdp import Session
 from sbc.media.settings import MediaSettings
 from sbc.media.sockets import Sockets, allow_files
@@ -84,6 +88,7 @@ class PythonEngine:
         self._pool = PortPool(settings.ports.first, settings.ports.last, random or SystemRandom())
         self._sockets = Sockets(self._pool)
         self.forwarder = Forwarder()
+        self._surroundings = Surroundings(self.forwarder, reactor.callLater, dtls.identity, token_bytes)
         self.reload(settings)
         self._guard = Guard(self.forwarder, settings.ports.first, settings.ports.last)
         self._legs: dict[str, Leg] = {}
@@ -139,23 +144,30 @@ class PythonEngine:
         """See `Engine.offer`. A description that no relay of datagrams can carry leaves unchanged, without a leg."""
         now = self._clock()
         leg = self._legs.get(key)
-        relayed = [index for index, media in enumerate(offer.session.media) if media.port and forwardable(media)]
+        open_bundle(offer.session)
+        negotiation = Negotiation(self._surroundings) if leg is None else leg.negotiation
+        plans = negotiation.plan(offer)
         if leg is None:
-            if not relayed or end_to_end(offer.session):
+            if not plans:
                 return offer.session.render()
             addresses: dict[Side, str] = {
                 offer.from_: canonical(offer.back),
                 other(offer.from_): canonical(offer.toward),
             }
-            leg = Leg(addresses)
-        self._open(leg, offer.session, relayed, now)
+            leg = Leg(addresses, negotiation)
+        self._open(leg, offer.session, list(plans), now)
         self._legs[key] = leg
+        negotiation.offered(
+            offer, plans, {index: (channel.rtp, channel.rtcp) for index, channel in leg.channels.items()}
+        )
         self._guard.addresses.update(leg.addresses.values())
         leg.pending[offer.from_] = offer
         if not leg.answered:
             self._apply_offer(leg, offer.from_)
         leg.awake(now)
-        return self._redirected(leg, offer.session, other(offer.from_))
+        ports = {index: ports for index, ports in leg.ports(other(offer.from_)).items() if index in plans}
+        faces = negotiation.offer_faces(offer.from_, ports, plans)
+        return self._redirected(leg, offer.session, other(offer.from_), ports, faces, negotiation.bundles(faces))
 
     @_deferring
     def answer(self, key: str, answer: Answer) -> bytes:
@@ -166,11 +178,21 @@ class PythonEngine:
         now = self._clock()
         asked = other(answer.from_)
         self._apply_offer(leg, asked)
+        negotiation = leg.negotiation
+        negotiation.answered(answer)
         leg.apply(answer, self.forwarder, self._guard)
+        negotiation.begin()
         leg.answered = True
         leg.awake(now)
         self._note_rejected(leg, answer.session, now)
-        return self._redirected(leg, answer.session, asked)
+        ports = {
+            index: ports
+            for index, ports in leg.ports(asked).items()
+            if index < len(answer.session.media) and answer.session.media[index].port
+        }
+        faces = negotiation.answer_faces(answer.from_, ports)
+        bundles = negotiation.bundles(faces, answering=asked)
+        return self._redirected(leg, answer.session, asked, ports, faces, bundles)
 
     @_deferring
     def close(self, key: str) -> Statistics:
@@ -180,7 +202,9 @@ class PythonEngine:
     def snapshot(self, key: str) -> str | None:
         """See `Engine.snapshot`."""
         leg = self._legs.get(key)
-        return None if leg is None or not leg.answered else snapshot.write(leg)
+        if leg is None or not leg.answered or leg.negotiation.crossings:
+            return None  # keys and packet counters of encrypted media are not kept
+        return snapshot.write(leg)
 
     @_deferring
     def restore(self, key: str, text: str) -> bool:
@@ -189,7 +213,7 @@ class PythonEngine:
         if memory is None or key in self._legs:
             return False
         now = self._clock()
-        leg = Leg(memory.addresses, held=memory.held, answered=True, heard_at=now)
+        leg = Leg(memory.addresses, Negotiation(self._surroundings), held=memory.held, answered=True, heard_at=now)
         try:
             for each in memory.channels:
                 leg.channels[each.index] = self._open_channel(leg, each.kind, each.carries, now, each.ports)
@@ -204,12 +228,16 @@ class PythonEngine:
         return True
 
     def sweep(self) -> None:
-        """Report silent legs, free the ports of rejected lines."""
+        """Report silent legs and those whose encryption failed, free the ports of rejected lines."""
         now = self._clock()
         silent: list[str] = []
+        failed: list[tuple[str, str]] = []
         for key, leg in self._legs.items():
             for index in [index for index, channel in leg.channels.items() if _outlived(channel, now)]:
+                leg.negotiation.close(index)
                 self._close_channel(leg.channels.pop(index), now)
+            if leg.answered and (why := leg.negotiation.failure(self.forwarder.clock())):
+                failed.append((key, why))
             if not self._timeout or not leg.answered or leg.silent:
                 continue
             heard = leg.packets()
@@ -220,24 +248,39 @@ class PythonEngine:
                 silent.append(key)
         for key in silent:
             self.on_silence(key, f"no media for {self._timeout:g} s")
+        for key, why in failed:
+            self.on_silence(key, why)
 
     def _apply_offer(self, leg: Leg, side: Side) -> None:
         """An offer takes effect at once in a new leg, else with its answer: if it is refused, nothing changed."""
         offer = leg.pending.pop(side, None)
         if offer is not None:
+            leg.negotiation.settle(side)
             leg.apply(offer, self.forwarder, self._guard)
+            leg.negotiation.begin()
 
-    def _redirected(self, leg: Leg, session: Session, toward: Side) -> bytes:
+    def _redirected(
+        self,
+        leg: Leg,
+        session: Session,
+        toward: Side,
+        ports: Mapping[int, Ports],
+        faces: Mapping[int, Face],
+        bundles: list[bytes],
+    ) -> bytes:
         edited = session.copy()
-        ports = {
-            index: ports
-            for index, ports in leg.ports(toward).items()
-            if index < len(edited.media) and edited.media[index].port and forwardable(edited.media[index])
-        }
+        address = leg.addresses[toward].encode("ascii")
+        ports = {index: each for index, each in ports.items() if forwardable(edited.media[index])}
+        crossings = leg.negotiation.crossings
         for index, media in enumerate(edited.media):
-            if index not in ports and forwardable(media) and media.port:
+            if index in crossings and index not in faces and not media.port:
+                party = crossings[index].parties[toward]
+                reject(media, party.protocol or media.protocol, party.mid)
+            elif index not in ports and media.port and (forwardable(media) or faces):
                 media.move(0)
-        redirect(edited, ports, leg.addresses[toward].encode("ascii"))
+        undress(edited, faces, address)
+        redirect(edited, ports, address)
+        dress(edited, faces, address, bundles)
         return edited.render()
 
     def _note_rejected(self, leg: Leg, session: Session, now: float) -> None:
@@ -298,7 +341,8 @@ class PythonEngine:
             return Statistics()
         now = self._clock()
         streams = tuple(channel.statistics(index) for index, channel in sorted(leg.channels.items()))
-        for channel in leg.channels.values():
+        for index, channel in leg.channels.items():
+            leg.negotiation.close(index)
             self._close_channel(channel, now)
         return Statistics(streams)
 

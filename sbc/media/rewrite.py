@@ -35,19 +35,6 @@ def forwardable(media: Media) -> bool:
     return media.transport in _FORWARDED
 
 
-def end_to_end(session: Session) -> bool:
-    """Whether the parties must find each other by themselves: DTLS keyed media whose transport is ICE.
-
-    Such an agent sends nothing before its connectivity checks succeed, and those are made for the addresses in the
-    description: forwarding datagrams without taking part in ICE would leave both sides mute.
-    """
-    ice = session.head.has(b"ice-ufrag")
-    return any(
-        media.transport.startswith(b"UDP/TLS/") and media.port and (ice or media.has(b"ice-ufrag"))
-        for media in session.media
-    )
-
-
 def redirect(session: Session, ports: Mapping[int, Ports], address: bytes) -> None:
     """Edit `session` in place: its sender is now the relay at `address` (an IP literal, or a name for IPv4), on `ports`
     by media index.

@@ -75,6 +75,23 @@ class Reception:
         self.clocks = clocks
         self.kind = -1
 
+    def take(self, packet: bytes, size: int, now: float) -> None:
+        """A clear packet with at least a header, which came as `size` bytes; what the loop does, for other callers."""
+        self.packets += 1
+        self.bytes += size
+        if 192 <= packet[1] <= 223:
+            return
+        _, second, sequence, stamp, ssrc = HEADER.unpack_from(packet)
+        if sequence != self.expected or ssrc != self.ssrc or second != self.kind:
+            self.note(second, sequence, stamp, ssrc, now)
+            return
+        self.expected = (sequence + 1) & 0xFFFF
+        transit = now * self.rate - stamp
+        step = abs(transit - self.transit)
+        self.transit = transit
+        if step < self.largest_step:
+            self.jitter_units += (step - self.jitter_units) * 0.0625
+
     def note(self, second: int, sequence: int, stamp: int, ssrc: int, now: float) -> None:
         """An RTP packet that is not simply the next one: its fixed header (`second`: marker and payload type)."""
         if ssrc != self.ssrc:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from sbc.settings import Duration, Integer, PortRange, Ports, Words, section, setting
 
+_PROTECTION = Words({"keep": -1, "off": 0, "sdes": 1})
+
 
 @section("media", doc="Media relay")
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,15 @@ class MediaSettings:
         Words({"strict": 0, "open": 1}),
         doc="strict: media only from where the description or the signalling says; open: also from elsewhere when "
         "neither was heard for 2 s (for phones behind NAT whose signalling comes through a balancer)",
+    )
+    srtp_upper: str = setting(
+        "keep",
+        _PROTECTION,
+        doc="encryption of the media toward upper servers; keep: what the client offers passes, of browsers none is "
+        "left; off: RTP; sdes: SRTP with keys in SDP",
+    )
+    srtp_clients: str = setting(
+        "keep", _PROTECTION, doc="the same toward clients; browsers (ws, wss) always get DTLS-SRTP with ICE"
     )
     timeout: float = setting(60.0, Duration(), doc="silence on both sides after which the call is ended; 0: never")
     dscp: int = setting(46, Integer(0, 63), doc="DSCP written on relayed packets; 46 is expedited forwarding")

@@ -163,6 +163,8 @@ class Calls:
             back=came.listener.advertise_host,
             from_=side,
             content_type=content_type,
+            toward_web=goes.transport in (b"WS", b"WSS"),
+            toward_upper=(leg.b if side == "a" else leg.a).upper is not None,
         )
 
     def silent(self, key: str, why: str) -> None:

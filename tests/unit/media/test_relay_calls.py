@@ -322,11 +322,6 @@ class TestPassing:
         assert not describes(b"", None)
         assert not describes(b"x", b"multipart/mixed")
 
-    def test_browsers(self, relay: World) -> None:
-        web = b"v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:x\r\na=setup:actpass\r\n"
-        assert relay.offer(web) == web
-        assert relay.answer(web) == web
-
     def test_a_part_of_a_multipart_body(self, relay: World) -> None:
         a = relay.phone("127.0.0.3")
         isup = b"\r\n--b\r\nContent-Type: application/isup\r\n\r\n\x00\r\n--b--\r\n"

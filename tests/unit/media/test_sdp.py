@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sbc.media import bodies, sdp
-from sbc.media.rewrite import Ports, end_to_end, forwardable, redirect
+from sbc.media.interwork import open_bundle
+from sbc.media.protection import read
+from sbc.media.rewrite import Ports, forwardable, redirect
 from sbc.sip.errors import ParseError, RemoteError
 
 PHONE = (
@@ -106,8 +108,9 @@ def exercise(body: bytes) -> None:
     """Everything the relay does with a description."""
     session = sdp.parse(body)
     assert session.render() == body
-    end_to_end(session)
+    open_bundle(session)
     for media in session.media:
+        read(session, media)
         session.rtp_place(media), session.rtcp_place(media), session.held(media), media.clocks(), media.muxed
     edited = session.copy()
     redirect(edited, {i: Ports(20000, 20001) for i, m in enumerate(edited.media) if m.port and forwardable(m)}, b"::1")

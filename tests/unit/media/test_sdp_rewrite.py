@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sbc.media import sdp
-from sbc.media.rewrite import Ports, end_to_end, forwardable, redirect
+from sbc.media.rewrite import Ports, forwardable, redirect
 
 
 def redirected(body: bytes, ports: dict[int, Ports] | None = None, address: bytes = b"203.0.113.1") -> bytes:
@@ -112,10 +112,3 @@ def test_what_a_relay_of_datagrams_can_carry() -> None:
         assert forwardable(first(line))
     for line in (b"message 4 TCP/MSRP *", b"audio 4 TCP/RTP/AVP 0", b"x 4 y"):
         assert not forwardable(first(line))
-
-
-def test_browsers_must_find_each_other_by_themselves() -> None:
-    web = b"v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:x\r\na=setup:actpass\r\n"
-    assert end_to_end(sdp.parse(web))
-    assert not end_to_end(sdp.parse(web.replace(b"a=ice-ufrag:x\r\n", b"")))
-    assert not end_to_end(sdp.parse(web.replace(b"UDP/TLS/RTP/SAVPF", b"RTP/AVP")))

@@ -1,0 +1,229 @@
+"""One port of the relay on a line whose protection ends here: what arrives is told apart (RFC 7983), checked, decrypted
+and handed to the component that faces the other party, which encrypts it anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sbc.media.dtls import Association, Identity
+from sbc.media.forward import End, Forwarder
+from sbc.media.ice import IceLite
+from sbc.media.latch import Source
+from sbc.media.protection import Fingerprint
+from sbc.media.rtp import HEADER_SIZE
+from sbc.media.sdes import Suite
+from sbc.media.srtp import Opener, Refused, Sealer
+
+#: Bytes of the shortest RTCP packet.
+_RTCP_SIZE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What components need of the process: the forwarder that serves their sockets, `later(seconds, call)`, the
+    certificate (made when first asked for), and so many random bytes."""
+
+    forwarder: Forwarder
+    later: Callable[..., Any]
+    identity: Callable[[], Identity]
+    random: Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Onward:
+    """Where the packets of one line go: the components facing the other party."""
+
+    rtp: Component
+    rtcp: Component
+
+
+class Component:
+    """A port that faces one party. `clear`: that party's packets are not encrypted; `proven`: only sources that passed
+    a connectivity check are believed, else the latch decides; `failure`: why its keys can never be agreed on, or that
+    the party is gone. On a port that several lines share (RFC 9143) `by_format` tells them by payload type.
+    """
+
+    __slots__ = (
+        "_keyed", "_sources", "_surroundings", "_timer", "by_format", "clear", "dtls", "end", "failure", "ice",
+        "onward", "opener", "proven", "sealer",
+    )  # fmt: skip
+
+    def __init__(self, end: End, surroundings: Surroundings) -> None:
+        self.end = end
+        self.clear = True
+        self.proven = False
+        self.ice: IceLite | None = None
+        self.dtls: Association | None = None
+        self.opener: Opener | None = None
+        self.sealer: Sealer | None = None
+        self.onward: Onward | None = None
+        self.by_format: dict[int, Onward] = {}
+        self.failure = ""
+        self._sources: dict[bytes, Onward] = {}
+        self._surroundings = surroundings
+        self._timer: Any = None
+        self._keyed: Association | None = None
+
+    def take(self, buffer: bytearray, now: float) -> None:
+        """Read one datagram from the socket and deal with it. Raises `OSError` when there is none."""
+        size, source = self.end.receive(buffer)
+        self.receive(bytes(memoryview(buffer)[:size]), source, now)
+
+    def receive(self, data: bytes, source: Source, now: float) -> None:
+        """A datagram. Never raises for what is in it."""
+        first = data[0] if data else 255
+        if 128 <= first < 192:
+            self._media(data, source, now)
+        elif first < 4:
+            self._check(data, source, now)
+        elif 20 <= first < 64:
+            self._handshake(data, source, now)
+        else:
+            self.end.foreign += 1
+
+    def send(self, packet: bytes, *, rtcp: bool) -> bool:
+        """Send a clear packet to the party; False when that is not possible yet: nobody knows where it is, or keys are
+        not agreed on."""
+        end, sealer = self.end, self.sealer
+        destination = end.destination
+        if destination is None:
+            return False
+        if not self.clear:
+            if sealer is None:
+                return False
+            try:
+                packet = sealer.rtcp(packet) if rtcp else sealer.rtp(packet)
+            except Refused:
+                return False
+        self._put(packet, destination)
+        return True
+
+    # Keys
+
+    def key(self, suite: Suite, inbound: bytes, outbound: bytes) -> None:
+        """Keys are agreed on. The ones there are go on where they are the same."""
+        if self.opener is None or not self.opener.same(suite, inbound):
+            self.opener = Opener(suite, inbound)
+        if self.sealer is None or not self.sealer.same(suite, outbound):
+            self.sealer = Sealer(suite, outbound)
+
+    def associate(self, fingerprints: frozenset[Fingerprint], setup: bytes) -> None:
+        """Agree on keys by DTLS with a peer that has one of these certificates and wants this role; `actpass` leaves
+        ours as it is. The same peer in the same role goes on with the keys there are (RFC 8842)."""
+        known = self.dtls
+        same = known is not None and not known.failure and known.fingerprints == fingerprints
+        active = setup == b"passive"
+        if known is not None and same and (setup == b"actpass" or known.active == active):
+            return
+        self.unkey()
+        self.dtls = Association(self._surroundings.identity(), fingerprints, active=active)
+        self.begin()
+
+    def unkey(self) -> None:
+        """Forget keys and association."""
+        self.close()
+        self.opener = self.sealer = self.dtls = self._keyed = None
+        self.failure = ""
+
+    def begin(self) -> None:
+        """As DTLS client, say the first word as soon as somebody is there to hear it."""
+        if self.dtls is not None and self.end.destination is not None:
+            self._say(self.dtls.begin(), self.end.destination)
+
+    def close(self) -> None:
+        """Stop what is under way."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def check_consent(self, now: float) -> None:
+        """Notice that the party is gone (RFC 7675): send nothing more."""
+        if self.proven and self.ice is not None and not self.ice.consents(now):
+            self.failure = "ICE: the peer is gone"
+            self.end.settle(None)
+
+    # What arrives
+
+    def _media(self, data: bytes, source: Source, now: float) -> None:
+        end, size = self.end, len(data)
+        rtcp = size > 1 and 192 <= data[1] <= 223
+        if size < (_RTCP_SIZE if rtcp else HEADER_SIZE) or not self._plausible(source):
+            end.foreign += 1
+            return
+        if not self.clear:
+            if self.opener is None:
+                end.refused += 1
+                return
+            try:
+                data = self.opener.rtcp(data) if rtcp else self.opener.rtp(data)
+            except Refused:
+                end.refused += 1
+                return
+        if not self.proven and source != end.source and not end.accept(source, now):
+            end.foreign += 1
+            return
+        end.reception.take(data, size, now)
+        onward = self._line(data, rtcp) if self.by_format else self.onward
+        if onward is None or not (onward.rtcp if rtcp else onward.rtp).send(data, rtcp=rtcp):
+            end.homeless += 1
+
+    def _line(self, packet: bytes, rtcp: bool) -> Onward | None:
+        """Which of the lines on this port a packet belongs to; for reports the one of their sender."""
+        if rtcp:
+            return self._sources.get(packet[4:8], self.onward)
+        onward = self.by_format.get(packet[1] & 0x7F, self.onward)
+        if onward is not None:
+            self._sources[packet[8:12]] = onward  # as many as the ciphers admit
+        return onward
+
+    def _plausible(self, source: Source) -> bool:
+        """Whether it is worth looking into: what strangers send would only cost time."""
+        if self.proven:
+            return self.ice is not None and self.ice.believes(source)
+        return source == self.end.source or self._surroundings.forwarder.plausible_source(self.end, source)
+
+    def _check(self, data: bytes, source: Source, now: float) -> None:
+        if self.ice is None:
+            self.end.foreign += 1
+            return
+        answer = self.ice.receive(data, source, now)
+        if answer is not None:
+            self._put(answer, source)
+        if self.proven and self.ice.selected != self.end.destination:
+            self.end.settle(self.ice.selected)
+            self.begin()
+
+    def _handshake(self, data: bytes, source: Source, now: float) -> None:
+        end, dtls = self.end, self.dtls
+        believed = dtls is not None and self._plausible(source)
+        if believed and not self.proven and source != end.source:
+            believed = end.accept(source, now)
+        if dtls is None or not believed:
+            end.foreign += 1
+            return
+        self._say(dtls.receive(data), source)
+        if dtls.keys is not None and self._keyed is not dtls:
+            self._keyed = dtls
+            self.key(dtls.keys.suite, dtls.keys.inbound, dtls.keys.outbound)
+        self.failure = self.failure or dtls.failure
+
+    def _say(self, datagrams: list[bytes], destination: Source) -> None:
+        for datagram in datagrams:
+            self._put(datagram, destination)
+        self.close()
+        wait = None if self.dtls is None else self.dtls.wait()
+        if wait is not None:
+            self._timer = self._surroundings.later(wait, self._repeat)
+
+    def _repeat(self) -> None:
+        self._timer = None
+        if self.dtls is not None and self.end.destination is not None:
+            self._say(self.dtls.timeout(), self.end.destination)
+
+    def _put(self, data: bytes, destination: Source) -> None:
+        try:
+            self.end.send(data, destination)
+        except OSError:
+            self.end.unsent += 1
