@@ -42,6 +42,7 @@ from sbc.proxy.calls import WATCH, Calls
 from sbc.proxy.dialog import Dialogs
 from sbc.proxy.lasting import SETTLE, Lasting
 from sbc.proxy.settings import ProxySettings
+from sbc.proxy.sleepers import Sleepers
 from sbc.proxy.switch import Switch
 from sbc.proxy.target import push_tokens
 from sbc.proxy.waiting import Waiting
@@ -167,7 +168,7 @@ class Sbc(MultiService):
         self._watch()
 
     def _make_calls(self) -> Calls:
-        dialogs = Dialogs()
+        dialogs, waiting = Dialogs(), Waiting()
         self.lasting = Lasting(
             dialogs=dialogs,
             store=self.store,
@@ -191,9 +192,18 @@ class Sbc(MultiService):
             clock_at=time.time,
             call_later=self.reactor.callLater,
             dialogs=dialogs,
-            waiting=Waiting(),
+            waiting=waiting,
             lasting=self.lasting,
             uppers=self.uppers.watch,
+            sleepers=Sleepers(
+                store=self.store,
+                push=self.push,
+                waiting=waiting,
+                pushes=self._pushes,
+                clock=self.driver.clock,
+                clock_at=time.time,
+                call_later=self.reactor.callLater,
+            ),
         )
 
     def _make_registrar(self, secret: Secret) -> Registrar:

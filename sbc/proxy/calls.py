@@ -21,6 +21,7 @@ from sbc.proxy.header_rules import HeaderRules
 from sbc.proxy.lasting import Lasting
 from sbc.proxy.passing import Passing, passed_on
 from sbc.proxy.session_timer import dead_at
+from sbc.proxy.sleepers import Sleepers
 from sbc.proxy.target import party
 from sbc.proxy.waiting import Waiting
 from sbc.push.service import PushService
@@ -82,6 +83,7 @@ class Calls:
     waiting: Waiting
     lasting: Lasting
     uppers: Watch
+    sleepers: Sleepers
     timers: dict[Dialog, None] = field(default_factory=dict)
     """Dialogs with a session timer."""
     open: dict[Attempt, None] = field(default_factory=dict)

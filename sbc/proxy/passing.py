@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from twisted.python.failure import Failure
 
 from sbc.observe import kinds
 from sbc.proxy.dialog import REFRESHING, Inside, next_hop
 from sbc.proxy.hiding import homeward, outward
+from sbc.proxy.sleepers import DOUBT, FRESH, Hold
 from sbc.sip.build import respond
 from sbc.sip.message import Request, Response
 from sbc.soon import when_there
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 class Passing:
     """A request inside a dialog: the client of its transaction toward the receiver."""
 
-    __slots__ = ("_answered", "_sent", "calls", "flow", "inside", "request", "txn")
+    __slots__ = ("_answered", "_doubt", "_hold", "_sent", "calls", "flow", "inside", "request", "txn")
 
     def __init__(self, calls: Calls, txn: ServerTransaction, request: Request, flow: Flow, inside: Inside) -> None:
         self.calls = calls
@@ -36,22 +37,46 @@ class Passing:
         self.inside = inside
         self._sent: ClientTransaction | None = None
         self._answered: Response | None = None
+        self._hold: Hold | None = None
+        self._doubt: Any = None
 
     def begin(self) -> None:
-        """Send it on."""
+        """Send it on, or hold it for a phone whose flow is gone."""
         if self.request.method == b"INVITE":
             self.calls.driver.respond(self.txn, respond(self.request, 100))
+        side = self.inside.receiver
+        if side.device and (side.hop is None or not side.hop.open):
+            self._rouse()
+            return
         on_flow(self.calls.reach(self.inside.receiver), self._describe, partial(self._refused, 503))
 
     def cancelled(self, now: float) -> None:
         """The sender gave up on its re-INVITE."""
         sent = self._sent
         if sent is None:
+            if self._hold is not None:
+                self._hold.stop()
             self._answer(respond(self.request, 487))
         else:
             self.calls.driver.cancel(sent)
 
+    def woken(self, flow: Flow) -> None:
+        """The receiver has registered, on this flow."""
+        self.inside.receiver.hop = flow
+        sent = self._sent
+        if sent is None:
+            self._describe(flow)
+            return
+        sent.request.set_top(b"via", via(flow.listener, sent.branch))
+        self.calls.driver.move(sent, flow)
+
+    def given_up(self, reason: str) -> None:
+        """The receiver did not wake. Its dialog lives on: nothing that would end it is answered (RFC 5057)."""
+        if self._sent is None:
+            self._answer(respond(self.request, 504, reason.encode()))
+
     def received(self, txn: ClientTransaction, response: Response, now: float) -> None:
+        self._trust()
         if response.status == 100:
             return
         if self._answered is not None:
@@ -71,10 +96,28 @@ class Passing:
             self._back(response, response.body)
 
     def timed_out(self, txn: ClientTransaction, now: float) -> None:
+        self._trust()
         self._refused(408, "no answer")
 
     def failed(self, txn: ClientTransaction, reason: str, now: float) -> None:
+        self._trust()
         self._refused(503, reason)
+
+    def _rouse(self) -> None:
+        settings = self.calls.settings()
+        invite = self.request.method == b"INVITE"
+        wait = settings.max_wait if invite else min(settings.max_wait, settings.max_wait_non_invite)
+        leg = self.inside.dialog.leg
+        self._hold = self.calls.sleepers.hold(self.inside.receiver, self.request, leg.story, wait, self)
+
+    def _trust(self) -> None:
+        """The receiver was heard, or cannot be: nobody needs to wake it for this request."""
+        if self._doubt is not None:
+            if self._doubt.active():
+                self._doubt.cancel()
+            self._doubt = None
+        if self._hold is not None:
+            self._hold.stop()
 
     def _describe(self, flow: Flow) -> None:
         if not self.request.body:
@@ -88,6 +131,8 @@ class Passing:
     def _send(self, flow: Flow, body: bytes) -> None:
         out = passed_on(self.calls, self.request, self.inside, flow, body)
         self._sent = self.calls.driver.send(out, flow, self)
+        if self.inside.receiver.device and not flow.reliable and flow.heard_at + FRESH < self.calls.driver.clock():
+            self._doubt = self.calls.call_later(DOUBT, self._rouse)
 
     def _no_media(self, failure: Failure) -> None:
         problem = refusal(failure)

@@ -1,0 +1,157 @@
+"""Requests inside the dialogs of a phone that went to sleep (sections 6 and 7)."""
+
+from __future__ import annotations
+
+import time
+
+from twisted.internet import reactor
+from twisted.internet.defer import gatherResults, inlineCallbacks
+
+from tests.flow.scene import FlowCase, until
+
+
+class Dialogs(FlowCase):
+    @inlineCallbacks
+    def sleeping(self, *, push="", child=False, **more):
+        """A call between the upper server and a phone that has gone to sleep since."""
+        yield self.begin(push=push, child=child)
+        phone = yield self.awake(dialect="rfc8599", sends_ha1=True, **more)
+        call = self.upper.place_call("bob")
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        yield self.happened(self.ringing(phone).diary, "ack")
+        yield self.fall_asleep(phone)
+        return phone, call
+
+    @inlineCallbacks
+    def asks(self, method):
+        phone, call = yield self.sleeping()
+        response = yield call.ask(method).addTimeout(6, reactor)
+        self.assertEqual(response.status, 200)
+        self.assertEqual(len(self.pushes(phone)), 1)
+        [seen] = [seen for seen in phone.saw(method.decode()) if seen.wake == 2]
+        self.assertGreaterEqual(seen.at, phone.diary.all("registered")[1].at - 0.001, "after the 2xx")
+        return phone, call
+
+    @inlineCallbacks
+    def test_statement_41_an_info_wakes_the_phone_and_is_delivered_once(self):
+        phone, call = yield self.asks(b"INFO")
+        response = yield call.hang_up()
+        self.assertEqual(response.status, 200)
+        self.assertEqual(len(self.pushes(phone)), 1, "it is awake now")
+        [_, told] = yield self.record(call)
+        self.in_order(told, "waiting", "push_sent", "woken", "bye", "ended")
+
+    def test_statement_41_a_bye_wakes_the_phone(self):
+        return self.asks(b"BYE")
+
+    @inlineCallbacks
+    def test_statement_41_a_re_invite_wakes_the_phone_and_its_ack_arrives(self):
+        phone, _ = yield self.asks(b"INVITE")
+        yield until(lambda: [seen for seen in phone.saw("ACK") if seen.wake == 2], "the ACK")
+
+    @inlineCallbacks
+    def test_statement_41_two_requests_wait_for_one_push_and_arrive_in_order(self):
+        phone, call = yield self.sleeping(wake_delay=0.3)
+        asked = [call.ask(method).addTimeout(6, reactor) for method in (b"INFO", b"BYE")]
+        responses = yield gatherResults(asked)
+        self.assertEqual([response.status for response in responses], [200, 200])
+        self.assertEqual(len(self.pushes(phone)), 1)
+        seen = [seen.method for seen in phone.seen if seen.wake == 2]
+        self.assertEqual([method for method in seen if method in ("INFO", "BYE")], ["INFO", "BYE"])
+
+    @inlineCallbacks
+    def test_statement_41_a_silent_datagram_flow_is_doubted(self):
+        phone, call = yield self.sleeping(transport="udp")
+        self.sbc.transports.flow(self.rows("select flow from bindings")[0]["flow"]).heard_at -= 60
+        response = yield call.ask(b"INFO").addTimeout(8, reactor)
+        self.assertEqual(response.status, 200)
+        self.assertEqual(len(self.pushes(phone)), 1)
+        self.assertEqual(len([seen for seen in phone.saw("INFO") if seen.wake == 2]), 1)
+
+    @inlineCallbacks
+    def test_statement_42_nobody_wakes_and_the_dialog_lives_on(self):
+        phone, call = yield self.sleeping(push='max_wait = "1s"', killed=True)
+        for method in (b"INFO", b"INVITE"):
+            started = time.monotonic()
+            response = yield call.ask(method).addTimeout(6, reactor)
+            self.assertEqual(response.status, 504)
+            self.assertTrue(0.8 < time.monotonic() - started < 2.5)
+        phone.manners.killed = False
+        yield phone.wake()
+        response = yield call.ask(b"INFO").addTimeout(6, reactor)
+        self.assertEqual(response.status, 200, "the call goes on")
+
+    @inlineCallbacks
+    def test_statement_42_a_refused_push_is_told_at_once_by_504(self):
+        _, call = yield self.sleeping()
+        self.sbc.push.keyring.apps.clear()
+        started = time.monotonic()
+        response = yield call.ask(b"INFO").addTimeout(6, reactor)
+        self.assertEqual(response.status, 504)
+        self.assertLess(time.monotonic() - started, 2.0)
+
+    @inlineCallbacks
+    def test_statement_42_a_phone_without_push_gets_504_at_once(self):
+        yield self.begin()
+        phone = yield self.awake(provider="")
+        call = self.upper.place_call("bob")
+        yield self.final(call)
+        yield self.happened(self.ringing(phone).diary, "ack")
+        yield self.fall_asleep(phone)
+        response = yield call.ask(b"INFO").addTimeout(6, reactor)
+        self.assertEqual(response.status, 504)
+
+    @inlineCallbacks
+    def test_statement_40_requests_inside_the_dialog_of_a_calling_phone_pass_us(self):
+        yield self.begin()
+        self.upper.answering["echo"] = 0.05
+        phone = yield self.awake(dialect="rfc8599")
+        call = phone.call("echo")
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        there = self.upper.calls[-1]
+        self.assertIn(phone.purr, call.owner.contact(phone.wire))
+        for heard in self.upper.saw("INVITE"):
+            self.assertNotIn(b"pn-purr", heard.request.render(), "nor does it leave")
+        yield self.happened(there.diary, "ack")
+        yield self.fall_asleep(phone)
+        response = yield there.hang_up().addTimeout(6, reactor)
+        self.assertEqual(response.status, 200)
+        self.assertEqual(len(self.pushes(phone)), 1)
+
+    @inlineCallbacks
+    def test_statement_38_a_dialog_with_an_old_purr_is_woken_all_the_same(self):
+        phone, call = yield self.sleeping()
+        [row] = self.rows("select purr from push_tokens")
+        self.assertEqual(row["purr"].encode(), phone.purr)
+        now_at = self.sbc.registrar.clock_at
+        self.sbc.registrar.clock_at = lambda: now_at() + 86_400
+        response = yield call.ask(b"INFO").addTimeout(6, reactor)
+        self.assertEqual(response.status, 200)
+        self.assertNotEqual(row["purr"].encode(), phone.purr, "it has another one now")
+        yield self.fall_asleep(phone)
+        response = yield call.ask(b"INFO").addTimeout(6, reactor)
+        self.assertEqual(response.status, 200)
+
+    @inlineCallbacks
+    def test_statement_41_after_a_crash_of_the_sbc(self):
+        phone, call = yield self.sleeping(child=True)
+        yield until(lambda: self.rows("select * from dialogs"), "the dialog is stored")
+        yield self.world.restart(crash=True)
+        response = yield call.ask(b"INFO").addTimeout(6, reactor)
+        self.assertEqual(response.status, 200)
+        self.assertEqual(len(self.pushes(phone)), 1)
+
+    @inlineCallbacks
+    def test_statement_44_an_unknown_purr_changes_nothing(self):
+        yield self.begin()
+        phone = yield self.awake(dialect="rfc8599")
+        phone.purr = b"a" * 32
+        self.upper.answering["echo"] = 0.05
+        call = phone.call("echo")
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        yield self.happened(self.upper.calls[-1].diary, "ack")
+        response = yield self.upper.calls[-1].hang_up()
+        self.assertEqual(response.status, 200)
