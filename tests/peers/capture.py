@@ -15,13 +15,17 @@ MALFORMED = " || ".join(
 
 
 class Capture:
-    """Everything to and from ``ports`` on the loopback interface, decoded as SIP where a port is in ``sip``."""
+    """Everything to and from ``ports`` on the loopback interface, decoded as SIP where a port is in ``sip`` (all of
+    them when not said), as HTTP that becomes a WebSocket where it is in ``web``."""
 
-    def __init__(self, folder: Path, ports: Iterable[int], *, sip: Iterable[int] | None = None) -> None:
+    def __init__(
+        self, folder: Path, ports: Iterable[int], *, sip: Iterable[int] | None = None, web: Iterable[int] = ()
+    ) -> None:
         require("tshark", "dumpcap")
         folder.mkdir(parents=True, exist_ok=True)
         ports = list(ports)
         self._sip = ports if sip is None else list(sip)
+        self._web = list(web)
         self.file = folder / "capture.pcapng"
         selection = " or ".join(f"port {port}" for port in ports)
         self.program = Program("dumpcap", ["dumpcap", "-q", "-i", "lo", "-f", selection, "-w", self.file], folder)
@@ -50,6 +54,8 @@ class Capture:
         command = ["tshark", "-n", "-r", str(self.file), "-Y", condition, "-T", "fields"]
         for port in self._sip:
             command += ["-d", f"udp.port=={port},sip", "-d", f"tcp.port=={port},sip"]
+        for port in self._web:
+            command += ["-d", f"tcp.port=={port},http"]
         for field in fields or ("frame.number",):
             command += ["-e", field]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)

@@ -14,6 +14,7 @@ import pytest
 
 from tests.peers.authority import Authority
 from tests.peers.baresip_phone import Baresip
+from tests.peers.browser_phone import Browser
 from tests.peers.capture import Capture
 from tests.peers.kamailio_server import Kamailio
 from tests.peers.lab_process import Lab
@@ -25,7 +26,7 @@ from tests.peers.ports import given_back
 from tests.peers.sbc_process import Sbc
 from tests.peers.sipp_runner import Sipp
 
-Party = TypeVar("Party", Baresip, Capture, Kamailio, Lab, Linphone, Nghttpd, OpensslClient, Pjsua2, Sbc, Sipp)
+Party = TypeVar("Party", Baresip, Browser, Capture, Kamailio, Lab, Linphone, Nghttpd, OpensslClient, Pjsua2, Sbc, Sipp)
 HERE = Path(__file__).parent
 
 USERS = {name: f"secret-{name}" for name in ("alice", "bob", "carol", "dave")}
@@ -76,6 +77,11 @@ def baresip(parties: ExitStack, tmp_path: Path) -> Callable[..., Baresip]:
     """``baresip(user, outbound, **options)``: a phone of one of USERS."""
     make = _maker(Baresip, parties, tmp_path)
     return lambda user, outbound, **options: make(user, USERS[user], outbound, **options)
+
+
+@pytest.fixture
+def browser(parties: ExitStack, tmp_path: Path) -> Callable[..., Browser]:
+    return _maker(Browser, parties, tmp_path)
 
 
 @pytest.fixture

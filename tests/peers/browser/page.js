@@ -1,0 +1,66 @@
+// Runs in the browser. What happens is told by tell(event, detail); browser.mjs calls the functions of window.phone.
+import JsSIP from 'jssip';
+
+const tell = (event, detail = {}) => console.log('EVENT ' + JSON.stringify({ event, ...detail }));
+let agent = null;
+let session = null;
+
+function follow(each) {
+  session = each;
+  for (const name of ['progress', 'accepted', 'confirmed', 'ended', 'failed'])
+    each.on(name, e => tell(name, { cause: e && e.cause, status: e && e.message && e.message.status_code }));
+}
+
+window.phone = {
+  // {url, user, password, realm, push: parameters of the Contact URI, expires}
+  start(options) {
+    agent = new JsSIP.UA({
+      sockets: [new JsSIP.WebSocketInterface(options.url)],
+      uri: `sip:${options.user}@${options.realm}`,
+      password: options.password,
+      register_expires: options.expires || 120,
+      session_timers: false,
+      connection_recovery_min_interval: 1,
+    });
+    if (options.push) agent.registrator().setExtraContactUriParams(options.push);
+    agent.on('connected', () => tell('connected'));
+    agent.on('disconnected', e => tell('disconnected', { code: e.code, reason: e.reason }));
+    agent.on('registered', e => tell('registered', { contact: e.response.getHeader('Contact'), caps: e.response.getHeader('Feature-Caps') }));
+    agent.on('registrationFailed', e => tell('registrationFailed', { cause: e.cause }));
+    agent.on('unregistered', () => tell('unregistered'));
+    agent.on('newMessage', e => { if (e.originator === 'remote') tell('message', { body: e.request.body, from: String(e.request.from.uri) }); });
+    agent.on('newRTCSession', e => {
+      follow(e.session);
+      if (e.originator === 'remote') tell('incoming', { from: String(e.request.from.uri), uri: String(e.request.ruri), body: e.request.body });
+    });
+    agent.start();
+  },
+  message(to, text) {
+    agent.sendMessage(to, text, { eventHandlers: {
+      succeeded: e => tell('messageSent', { status: e.response.status_code }),
+      failed: e => tell('messageFailed', { status: e.response && e.response.status_code, cause: e.cause }),
+    } });
+  },
+  call(to) {
+    agent.call(to, { mediaConstraints: { audio: true, video: false }, pcConfig: { iceServers: [] } });
+  },
+  answer() {
+    session.answer({ mediaConstraints: { audio: true, video: false }, pcConfig: { iceServers: [] } });
+  },
+  refuse(status) {
+    session.terminate({ status_code: status });
+  },
+  hangUp() {
+    session.terminate();
+  },
+  stop() {
+    agent.stop();
+  },
+  // A bare WebSocket: whether it opens, and with which subprotocol.
+  probe(url, protocols) {
+    const socket = new WebSocket(url, protocols);
+    socket.onopen = () => { tell('opened', { protocol: socket.protocol }); socket.close(); };
+    socket.onerror = () => tell('refused', {});
+  },
+};
+tell('ready');
