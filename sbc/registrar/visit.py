@@ -50,7 +50,19 @@ class Visit:
     """One REGISTER on its way: the client of the transaction toward the upper server."""
 
     __slots__ = (
-        *("bare", "flow", "handover", "known_ha1", "plan", "promise", "reach", "registrar", "request", "server"),
+        *(
+            "bare",
+            "flow",
+            "handover",
+            "known_ha1",
+            "plan",
+            "promise",
+            "purr",
+            "reach",
+            "registrar",
+            "request",
+            "server",
+        ),
         *("txn", "upper_contact"),
     )
 
@@ -76,6 +88,7 @@ class Visit:
         self.upper_contact = b""
         self.reach = flow
         self.promise = KEEP
+        self.purr = ""
         self.known_ha1: bool | None = None
         """Whether the store has an HA1 of the user; None: nobody has looked."""
 
@@ -298,6 +311,7 @@ class Visit:
             registrar.event(_text(request.call_id), "register", "X-PIID does not fit the accepted digest: not kept")
         rules = registrar.rules()
         tokens = self.tokens
+        self.purr = self._purr(now_at)
         pushes = bool(tokens)
         dropped = not self.promise.tokens and bool(self.handover.tokens)
         kept = rules.keep == "always" or (rules.keep == "auto" and (pushes or plan.wish is Wish.SLEEP))
@@ -311,7 +325,7 @@ class Visit:
             user_agent=_text(request.first(b"user-agent") or b""),
             binding=self._binding(now_at) if plan.wish is Wish.BIND else None,
             tokens=tokens,
-            purr=self._purr(now_at),
+            purr=self.purr,
             unbind_tokens=self.handover.unbind or dropped,
             upper_contact=self.upper_contact.decode(),
             upper_call_id=registrar.identifiers.call_id().decode(),
@@ -392,7 +406,7 @@ class Visit:
             caps = feature_caps(
                 self.promise.providers,
                 vapid=registrar.serving().vapid,
-                purr=self._purr(registrar.clock_at()),
+                purr=self.purr,
                 pnsreg=self.handover.pnsreg,
             )
         return accepted(response, self.request, shown, caps, chained=self.handover.chained)

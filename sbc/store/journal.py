@@ -84,10 +84,10 @@ class SaveCalls(Operation[None]):
     node: str = ""
 
     def run(self, session: Session, secret: Secret) -> Callable[[], None]:
-        for call in self.calls:
-            session.run(_SAVE_CDR, (*_values(call, _CDR), self.node))
-        for event in self.events:
-            session.run(_SAVE_EVENT, _values(event, _EVENT))
+        if self.calls:
+            session.run_all(_SAVE_CDR, [(*_values(call, _CDR), self.node) for call in self.calls])
+        if self.events:
+            session.run_all(_SAVE_EVENT, [(event.call_id, event.at, event.kind, event.detail) for event in self.events])
         return nothing
 
 

@@ -45,6 +45,9 @@ class Session(Protocol):
     def run(self, statement: Statement, parameters: tuple[object, ...]) -> None:
         """Run a statement whose outcome nobody reads."""
 
+    def run_all(self, statement: Statement, rows: Sequence[tuple[object, ...]]) -> None:
+        """The same for each of these parameters."""
+
     def connection(self) -> Connection:
         """The SQLAlchemy connection, in this transaction and with everything before it done."""
 
@@ -92,6 +95,9 @@ class SqliteSession:
 
     def run(self, statement: Statement, parameters: tuple[object, ...]) -> None:
         self._cursor.execute(statement.sqlite, parameters)
+
+    def run_all(self, statement: Statement, rows: Sequence[tuple[object, ...]]) -> None:
+        self._cursor.executemany(statement.sqlite, rows)
 
     def connection(self) -> Connection:
         return self._connection
@@ -159,6 +165,10 @@ class PostgresqlSession:
     def run(self, statement: Statement, parameters: tuple[object, ...]) -> None:
         self._enter()
         self._scratch.execute(statement.postgresql, parameters)
+
+    def run_all(self, statement: Statement, rows: Sequence[tuple[object, ...]]) -> None:
+        self._enter()
+        self._scratch.executemany(statement.postgresql, rows)
 
     def connection(self) -> Connection:
         self._leave()
