@@ -89,7 +89,7 @@ class PushRecords:
 
     def _lost(self, failure: Failure) -> None:
         """A push that ends when the database has stopped, or is away, leaves no row: nobody's mistake."""
-        if failure.check(RemoteError):
+        if isinstance(failure.value, RemoteError):
             log.warn("a push could not be noted: {why}", why=failure.getErrorMessage())
         else:
             log.failure("a push could not be noted", failure)
