@@ -15,7 +15,10 @@ LOCK := flock $(STAMPS)/lock
 
 # Programs not ours that tests/peers and bench/ run against. A missing one is skipped by its name, except with CI=true.
 PEERS := kamailio kamailio-extra-modules kamailio-tls-modules kamailio-websocket-modules kamailio-outbound-modules \
-         kamailio-presence-modules sip-tester baresip-core nghttp2-server tshark curl openssl sqlite3 postgresql redis-server
+         kamailio-presence-modules sip-tester baresip-core nghttp2-server tshark curl openssl sqlite3 postgresql redis-server \
+         linphone-cli chromium $(if $(shell command -v npm),,nodejs npm)
+# The browser's side of the tests: its packages go where git does not look.
+BROWSER := tests/peers/browser
 
 # What to run when not everything: make test T="tests/unit/sip -k uri"
 T ?= tests
@@ -85,7 +88,8 @@ docs: venv reference
 
 # Never fails: what cannot be installed is reported here and skipped by name in the tests.
 peers: | $(STAMPS)
-	@if [ ! -e $(STAMPS)/peers ]; then $(LOCK) $(MAKE) --no-print-directory .peers-locked; fi
+	@if [ ! $(STAMPS)/peers -nt Makefile ]; then $(LOCK) $(MAKE) --no-print-directory .peers-locked; fi
+	@if [ ! $(STAMPS)/browser -nt $(BROWSER)/package.json ]; then $(LOCK) $(MAKE) --no-print-directory .browser-locked; fi
 
 .PHONY: .peers-locked
 .peers-locked:
@@ -97,6 +101,14 @@ peers: | $(STAMPS)
 	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; } >$(STAMPS)/peers.log 2>&1 || \
 	  for p in $$missing; do apt-get install -y -qq --no-install-recommends $$p >>$(STAMPS)/peers.log 2>&1 || echo "could not install $$p (see $(STAMPS)/peers.log)"; done; \
 	  touch $(STAMPS)/peers; \
+	fi; true
+
+.PHONY: .browser-locked
+.browser-locked:
+	@if [ ! $(STAMPS)/browser -nt $(BROWSER)/package.json ]; then \
+	  if command -v npm >/dev/null && cd $(BROWSER) && \
+	    npm install --no-package-lock --no-audit --no-fund --ignore-scripts >$(CURDIR)/$(STAMPS)/npm.log 2>&1; \
+	  then touch $(CURDIR)/$(STAMPS)/browser; else echo "npm packages of $(BROWSER) not installed (see $(STAMPS)/npm.log)"; fi; \
 	fi; true
 
 clean:
