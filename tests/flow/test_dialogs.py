@@ -6,6 +6,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import inlineCallbacks
 
 from sbc.lab.call import SDP
+from sbc.lab.dialog import Dialog
 from sbc.lab.rtp import media_address
 from sbc.lab.world import BORDER, PHONE, UPPER
 from tests.flow.scene import FlowCase, pause, until
@@ -406,6 +407,28 @@ class Offers(Calls):
         self.assertEqual(call.dialog_answer[0], BORDER, "the offer leads to the relay")
         self.assertEqual(media_address(ack.body)[0], BORDER, "and so does the answer")
         call._acknowledge = acknowledge
+        yield call.hang_up()
+
+    @inlineCallbacks
+    def test_requests_inside_the_early_dialog_pass(self):
+        yield self.begin()
+        phone = yield self.awake(transport="udp", talks=True, ring_delay=5, answer_delay=None)
+        call = self.upper.place_call("bob", headers=[(b"supported", b"100rel")])
+        ringing = yield self.happened(phone.diary, "invite")
+        self.assertEqual(ringing.invite.first(b"supported"), b"100rel")
+        ringing._respond(183, body=ringing.media.sdp())
+        yield until(lambda: 183 in self.heard(call), "183")
+        call.dialog = Dialog.of_caller(call._invite, call.diary.last("provisional").detail)
+        response = yield call.ask(b"PRACK", (b"rack", b"1 1 INVITE"))
+        self.assertEqual(response.status, 200)
+        self.assertEqual(phone.saw("PRACK")[0].request.first(b"rack"), b"1 1 INVITE")
+        response = yield ringing.ask(b"UPDATE")
+        self.assertEqual(response.status, 200)
+        call.dialog = None
+        ringing.answer()
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        yield self.happened(ringing.diary, "ack")
         yield call.hang_up()
 
     @inlineCallbacks

@@ -178,3 +178,12 @@ class KeptAlive(FlowCase):
         before = self.refreshes()
         yield pause(1.5)
         self.assertLess(self.refreshes() - before, 9, "refreshed once for both")
+
+    @inlineCallbacks
+    def test_kept_only_where_that_is_wanted(self):
+        yield self.begin(push='upper_expires = 1\nkeep_upper_registration = "off"')
+        self.short()
+        yield self.asleep()
+        count = self.refreshes()
+        yield until(lambda: self.upper.contact_of("bob") is None, "it ran out")
+        self.assertEqual(self.refreshes(), count)

@@ -265,6 +265,63 @@ class Waking(FlowCase):
         self.assertEqual([push.payload["ntype"] for push in self.pushes(phone)], ["0", "2"])
 
     @inlineCallbacks
+    def test_a_phone_with_an_instance_is_the_same_device_whatever_its_token(self):
+        yield self.begin()
+        phone = yield self.asleep(instance="urn:uuid:00000000-0000-1000-8000-000a95a0e128", dialect="rfc8599")
+        call = self.upper.place_call("bob")
+        yield self.happened(phone.diary, "push")
+        phone.change_token(self.world.token("apns"))
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        self.assertEqual(len(phone.saw("INVITE")), 1)
+        yield self.record_of_one_device()
+
+    @inlineCallbacks
+    def record_of_one_device(self):
+        """Only the new token is left."""
+        yield until(lambda: len(self.rows("select * from push_tokens")) == 1, "one token")
+        self.assertEqual(len(self.rows("select * from bindings")), 1)
+
+    @inlineCallbacks
+    def test_a_user_without_a_sign_of_life_is_not_pushed(self):
+        yield self.begin(push='client_max_offline_days = "1s"')
+        phone = yield self.asleep()
+        yield pause(1.1)
+        status = yield self.final(self.upper.place_call("bob"))
+        self.assertEqual(status, 480)
+        self.assertEqual(self.pushes(phone), [])
+
+    @inlineCallbacks
+    def test_nothing_is_left_in_memory(self):
+        yield self.begin(push='max_wait = "1s"')
+        phone = yield self.asleep(transport="udp")
+        answered = self.upper.place_call("bob")
+        yield self.final(answered)
+        yield answered.hang_up()
+        phone.manners.answer = 486
+        yield self.final(self.upper.place_call("bob"))
+        phone.manners.answer_delay = None
+        cancelled = self.upper.place_call("bob")
+        yield until(lambda: 180 in self.heard(cancelled), "it rings")
+        cancelled.cancel()
+        yield self.final(cancelled)
+        phone.manners.killed = True
+        yield self.fall_asleep(phone)
+        missed = self.upper.place_call("bob")
+        gone = self.upper.place_call("bob")
+        yield until(lambda: self.heard(gone), "a waiting answer")
+        gone.cancel()
+        yield self.final(gone)
+        yield self.final(missed)
+        yield self.upper.send_message("bob", "hello")
+        calls = self.sbc.calls
+        left = {
+            "open": len(calls.open), "dialogs": len(calls.dialogs), "waiting": len(calls.waiting),
+            "streams": self.sbc.engine.streams, "calls": len(self.sbc.call_log),
+        }  # fmt: skip
+        self.assertEqual(left, dict.fromkeys(left, 0))
+
+    @inlineCallbacks
     def test_an_awake_phone_gets_no_push(self):
         yield self.begin()
         phone = yield self.awake(transport="udp")
