@@ -9,6 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+
+REMEMBERED = 256
+"""Lines remembered: those of the REGISTERs just now, each read four times (twice, and again after the challenge)."""
+
+REMEMBERED_BYTES = 1_024
+"""Bytes of a line that is remembered."""
 
 _BLANKS = b" \t\r\n"
 
@@ -32,12 +39,19 @@ def parameters(line: bytes) -> Sequence[Parameter]:
     """All parameters of one Contact header value (a comma list), in order. Never fails; garbage yields what it
     yields.
     """
+    return _remembered(line) if len(line) <= REMEMBERED_BYTES else _taken_apart(line)
+
+
+def _taken_apart(line: bytes) -> tuple[Parameter, ...]:
     found: list[Parameter] = []
     at, contact, size = 0, 0, len(line)
     while at < size:
         at = _one(line, at, contact, found)
         contact += 1
-    return found
+    return tuple(found)
+
+
+_remembered = lru_cache(REMEMBERED)(_taken_apart)
 
 
 def _one(line: bytes, at: int, contact: int, found: list[Parameter]) -> int:

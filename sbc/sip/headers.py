@@ -178,11 +178,10 @@ class Message:
         lines: list[bytes] = []
         placed = set()
         for name, line in zip(self._names, self._lines, strict=True):
-            values = changes.get(name)
-            if values is None:
+            if name not in changes:
                 names.append(name)
                 lines.append(line)
-            elif values and name not in placed:
+            elif name not in placed and (values := changes[name]):
                 placed.add(name)
                 for value in values:
                     names.append(name)
@@ -236,7 +235,8 @@ class Message:
     @property
     def vias(self) -> list[Via]:
         """All Vias, the top one first; empty without any."""
-        return [Via.parse(value) for value in self.each(b"via")]
+        values = self.each(b"via")
+        return [self.via, *map(Via.parse, values[1:])] if values else []
 
     @property
     def cseq(self) -> CSeq:
@@ -251,7 +251,7 @@ class Message:
     @property
     def call_id(self) -> bytes:
         """Call-ID."""
-        return self._need(b"call-id")
+        return self._firsts.get(b"call-id") or self._need(b"call-id")
 
     @property
     def from_(self) -> NameAddr:
@@ -344,7 +344,7 @@ class Message:
         return addresses
 
     def _tag(self, name: bytes) -> bytes | None:
-        value = self._need(name)
+        value = self._firsts.get(name) or self._need(name)
         return _remembered_tag(value) if len(value) <= limits.MAX_REMEMBERED_VALUE else _tag_of(value)
 
     def _insert(self, at: int, name: bytes, value: bytes) -> None:
