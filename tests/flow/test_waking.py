@@ -47,6 +47,43 @@ class Waking(FlowCase):
         return self.wakes_one("tcp")
 
     @inlineCallbacks
+    def test_an_upper_server_that_is_reached_by_tcp(self):
+        yield self.begin(changes={";transport=udp": ";transport=tcp"})
+        phone = yield self.asleep(transport="udp")
+        self.assertEqual({seen.transport for seen in self.upper.saw("REGISTER")}, {b"TCP"})
+        call = self.upper.place_call("bob")
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        yield self.happened(self.ringing(phone).diary, "ack")
+        response = yield self.ringing(phone).hang_up().addTimeout(4, reactor)
+        self.assertEqual(response.status, 200)
+        self.assertEqual({heard.transport for heard in self.upper.party.heard if heard.what == "BYE"}, {b"TCP"})
+        back = phone.call("carol")
+        status = yield self.final(back)
+        self.assertEqual(status, 480, "nobody is registered there")
+
+    @inlineCallbacks
+    def test_an_upper_server_that_was_away(self):
+        yield self.begin(changes={";transport=udp": ";transport=tcp"})
+        phone = yield self.asleep()
+        yield self.upper.stop()
+        yield self.upper.start()
+        call = self.upper.place_call("bob")
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        self.assertEqual(len(phone.saw("INVITE")), 1)
+        response = yield self.ringing(phone).hang_up().addTimeout(4, reactor)
+        self.assertEqual(response.status, 200)
+
+    @inlineCallbacks
+    def test_an_upper_server_that_cannot_be_reached(self):
+        yield self.begin(changes={";transport=udp": ";transport=tcp"})
+        yield self.upper.stop()
+        response = yield self.phone().start().addTimeout(6, reactor)
+        self.assertEqual(response.status, 503)
+        self.assertEqual(self.rows("select * from users"), [])
+
+    @inlineCallbacks
     def test_several_round_trips_until_registered(self):
         yield self.begin()
         phone = yield self.asleep(expires=60)
