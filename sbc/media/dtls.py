@@ -44,6 +44,7 @@ _CIPHERS = (
     b"ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA"
 )
 _HASHES: dict[bytes, hashes.HashAlgorithm] = {
+    b"sha-1": hashes.SHA1(),  # noqa: S303 - see `protection`
     b"sha-256": hashes.SHA256(),
     b"sha-384": hashes.SHA384(),
     b"sha-512": hashes.SHA512(),

@@ -28,6 +28,8 @@ _WEB_ONLY = frozenset(
     {b"extmap", b"extmap-allow-mixed", b"ssrc", b"ssrc-group", b"msid", b"msid-semantic", b"rid", b"simulcast",
      b"rtcp-rsize", b"mid", b"group", b"rtcp-fb"}
 )  # fmt: skip
+#: Goes with the F of AVPF (RFC 4585, RFC 5506).
+_FEEDBACK = frozenset({b"rtcp-fb", b"rtcp-rsize"})
 #: Lines on one port are grouped anew for each browser.
 _GROUPING = frozenset({b"mid", b"group"})
 #: All line types of a media description.
@@ -55,11 +57,11 @@ class Face:
 def profile(mode: Mode, was: Mode, protocol: bytes) -> bytes:
     """The transport protocol of an offer in this mode, made of one whose sender was in mode `was` with `protocol`.
 
-    Feedback (the F of AVPF) is only kept between parties of a kind: what a browser says about it, phones refuse.
+    Feedback (the F of AVPF) is only kept between parties of a kind: plain phones refuse it.
     """
     if mode == "web":
         return b"UDP/TLS/RTP/SAVPF"
-    feedback = b"F" if was != "web" and protocol.upper().endswith(b"F") else b""
+    feedback = b"F" if was == mode and protocol.upper().endswith(b"F") else b""
     return {"plain": b"RTP/AVP", "sdes": b"RTP/SAVP"}.get(mode, b"UDP/TLS/RTP/SAVP") + feedback
 
 
@@ -132,7 +134,7 @@ def bundled(session: Session) -> list[bytes]:
 def _foreign(face: Face) -> frozenset[bytes]:
     """What the receiver must not see of the sender."""
     if "web" not in (face.was, face.mode):
-        return _KEYS | BYPASSES
+        return _KEYS | BYPASSES | (_FEEDBACK if not face.protocol.upper().endswith(b"F") else frozenset())
     return _KEYS | BYPASSES | (_GROUPING if face.was == face.mode else _WEB_ONLY)
 
 

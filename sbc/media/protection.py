@@ -15,8 +15,10 @@ from sbc.sip.errors import RemoteError
 #: browsers have it; `other`: no RTP.
 Mode = Literal["plain", "sdes", "dtls", "web", "other"]
 
-#: Bytes of a digest by hash (RFC 8122); SHA-1 and older ones can be forged.
-_DIGESTS = {b"sha-256": 32, b"sha-384": 48, b"sha-512": 64}
+#: Bytes of a digest by hash (RFC 8122); MD5 can be forged.
+_DIGESTS = {b"sha-1": 20, b"sha-256": 32, b"sha-384": 48, b"sha-512": 64}
+#: Believed only of who knows nothing better: older phones.
+_WEAK = b"sha-1"
 _SETUPS = frozenset({b"active", b"passive", b"actpass"})
 
 
@@ -99,8 +101,9 @@ def _either(session: Session, media: Media, name: bytes) -> bytes | None:
 def _fingerprints(session: Session, media: Media) -> frozenset[Fingerprint]:
     for section in (media, session.head):
         if section.has(b"fingerprint"):
-            found = (_fingerprint(value or b"") for name, value in section.attributes() if name == b"fingerprint")
-            return frozenset(each for each in found if each is not None)
+            read = (_fingerprint(value or b"") for name, value in section.attributes() if name == b"fingerprint")
+            found = frozenset(each for each in read if each is not None)
+            return frozenset(each for each in found if each.hash != _WEAK) or found
     return frozenset()
 
 
