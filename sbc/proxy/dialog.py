@@ -219,6 +219,19 @@ class Dialogs:
             if side.user == user
         ]
 
+    def replaced(self, request: Request) -> Side | None:
+        """The end of a dialog that an INVITE with Replaces is for (RFC 3891 §3): its Request-URI names the leg, the
+        to-tag the end."""
+        value, token = request.first(b"replaces"), request.parsed_uri.user
+        leg = self._legs.get(token.lower()) if value is not None and token is not None else None
+        if value is None or leg is None:
+            return None
+        tags = [part.strip()[7:] for part in value.split(b";") if part.strip().lower().startswith(b"to-tag=")]
+        if tags == [leg.tag]:
+            return leg.a
+        dialog = leg.dialogs.get(tags[0]) if tags else None
+        return dialog.b if dialog is not None else None
+
     def idle(self, now: float) -> list[Leg]:
         """Legs on which nothing happened for `IDLE_LEG` seconds."""
         return [leg for leg in self._legs.values() if leg.touched + IDLE_LEG < now]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -148,8 +149,17 @@ class Switch:
             servers=self.servers,
             ours=ours,
         )
+        end = None
         if request.method == b"INVITE":
             self.driver.respond(txn, respond(request, 100))
+            end = self.calls.dialogs.replaced(request)
+        if end is not None and end.device:
+            username, _, domain = end.user.rpartition("@")
+            origin = way.origin if isinstance(way, ToUser) else None
+            attempt = self.calls.attempt(txn, request, flow, origin, self.registrar.live.resident(flow.token, now), now)
+            ended = self.store.read(partial(queries.subscriber, username=username, domain=domain))
+            ended.addCallback(self._replace, attempt, end.device).addErrback(self._unfound, attempt)
+            return
         if isinstance(way, ToUpper):
             lodger = self.registrar.live.resident(flow.token, now)
             attempt = self.calls.attempt(txn, request, flow, None, lodger, now)
@@ -172,6 +182,17 @@ class Switch:
             attempt.origin = None
             self._upward(attempt, way.fallback, None, now)
             return
+        self._ring(subscriber, attempt, now)
+
+    def _replace(self, subscriber: Subscriber | None, attempt: Attempt, device: str) -> None:
+        """An INVITE with Replaces is for the one device that has the dialog (RFC 8599 §7: it may have to wake)."""
+        targets = tuple(each for each in subscriber.targets if each.binding.identity == device) if subscriber else ()
+        if subscriber is None or not targets:
+            attempt.refuse(481)
+        elif not attempt.fork.cancelled:
+            self._ring(replace(subscriber, targets=targets), attempt, self.driver.clock())
+
+    def _ring(self, subscriber: Subscriber, attempt: Attempt, now: float) -> None:
         kind = PUSH_TYPES.get(attempt.request.method)
         devices = candidates(
             subscriber,
