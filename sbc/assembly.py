@@ -210,7 +210,7 @@ class Sbc(MultiService):
         return Registrar(
             driver=self.driver,
             servers=self.servers,
-            ways=self.ways,
+            watch=self.uppers.watch,
             store=self.store,
             identifiers=self.identifiers,
             live=LiveFlows(),

@@ -35,6 +35,7 @@ def derive(configuration: Configuration, apps: AppRules) -> Derived:
     """What follows from a configuration; `apps` is how tokens are read under it."""
     push, routing, proxy = configuration[PushSettings], configuration[RoutingSettings], configuration[ProxySettings]
     registrar, node = configuration[RegistrarSettings], configuration[NodeSettings].name
+    remove_on = configuration[RemoveOnSettings]
     return Derived(
         calls=CallSettings(
             max_wait=push.max_wait,
@@ -53,10 +54,16 @@ def derive(configuration: Configuration, apps: AppRules) -> Derived:
             upper_expires=push.upper_expires,
             keep=push.keep_upper_registration,
             node=node,
+            mirror=registrar.mode == "mirror",
+            patience=routing.failover_after,
+            longest=registrar.rebuild_interval or math.inf,
+            remove_rejected=remove_on.reject,
+            remove_missing_pn=remove_on.missing_pn,
+            remove_missing_prid=remove_on.missing_prid,
         ),
         ledger=LedgerRules(
             node=node,
-            remove_rejected=configuration[RemoveOnSettings].register_failure,
+            remove_rejected=remove_on.register_failure,
             max_offline=push.client_max_offline_days,
         ),
         pace=Pace(

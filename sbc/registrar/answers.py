@@ -40,6 +40,15 @@ def accepted(
     return back
 
 
+def gruus(response: Response, contact: bytes) -> dict[bytes, bytes | None]:
+    """The GRUUs (RFC 5627) that the upper server gave to this Contact URI of ours."""
+    user = contact.partition(b":")[2].partition(b"@")[0]
+    for shown in response.contacts:
+        if shown.uri.user == user:
+            return {name: shown.params[name] for name in (b"pub-gruu", b"temp-gruu") if name in shown.params}
+    return {}
+
+
 _HIDE: dict[bytes, Sequence[bytes]] = dict.fromkeys(HIDDEN, ())
 _REFUSE: dict[bytes, Sequence[bytes]] = dict.fromkeys((b"record-route", b"contact", b"feature-caps"), ())
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 from base64 import b32encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
+from types import MappingProxyType
 
 from sbc.push.dialects import Handover
 from sbc.push.tokens import PushToken
@@ -163,9 +164,10 @@ def recognised(plan: Plan, devices: Iterable[Binding], *, call_id: str, user_age
 
 
 @lru_cache(4_096)  # of users who register just now, and are challenged first; about 2 MB
-def upper_token(secret: bytes, username: str, domain: str, upper: str) -> str:
-    """The user part of the Contact that the upper server sees for this user: opaque, unguessable, always the same."""
-    said = "\0".join((username, domain, upper)).encode()
+def upper_token(secret: bytes, username: str, domain: str, upper: str, identity: str = "") -> str:
+    """The user part of the Contact that the upper server sees for this user, or with `identity` for one of its devices:
+    opaque, unguessable, always the same."""
+    said = "\0".join((username, domain, upper, identity) if identity else (username, domain, upper)).encode()
     return b32encode(hmac.digest(secret, said, "sha256")[:15]).decode().lower()
 
 
@@ -212,14 +214,18 @@ def proven(request: Request, ha1: str | None) -> Proof:
     return Proof("", "", ha1, False)
 
 
-def answer_contact(request: Request, plan: Plan, seconds: int) -> bytes | None:
-    """The Contact value of our 2xx: the phone's own, as it sent it, with the seconds it may count on."""
+def answer_contact(
+    request: Request, plan: Plan, seconds: int, gruu: Mapping[bytes, bytes | None] = MappingProxyType({})
+) -> bytes | None:
+    """The Contact value of our 2xx: the phone's own, as it sent it, with the seconds it may count on and the GRUUs that
+    the upper server gave it."""
     if plan.wish is not Wish.BIND:
         return None
     shown = chosen_contact(request)
     assert shown is not None
     params = {name: value for name, value in shown.params.items() if name not in (b"expires", b"q")}
     params[b"expires"] = b"%d" % seconds
+    params.update(gruu)
     return shown.replace(params=params).render()
 
 

@@ -21,7 +21,7 @@ from sbc.transaction.identifiers import Identifiers
 from sbc.transaction.server import ServerTransaction
 from sbc.transport.flow import Flow
 from sbc.upper.servers import UpperServer, UpperServers
-from sbc.upper.ways import Ways
+from sbc.upper.watch import Watch
 
 __all__ = ["Awake", "Registrar", "Rules"]
 
@@ -33,13 +33,23 @@ OPEN_TOKENS_TOLD = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """The settings that registrations follow (SPEC of each: the reference page)."""
+    """The settings that registrations follow: see the reference page for each.
+
+    `mirror`: each device is a Contact of its own at the upper server. `patience`: seconds that a server may be silent
+    while there is another; `longest`: seconds until a registration there is verified.
+    """
 
     apps: AppRules
     unregister: str
     upper_expires: int
     keep: str
     node: str
+    mirror: bool
+    patience: float
+    longest: float
+    remove_rejected: bool
+    remove_missing_pn: bool
+    remove_missing_prid: bool
 
 
 class Registrar:
@@ -56,7 +66,7 @@ class Registrar:
         *,
         driver: Driver,
         servers: UpperServers,
-        ways: Ways,
+        watch: Watch,
         store: Store,
         identifiers: Identifiers,
         live: LiveFlows,
@@ -73,7 +83,11 @@ class Registrar:
     ) -> None:
         self.driver = driver
         self.servers = servers
-        self.ways = ways
+        self.watch = watch
+        self.least: dict[str, int] = {}
+        """Seconds of the shortest registration that a server takes, by its name, once it has said so (423)."""
+        self.banned: frozenset[tuple[str, str]] = frozenset()
+        """Users (name, domain) that the operator has barred."""
         self.store = store
         self.identifiers = identifiers
         self.live = live

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sbc.settings import Duration, Flag, Integer, section, setting
+from sbc.settings import Duration, Flag, Integer, Words, section, setting
 
 
 @section("registrar", doc="Registrations of phones here, and of ours at the upper servers")
@@ -12,6 +12,12 @@ from sbc.settings import Duration, Flag, Integer, section, setting
 class RegistrarSettings:
     """The `[registrar]` section."""
 
+    mode: str = setting(
+        "aor",
+        Words({"aor": None, "mirror": None}),
+        doc="what the upper server sees: aor, one contact for all devices of a user (the SBC forks); "
+        "mirror, each device as a contact of its own",
+    )
     refresh_rate: int = setting(
         200,
         Integer(1, 100_000),
@@ -29,5 +35,8 @@ class RegistrarSettings:
         aliases=("prefermd5auth",),
     )
     rebuild_interval: float = setting(
-        3600.0, Duration(), doc="how often all upper registrations are verified", aliases=("rebuildregclients",)
+        3600.0,
+        Duration(),
+        doc="how often every upper registration is verified, however long its grant; 0: only before it expires",
+        aliases=("rebuildregclients",),
     )

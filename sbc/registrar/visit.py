@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,9 +16,11 @@ from sbc.push.indication import KEEP, SHORTEST, feature_caps, promise, too_short
 from sbc.push.purr import purr
 from sbc.push.tokens import PushToken
 from sbc.registrar import decide
-from sbc.registrar.answers import accepted, refused
+from sbc.registrar.answers import accepted, gruus, refused
 from sbc.registrar.decide import Plan, Wish
 from sbc.registrar.flows import Awake, Resident
+from sbc.registrar.upward import Upward
+from sbc.registrar.writing import device_params, upward
 from sbc.sip.build import respond
 from sbc.sip.errors import RemoteError
 from sbc.sip.message import Request, Response
@@ -26,44 +28,28 @@ from sbc.store import queries
 from sbc.store.dead import StopKeeping
 from sbc.store.operations import RemoveBinding, Saved, SaveRegistration
 from sbc.store.records import Binding, Subscriber, User
-from sbc.transaction.client import ClientTransaction
 from sbc.transaction.server import ServerTransaction
 from sbc.transport.flow import Flow
-from sbc.upper.face import contact, via
-from sbc.upper.registration import granted_expires, refresh_at
+from sbc.upper.face import contact, path, via
+from sbc.upper.registration import granted_expires, minimum_expires, refresh_at
 from sbc.upper.servers import UpperServer
-from sbc.upper.ways import on_flow
 
 if TYPE_CHECKING:
-    from sbc.registrar.registrar import Registrar
+    from sbc.registrar.registrar import Registrar, Rules
 
 log = Logger()
 
 VOUCHED = 600
 """Seconds that an accepted registration speaks for its source, so that forged packets cannot have it banned."""
 
-_NOT_UP: dict[bytes, Sequence[bytes]] = dict.fromkeys((b"route", b"record-route", b"path"), ())
-"""Headers between the phone and us."""
-
 
 class Visit:
-    """One REGISTER on its way: the client of the transaction toward the upper server."""
+    """One REGISTER on its way. `asked` is the server that it names, `server` the one under whose name the users of that
+    domain are stored, `at` the one that answered."""
 
     __slots__ = (
-        *(
-            "bare",
-            "flow",
-            "handover",
-            "known_ha1",
-            "plan",
-            "promise",
-            "purr",
-            "reach",
-            "registrar",
-            "request",
-            "server",
-        ),
-        *("txn", "upper_contact"),
+        *("asked", "at", "bare", "expires", "flow", "handover", "known", "known_ha1", "mirror", "plan", "promise"),
+        *("purr", "reach", "registrar", "request", "server", "txn", "upper_contact"),
     )
 
     plan: Plan
@@ -83,7 +69,11 @@ class Visit:
         self.request = request
         self.bare = bare
         self.flow = flow
-        self.server = server
+        self.asked = self.at = server
+        self.server = registrar.servers.home(server)
+        self.mirror = registrar.rules().mirror
+        self.known: Subscriber | None = None
+        self.expires = 0
         self.handover = handover
         self.upper_contact = b""
         self.reach = flow
@@ -96,7 +86,11 @@ class Visit:
         """Begin, after a look at the user where that matters."""
         handover, rules = self.handover, self.registrar.rules()
         kept = handover.tokens or handover.unbind or rules.unregister == "allow"
-        if (self.removes() and not kept) or (handover.asked is not None and too_short(handover, self._asked())):
+        if (
+            self.mirror
+            or (self.removes() and not kept)
+            or (handover.asked is not None and too_short(handover, self._asked()))
+        ):
             self.look(self.begin)
         else:
             self.begin(None)
@@ -121,6 +115,7 @@ class Visit:
         found.addCallback(self._looked).addCallback(then).addErrback(self._broken)
 
     def _looked(self, known: Subscriber | None) -> Subscriber | None:
+        self.known = known
         self.known_ha1 = known is not None and bool(known.user.ha1)
         return known
 
@@ -141,6 +136,9 @@ class Visit:
         registrar = self.registrar
         rules = registrar.rules()
         self._plan(known, keep=False)
+        if (self.plan.username, self.server.domain.decode()) in registrar.banned:
+            self._ban(rules.remove_rejected)
+            return
         if rules.unregister != "allow" and (self.handover.tokens or self._pushable(known)):
             self._plan(known, keep=True)
         if self.plan.wish is Wish.BIND or self.handover.query is not None:
@@ -156,6 +154,23 @@ class Visit:
             self._unbind(known)
         else:
             self._go(rules.upper_expires if rules.upper_expires >= 0 else self.plan.expires)
+
+    def _ban(self, remove: bool) -> None:
+        """The operator has barred this user: its devices go (`push.remove_on.reject`)."""
+        self._answer(respond(self.request, 403))
+        if remove:
+            self._remove(None).addErrback(lambda failure: log.failure("a barred user could not be removed", failure))
+
+    def _remove(self, identity: str | None) -> Deferred[int]:
+        """Remove one device of the user, or with None all."""
+        return self.registrar.store.write(
+            RemoveBinding(
+                username=self.plan.username,
+                domain=self.server.domain.decode(),
+                upper=self.server.name,
+                identity=identity,
+            )
+        )
 
     def _plan(self, known: Subscriber | None, *, keep: bool) -> None:
         self.plan = decide.plan(self.request, self.handover, self.bare, keep_on_unregister=keep)
@@ -191,70 +206,78 @@ class Visit:
 
     def _unbind(self, known: Subscriber | None) -> None:
         self._recognise(known)
-        others = known is not None and any(
-            target.binding.identity != self.plan.identity for target in known.targets if not self.plan.everyone
+        others = (
+            not self.mirror
+            and known is not None
+            and any(target.binding.identity != self.plan.identity for target in known.targets if not self.plan.everyone)
         )
         expires = self.registrar.rules().upper_expires
         self._go((expires if expires >= 0 else decide.DEFAULT_EXPIRES) if others else 0)
 
     def _go(self, expires: int) -> None:
-        on_flow(self.registrar.ways.flow(self.server), partial(self._send, expires), self._unreachable)
+        registrar = self.registrar
+        self.expires = expires
+        servers = registrar.watch.candidates(self.asked, f"{self.plan.username}@{self.server.domain.decode()}")
+        Upward(registrar.driver, registrar.watch, self, servers, lambda: registrar.rules().patience)
 
-    def _send(self, expires: int, flow: Flow) -> None:
-        registrar, server, plan = self.registrar, self.server, self.plan
-        bare, domain, ours = self.bare, server.domain, registrar.ours()
-        hops = bare.max_forwards
-        changes: dict[bytes, Sequence[bytes]] = {
-            **_NOT_UP,
-            b"via": (via(flow.listener, registrar.identifiers.branch()),),
-            b"max-forwards": (b"%d" % ((70 if hops is None else hops) - 1),),
-        }
-        for name, address in ((b"from", bare.from_), (b"to", bare.to)):
-            if address.uri.host.lower() in ours:
-                shown = address.replace(uri=address.uri.replace(host=domain, port=None))
-                changes[name] = (shown.render(),)
-        user = decide.upper_token(registrar.secret, plan.username, domain.decode(), server.name)
-        self.upper_contact = contact(flow.listener, user.encode())
+    def written(self, server: UpperServer, flow: Flow) -> Request:
+        """See `upward.Sender`."""
+        registrar, plan = self.registrar, self.plan
+        expires = max(self.expires, registrar.least.get(server.name, 0)) if self.expires else 0
+        contacts = []
         if plan.wish is not Wish.FETCH:
-            changes[b"contact"] = (b"<%s>;expires=%d" % (self.upper_contact, expires),)
-            changes[b"expires"] = (b"%d" % expires,)
-        up = bare.edited(changes)
-        if up.parsed_uri.host.lower() != domain:
-            up.uri = b"sip:" + domain
-        registrar.driver.send(up, flow, self)
+            params = device_params(self.bare.contacts[0]) if self.mirror and not plan.everyone else b""
+            for identity in self.identities:
+                user = decide.upper_token(
+                    registrar.secret, plan.username, self.server.domain.decode(), self.server.name, identity
+                )
+                self.upper_contact = contact(flow.listener, user.encode())
+                contacts.append(b"<%s>%s;expires=%d" % (self.upper_contact, params, expires))
+        return upward(
+            self.bare,
+            via=via(flow.listener, registrar.identifiers.branch()),
+            domain=server.domain,
+            ours=registrar.ours(),
+            contacts=contacts,
+            expires=expires,
+            path=path(flow.listener) if server.path else None,
+        )
 
-    def received(self, txn: ClientTransaction, response: Response, now: float) -> None:
-        if response.status < 200:
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """The devices that this is about, as they are told apart upward: one Contact each; in mode `aor` one for
+        all."""
+        if not self.mirror:
+            return ("",)
+        if not self.plan.everyone:
+            return (self.plan.identity,)
+        return tuple(target.binding.identity for target in self.known.targets) if self.known is not None else ()
+
+    def responded(self, server: UpperServer, sent: Request, response: Response) -> None:
+        """See `upward.Sender`."""
+        self.at = server
+        if response.status < 300:
+            self._accepted(sent, response)
             return
-        if response.status >= 300:
-            self._answer(refused(response, self.request, self.server.domain))
-            return
-        self._accepted(txn.request, response)
+        least = minimum_expires(response) if response.status == 423 else None
+        if least is not None:
+            self.registrar.least[server.name] = least
+        self._answer(refused(response, self.request, self.server.domain))
 
-    def timed_out(self, txn: ClientTransaction, now: float) -> None:
-        self._answer(respond(self.request, 504, b"Upper Server Does Not Answer"))
-
-    def failed(self, txn: ClientTransaction, reason: str, now: float) -> None:
-        self._unreachable(reason)
-
-    def _unreachable(self, reason: str) -> None:
-        self._answer(respond(self.request, 503, b"Upper Server Unreachable", headers=[(b"Retry-After", b"5")]))
+    def unheard(self, reason: str, *, reached: bool) -> None:
+        """See `upward.Sender`."""
+        if reached:
+            self._answer(respond(self.request, 504, b"Upper Server Does Not Answer"))
+        else:
+            self._answer(respond(self.request, 503, b"Upper Server Unreachable", headers=[(b"Retry-After", b"5")]))
 
     def _accepted(self, sent: Request, response: Response) -> None:
         registrar, plan = self.registrar, self.plan
-        domain = self.server.domain.decode()
         if plan.wish is Wish.FETCH:
             self._answer(self._success(response, None))
             return
         if plan.wish is Wish.UNBIND:
-            written = registrar.store.write(
-                RemoveBinding(
-                    username=plan.username,
-                    domain=domain,
-                    upper=self.server.name,
-                    identity=None if plan.everyone else plan.identity,
-                )
-            )
+            written = self._remove(None if plan.everyone else plan.identity)
             registrar.live.leave(self.flow.token)
             written.addCallbacks(lambda _: self._answer(self._success(response, None)), self._broken)
             return
@@ -272,7 +295,7 @@ class Visit:
         if self.handover.query is not None and self.plan.wish is Wish.BIND:
             self._entertain(response, granted)
             return
-        self._save(granted).addCallbacks(self._saved, self._broken, callbackArgs=(response, granted))
+        self._save(sent, granted).addCallbacks(self._saved, self._broken, callbackArgs=(response, granted))
         former = self._former() if self.plan.wish is Wish.BIND and not self.plan.instance else ""
         if former and former != self.plan.identity:
             self._forget(former)
@@ -287,26 +310,20 @@ class Visit:
         plan, registrar = self.plan, self.registrar
         domain = self.server.domain.decode()
         user = User(username=plan.username, domain=domain, upper=self.server.name, last_seen_at=registrar.clock_at())
-        token = decide.upper_token(registrar.secret, plan.username, domain, self.server.name)
+        token = decide.upper_token(registrar.secret, plan.username, domain, self.server.name, self.identities[0])
         registrar.guests.settle(token, user, self._binding(registrar.clock_at()))
         self._registered(decide.settled(plan, response, granted, self_refreshed=False), response)
 
     def _forget(self, identity: str) -> None:
         """The device has another token now, and so another identity: what it was before is gone."""
-        gone = self.registrar.store.write(
-            RemoveBinding(
-                username=self.plan.username,
-                domain=self.server.domain.decode(),
-                upper=self.server.name,
-                identity=identity,
-            )
+        self._remove(identity).addErrback(
+            lambda failure: log.failure("a former identity could not be removed", failure)
         )
-        gone.addErrback(lambda failure: log.failure("a former identity could not be removed", failure))
 
-    def _save(self, granted: int) -> Deferred[Saved]:
+    def _save(self, sent: Request, granted: int) -> Deferred[Saved]:
         registrar, plan, request = self.registrar, self.plan, self.request
         now_at = registrar.clock_at()
-        proof = decide.proven(request, self.handover.ha1)
+        proof = decide.proven(sent, self.handover.ha1)
         if proof.mismatch:
             registrar.event(_text(request.call_id), "register", "X-PIID does not fit the accepted digest: not kept")
         rules = registrar.rules()
@@ -314,6 +331,8 @@ class Visit:
         self.purr = self._purr(now_at)
         pushes = bool(tokens)
         dropped = not self.promise.tokens and bool(self.handover.tokens)
+        unbind = self.handover.unbind or dropped or self._lapses(rules)
+        held = not (self.mirror and plan.wish is not Wish.BIND)
         kept = rules.keep == "always" or (rules.keep == "auto" and (pushes or plan.wish is Wish.SLEEP))
         registration = SaveRegistration(
             username=plan.username,
@@ -326,19 +345,27 @@ class Visit:
             binding=self._binding(now_at) if plan.wish is Wish.BIND else None,
             tokens=tokens,
             purr=self.purr,
-            unbind_tokens=self.handover.unbind or dropped,
-            upper_contact=self.upper_contact.decode(),
+            unbind_tokens=unbind,
+            held_by=self.at.name,
+            mirror=self.mirror,
+            upper_contact=self.upper_contact.decode() if held else None,
             upper_call_id=registrar.identifiers.call_id().decode(),
             upper_expires_at=now_at + granted,
-            next_at=refresh_at(granted, now_at, registrar.uniform()) if kept else None,
+            next_at=refresh_at(granted, now_at, registrar.uniform(), rules.longest) if kept else None,
             node=rules.node,
             at=now_at,
         )
         written = registrar.store.write(registration)
-        if (self.handover.unbind or dropped) and rules.keep != "always":
+        if unbind and rules.keep != "always":
             stop = StopKeeping(username=plan.username, domain=registration.domain, upper=registration.upper)
             registrar.store.write(stop).addErrback(self._unstopped)
         return written
+
+    def _lapses(self, rules: Rules) -> bool:
+        """Whether a REGISTER that says nothing of push, or names a provider alone, ends it (`push.remove_on`)."""
+        handover = self.handover
+        silent = rules.remove_missing_pn and not handover.mentioned and not handover.tokens
+        return self.plan.wish is Wish.BIND and (silent or (rules.remove_missing_prid and handover.missing_prid))
 
     def _binding(self, now_at: float) -> Binding:
         plan, request, flow = self.plan, self.request, self.flow
@@ -395,7 +422,8 @@ class Visit:
     def _registered(self, seconds: int, response: Response) -> None:
         """The 2xx goes to the phone; from now on it is known on its flow."""
         plan, registrar = self.plan, self.registrar
-        self._answer(self._success(response, decide.answer_contact(self.request, plan, seconds)))
+        gruu = gruus(response, self.upper_contact) if self.mirror else {}
+        self._answer(self._success(response, decide.answer_contact(self.request, plan, seconds, gruu)))
         resident = Resident(plan.username, self.server.domain.decode(), self.server.name, plan.identity, plan.contact)
         registrar.live.settle(self.flow.token, self.flow.reliable, resident, registrar.driver.clock())
         registrar.vouch(self.flow.peer[0], registrar.clock_at() + max(seconds, VOUCHED))

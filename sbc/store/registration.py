@@ -53,7 +53,7 @@ class SaveRegistration(Operation[Saved]):
     `upper_contact`: our Contact at the upper server, after which earlier ones are not refreshed any more; None leaves
     all alone. `next_at` None leaves the refreshes of a row that is there as they are. `upper_call_id` is only kept when
     the row is new, since refreshes go on in one call. `mirror`: the upper Contact is this device's alone and goes with
-    it.
+    it. `held_by`: the server that holds the registration, where that is another than the `upper` of the user.
     """
 
     Result = Saved
@@ -75,6 +75,7 @@ class SaveRegistration(Operation[Saved]):
     upper_expires_at: float | None = None
     next_at: float | None = None
     mirror: bool = False
+    held_by: str = ""
     node: str = ""
 
     def run(self, session: Session, secret: Secret) -> Callable[[], Saved]:
@@ -156,8 +157,8 @@ class SaveRegistration(Operation[Saved]):
 
     def _upper(self, contact: str) -> Values:
         return (
-            self.upper, contact, contact_user(contact), self.upper_call_id, self.upper_expires_at, self.next_at,
-            self.node,
+            self.held_by or self.upper, contact, contact_user(contact), self.upper_call_id, self.upper_expires_at,
+            self.next_at, self.node,
         )  # fmt: skip
 
 

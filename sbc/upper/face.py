@@ -15,6 +15,11 @@ def contact(listener: Listener, user: bytes) -> bytes:
     return b"sip:%s@%s%s" % (user, listener.uri_host, _PARAM[listener.transport])
 
 
+def path(listener: Listener) -> bytes:
+    """Our Path URI on this listener (RFC 3327)."""
+    return b"sip:%s%s;lr" % (listener.uri_host, _PARAM[listener.transport])
+
+
 _PARAM = {
     b"UDP": b"",
     b"TCP": b";transport=tcp",

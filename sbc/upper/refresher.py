@@ -23,7 +23,7 @@ from sbc.transaction.driver import Driver
 from sbc.transaction.identifiers import Identifiers
 from sbc.transaction.retry import Retry
 from sbc.transport.flow import Flow
-from sbc.upper.face import contact, via
+from sbc.upper.face import contact, path, via
 from sbc.upper.nonces import Nonces
 from sbc.upper.registration import Account, Refresh, Register, Standing, backoff
 from sbc.upper.servers import UpperServer
@@ -240,6 +240,8 @@ class _Run:
         headers = [(b"Contact", b"<%s>;expires=%d" % (ours, register.expires)), (b"Expires", b"%d" % register.expires)]
         if account.user_agent:
             headers.append((b"User-Agent", account.user_agent.encode()))
+        if self.server.path:
+            headers += [(b"Path", b"<%s>" % path(flow.listener)), (b"Supported", b"path")]
         if register.credentials is not None:
             headers.append(register.credentials)
         request = make_request(

@@ -14,7 +14,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class UpperServer:
-    """One upper server. `uri` is where requests go, `domain` the host part its users have."""
+    """One upper server. `uri` is where requests go, `domain` the host part its users have; `path`: it knows Path."""
 
     name: str
     uri: Uri
@@ -22,6 +22,7 @@ class UpperServer:
     priority: int
     weight: int
     trust: tuple[Network, ...]
+    path: bool = False
 
     @property
     def transport(self) -> bytes:
@@ -33,7 +34,7 @@ def server_from(settings: UpperSettings) -> UpperServer:
     """The server that one `[[upper]]` entry describes. The settings room has checked the URI."""
     uri = Uri.parse(settings.uri.encode())
     domain = settings.domain.encode().lower() or uri.host.lower()
-    return UpperServer(settings.name, uri, domain, settings.priority, settings.weight, settings.trust)
+    return UpperServer(settings.name, uri, domain, settings.priority, settings.weight, settings.trust, settings.path)
 
 
 class UpperServers:

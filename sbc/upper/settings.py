@@ -20,6 +20,7 @@ class UpperSettings:
     domain: str = setting("", Text(), doc="the logical SIP domain; empty: the host of uri")
     priority: int = setting(0, Integer(0, 65_535), doc="lower is tried first")
     weight: int = setting(1, Integer(0, 65_535), doc="share among servers of equal priority")
+    path: bool = setting(False, Flag(), doc="send a Path header with registrations (RFC 3327)")
     trust: tuple[IPv4Network | IPv6Network, ...] = setting(
         (), Networks(), doc="sources accepted as this server besides its own addresses, any port"
     )
