@@ -5,8 +5,19 @@ const tell = (event, detail = {}) => console.log('EVENT ' + JSON.stringify({ eve
 let agent = null;
 let session = null;
 
+// Chromium decodes only what somebody listens to.
+function listen(connection) {
+  connection.addEventListener('track', e => {
+    const player = new Audio();
+    player.srcObject = e.streams[0] || new MediaStream([e.track]);
+    player.play();
+  });
+}
+
 function follow(each) {
   session = each;
+  if (each.connection) listen(each.connection);
+  else each.on('peerconnection', e => listen(e.peerconnection));
   for (const name of ['progress', 'accepted', 'confirmed', 'ended', 'failed'])
     each.on(name, e => tell(name, { cause: e && e.cause, status: e && e.message && e.message.status_code }));
 }
@@ -52,6 +63,19 @@ window.phone = {
   },
   hangUp() {
     session.terminate();
+  },
+  hold(on) {
+    session[on ? 'hold' : 'unhold']({}, () => tell('held', { on }));
+  },
+  // What the media engine counted so far.
+  async media() {
+    const found = {};
+    (await session.connection.getStats()).forEach(each => {
+      if (each.type === 'inbound-rtp') Object.assign(found, { received: each.packetsReceived, lost: each.packetsLost, energy: each.totalAudioEnergy });
+      if (each.type === 'outbound-rtp') found.sent = each.packetsSent;
+      if (each.type === 'transport') Object.assign(found, { srtp: each.srtpCipher, dtls: each.dtlsState, role: each.dtlsRole });
+    });
+    tell('media', found);
   },
   stop() {
     agent.stop();

@@ -1,0 +1,102 @@
+"""Chromium talks to plain phones: DTLS-SRTP and ICE end at the SBC."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.peers.conftest import USERS
+from tests.peers.program import until
+from tests.peers.test_browser import world
+from tests.peers.test_calls import TALK, talked
+from tests.peers.test_media_encryption import PACKETS, counted
+
+__all__ = ["world"]
+
+
+def heard(page, count=1):
+    """What Chromium's media engine tells: packets both ways, and that it was not silence."""
+    page.do("media")
+    media = page.wait("media", count=count)
+    assert media["dtls"] == "connected", media
+    assert media["received"] > PACKETS, media
+    assert media["sent"] > PACKETS, media
+    return media
+
+
+def test_a_page_calls_a_plain_phone(world, browser, baresip):
+    upper, border, url = world("wss")
+    page = browser()
+    page.register(url, "bob", USERS["bob"])
+    alice = baresip("alice", f"{upper.host}:{upper.port}", answer=True)
+
+    page.do("call", "sip:alice@example.test")
+    page.wait("confirmed", 10)
+    time.sleep(TALK)
+    assert heard(page)["energy"] > 0
+    page.do("hangUp")
+    alice.wait("CALL_CLOSED", 5)
+
+    talked(alice)
+    counted(border)
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+def test_a_plain_phone_calls_a_page(world, browser, baresip, scheme):
+    upper, border, url = world(scheme)
+    page = browser()
+    page.register(url, "bob", USERS["bob"])
+    alice = baresip("alice", f"{upper.host}:{upper.port}")
+
+    alice.call("sip:bob@example.test")
+    page.wait("incoming")
+    page.do("answer")
+    alice.wait("CALL_ESTABLISHED", 10)
+    time.sleep(TALK)
+    assert heard(page)["energy"] > 0
+    alice.hang_up()
+    page.wait("ended")
+
+    talked(alice)
+    counted(border)
+
+
+def test_hold_and_resume(world, browser, baresip):
+    upper, _border, url = world("wss")
+    page = browser()
+    page.register(url, "bob", USERS["bob"])
+    alice = baresip("alice", f"{upper.host}:{upper.port}", answer=True)
+    page.do("call", "sip:alice@example.test")
+    page.wait("confirmed", 10)
+    time.sleep(TALK)
+    before = heard(page)
+
+    page.do("hold", True)
+    page.wait("held")
+    page.do("hold", False)
+    page.wait("held", count=2)
+    time.sleep(TALK)
+    after = heard(page, 2)
+    page.do("hangUp")
+    alice.wait("CALL_CLOSED", 5)
+
+    assert after["sent"] > before["sent"] + PACKETS  # what is received is counted anew
+
+
+def test_two_pages(world, browser):
+    _upper, border, url = world("wss")
+    bob, alice = browser(), browser()
+    bob.register(url, "bob", USERS["bob"])
+    alice.register(url, "alice", USERS["alice"])
+
+    alice.do("call", "sip:bob@example.test")
+    bob.wait("incoming")
+    bob.do("answer")
+    alice.wait("confirmed", 10)
+    time.sleep(TALK)
+    for page in (alice, bob):
+        heard(page)
+    bob.do("hangUp")
+    alice.wait("ended")
+    until(lambda: border.rows("select detail from call_events where kind = 'media'"), 5, "media is counted")
