@@ -151,6 +151,14 @@ def read(register: Headers, rules: AppRules, now_at: float = 0.0) -> Handover:
     )
 
 
+def silent(register: Headers) -> bool:
+    """Whether *register* says nothing of push at all, as most do: ``read`` would find nothing, ``strip`` nothing."""
+    for name in register.names():
+        if name in _HEARD or name.startswith(_PRIVATE_PREFIX):
+            return False
+    return not any(_speaks_of_push(line) for line in register.lines(b"contact"))
+
+
 def strip(request: Headers) -> None:
     """Remove in place X-MPUSH, X-PIID, X-Sy.* and the push parameters of every Contact; the rest keeps its bytes."""
     mine = [name for name in request.names() if name in _PRIVATE_HEADERS or name.startswith(_PRIVATE_PREFIX)]
@@ -167,6 +175,7 @@ def strip(request: Headers) -> None:
         request.replace(b"contact", kept)
 
 
+_HEARD = frozenset((*_PRIVATE_HEADERS, b"feature-caps"))
 _TOKEN_NAMES = ("pn-prid", "pn-tok", "push-token-id")
 
 

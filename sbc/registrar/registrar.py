@@ -30,6 +30,9 @@ log = Logger()
 OPEN_TOKENS_TOLD = 3600.0
 """Seconds between two warnings about push tokens and password hashes that came over an open transport."""
 
+NOT_A_WORD = dialects.Handover()
+"""What a REGISTER says that does not speak of push."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
@@ -108,13 +111,16 @@ class Registrar:
     def register(self, txn: ServerTransaction, request: Request, flow: Flow) -> None:
         """Take a REGISTER. Raises RemoteError for what is answered at once."""
         rules = self.rules()
-        handover = dialects.read(request, rules.apps, self.clock_at())
+        silent = dialects.silent(request)
+        handover = NOT_A_WORD if silent else dialects.read(request, rules.apps, self.clock_at())
         for problem in handover.problems:
             self.event(request.call_id.decode("utf-8", "replace"), "register", problem)
         if not flow.secure and (handover.tokens or handover.ha1):
             self._tell_open(flow)
-        bare = request.copy()
-        dialects.strip(bare)
+        bare = request
+        if not silent:
+            bare = request.copy()
+            dialects.strip(bare)
         Visit(self, txn, request, bare, flow, self._server(request), handover).enter()
 
     def _tell_open(self, flow: Flow) -> None:
