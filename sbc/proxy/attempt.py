@@ -15,12 +15,14 @@ from sbc.proxy import fork as forks
 from sbc.proxy.dialog import FORMING, Leg, Side
 from sbc.proxy.fork import Branch, Candidate, Fork
 from sbc.proxy.hiding import homeward, outward, renamed, show_contact
+from sbc.proxy.loops import BREADTH, breadth_of, mark, shares
 from sbc.proxy.story import Story
 from sbc.proxy.target import PUSH_TYPES, Target, party
 from sbc.push.orders import Outcome, PushOrder, PushResult, PushType
 from sbc.registrar.flows import Resident
 from sbc.registrar.registrar import Awake
 from sbc.sip.build import respond
+from sbc.sip.errors import RemoteError
 from sbc.sip.message import Request, Response
 from sbc.soon import when_there
 from sbc.store.records import User
@@ -51,6 +53,7 @@ class Attempt:
     __slots__ = (
         "_alarm",
         "_answers",
+        "_breadth",
         "_fork_done",
         "caller",
         "calls",
@@ -94,6 +97,7 @@ class Attempt:
         self.legs: list[Leg] = []
         self._alarm: Any = None
         self._fork_done = False
+        self._breadth = BREADTH
         self._answers: dict[bytes, Response] = {}
         contacts = request.contacts if request.method in FORMING else []
         self.caller = Side(
@@ -118,6 +122,11 @@ class Attempt:
     ) -> None:
         """The targets are known: `user` if they are the devices of one of ours; `reserve` if they are upper servers."""
         self.user = user
+        try:
+            self._breadth = shares(breadth_of(self.request), len(candidates))
+        except RemoteError as problem:
+            self.refuse(problem.status, problem.reason)
+            return
         missed = []
         if user is not None:
             self.calls.waiting.enter(user.id, self)
@@ -277,7 +286,7 @@ class Attempt:
         out = outward(
             request,
             uri=target.uri,
-            via=via(flow.listener, calls.identifiers.branch()),
+            via=via(flow.listener, calls.identifiers.branch() + mark(request)),
             routes=(),
             contact=target.leg.b.contact if target.leg is not None else None,
             hops=(70 if hops is None else hops) - 1,
@@ -286,6 +295,8 @@ class Attempt:
         )
         if body is not request.body:
             out.body = body
+        if len(self.fork.branches) > 1 or request.has(b"max-breadth"):
+            out.set(b"max-breadth", b"%d" % max(1, self._breadth))
         if target.server is not None:
             for name in (b"from", b"to"):
                 value = request.first(name) or b""
