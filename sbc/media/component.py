@@ -121,6 +121,12 @@ class Component:
         self.dtls = Association(self._surroundings.identity(), fingerprints, active=active)
         self.begin()
 
+    def prove(self, proven: bool) -> None:
+        """Whether connectivity checks are demanded from now on. Some may have come before the description."""
+        if proven and not self.proven and self.ice is not None:
+            self.end.settle(self.ice.selected)
+        self.proven = proven
+
     def unkey(self) -> None:
         """Forget keys and association."""
         self.close()
@@ -185,8 +191,8 @@ class Component:
         return source == self.end.source or self._surroundings.forwarder.plausible_source(self.end, source)
 
     def _check(self, data: bytes, source: Source, now: float) -> None:
-        if self.ice is None:
-            self.end.foreign += 1
+        if self.ice is None or self._surroundings.forwarder.named(source[:2]) is not None:
+            self.end.foreign += 1  # through a port of our own a peer could lead packets in circles
             return
         answer = self.ice.receive(data, source, now)
         if answer is not None:

@@ -141,10 +141,10 @@ class Party:
 
     def _hear_ice(self, said: Protection, offer: bool) -> None:
         component = self.own[0]
-        component.proven = said.mode == "web" and not said.lite
-        if said.ice is None:
+        ice = self._ice() if said.ice is not None else None
+        component.prove(said.mode == "web" and not said.lite)
+        if said.ice is None or ice is None:
             return
-        ice = self._ice()
         if ice.remote_ufrag not in (None, said.ice.ufrag):
             if offer:
                 ice.restart(self._credentials())
@@ -209,3 +209,5 @@ class Crossing:
         """Stop what is under way."""
         for component in self.components():
             component.close()
+            component.onward = None
+            component.by_format.clear()

@@ -275,7 +275,8 @@ class Attempt:
         when_there(body, partial(self._send, branch, flow), partial(self._no_media, branch))
 
     def _no_media(self, branch: Branch[Target], failure: Failure) -> None:
-        self._unreachable(branch, str(refusal(failure)))
+        problem = refusal(failure)
+        self.branch_failed(branch, problem.status, str(problem), self.calls.driver.clock())
 
     def _send(self, branch: Branch[Target], flow: Flow, body: bytes) -> None:
         if branch.state is forks.DONE:
