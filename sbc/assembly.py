@@ -216,6 +216,7 @@ class Sbc(MultiService):
             live=LiveFlows(),
             rules=lambda: self.derived.rules,
             secret=secret.derive("upper contact"),
+            nonce_secret=secret.derive("nonces"),
             purr_secret=secret.derive("purr"),
             serving=self._serving,
             ours=self.ours,

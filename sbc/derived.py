@@ -54,6 +54,8 @@ def derive(configuration: Configuration, apps: AppRules) -> Derived:
             upper_expires=push.upper_expires,
             keep=push.keep_upper_registration,
             node=node,
+            local=registrar.answer_locally,
+            prefer_md5=registrar.prefer_md5_auth,
             mirror=registrar.mode == "mirror",
             patience=routing.failover_after,
             longest=registrar.rebuild_interval or math.inf,

@@ -54,7 +54,7 @@ _REFUSE: dict[bytes, Sequence[bytes]] = dict.fromkeys((b"record-route", b"contac
 
 
 def _homeward(response: Response, request: Request, hidden: Mapping[bytes, Sequence[bytes]]) -> Response:
-    """The response with the sender's own Vias, From and To, without the headers in `hidden`."""
+    """The response with the sender's own Vias, From, To, Call-ID and CSeq, without the headers in `hidden`."""
     to = request.first(b"to") or b""
     tag = response.to_tag
     return response.edited(
@@ -63,5 +63,7 @@ def _homeward(response: Response, request: Request, hidden: Mapping[bytes, Seque
             b"via": request.lines(b"via"),
             b"from": (request.first(b"from") or b"",),
             b"to": (to if tag is None else to + b";tag=" + tag,),
+            b"call-id": (request.call_id,),
+            b"cseq": (request.first(b"cseq") or b"",),
         }
     )

@@ -12,6 +12,7 @@ from sbc.push.indication import Serving
 from sbc.push.tokens import AppRules
 from sbc.registrar.flows import Awake, LiveFlows
 from sbc.registrar.guests import Guests
+from sbc.registrar.local import Door
 from sbc.registrar.visit import Visit
 from sbc.sip.errors import RemoteError
 from sbc.sip.message import Request
@@ -39,7 +40,8 @@ class Rules:
     """The settings that registrations follow: see the reference page for each.
 
     `mirror`: each device is a Contact of its own at the upper server. `patience`: seconds that a server may be silent
-    while there is another; `longest`: seconds until a registration there is verified.
+    while there is another; `longest`: seconds until a registration there is verified. `local`: what the upper server
+    knows already is answered here; `prefer_md5`: its challenges are answered by the HA1 that an app sends.
     """
 
     apps: AppRules
@@ -50,6 +52,8 @@ class Rules:
     mirror: bool
     patience: float
     longest: float
+    local: bool
+    prefer_md5: bool
     remove_rejected: bool
     remove_missing_pn: bool
     remove_missing_prid: bool
@@ -58,10 +62,10 @@ class Rules:
 class Registrar:
     """REGISTER through to the upper server.
 
-    `secret` makes the upper Contacts unguessable, `purr_secret` the PURRs; `serving` is what an app may be promised;
-    `event(call_id, kind, detail)` notes what an operator should see; `udp_flow(flow, peer)` is the flow from the same
-    socket to another peer; `vouch(host, until)` tells that somebody authenticated is there; `awake` hears of devices
-    that registered.
+    `secret` makes the upper Contacts unguessable, `purr_secret` the PURRs, `nonce_secret` the nonces of ours; `serving`
+    is what an app may be promised; `event(call_id, kind, detail)` notes what an operator should see;
+    `udp_flow(flow, peer)` is the flow from the same socket to another peer; `vouch(host, until)` tells that somebody
+    authenticated is there; `awake` hears of devices that registered.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class Registrar:
         rules: Callable[[], Rules],
         secret: bytes,
         purr_secret: bytes,
+        nonce_secret: bytes,
         serving: Callable[[], Serving],
         ours: Callable[[], frozenset[bytes]],
         uniform: Callable[[], float],
@@ -99,6 +104,7 @@ class Registrar:
         self.purr_secret = purr_secret
         self.serving = serving
         self.guests = Guests()
+        self.door = Door(nonce_secret)
         self._told_open = -OPEN_TOKENS_TOLD
         self.ours = ours
         self.uniform = uniform

@@ -28,10 +28,16 @@ class RegistrarSettings:
         Duration(),
         doc="a UDP flow counts as awake this long after its last packet; a stream while it is open and answers pings",
     )
+    answer_locally: bool = setting(
+        False,
+        Flag(),
+        doc="a phone that registers again between two refreshes at the upper server is answered here, after the SBC "
+        "has asked for its digest itself; where an HA1 is stored",
+    )
     prefer_md5_auth: bool = setting(
         False,
         Flag(),
-        doc="answer challenges from the stored HA1 instead of forwarding them to a connected app",
+        doc="answer the upper server's challenges from the HA1 that the app sent, instead of forwarding them to it",
         aliases=("prefermd5auth",),
     )
     rebuild_interval: float = setting(

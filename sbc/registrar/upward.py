@@ -49,9 +49,9 @@ class Upward:
         self._patience = patience
         self._next()
 
-    def again(self, request: Request) -> None:
-        """Send this to the same server: the answer to its challenge."""
-        self._reach(lambda flow: self._put(request, flow))
+    def again(self, written: Callable[[Flow], Request]) -> None:
+        """Send another request to the same server: the answer to its challenge."""
+        self._reach(lambda flow: self._put(written(flow), flow))
 
     def received(self, txn: ClientTransaction, response: Response, now: float) -> None:
         if response.status < 200:

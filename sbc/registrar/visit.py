@@ -7,35 +7,36 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sbc.push import dialects
 from sbc.push.indication import KEEP, SHORTEST, feature_caps, promise, too_short
-from sbc.push.purr import purr
 from sbc.push.tokens import PushToken
-from sbc.registrar import decide
+from sbc.registrar import decide, record
 from sbc.registrar.answers import accepted, gruus, refused
 from sbc.registrar.decide import Plan, Wish
 from sbc.registrar.flows import Awake, Resident
+from sbc.registrar.home import answered_here, proof_for
+from sbc.registrar.keeping import binding, save
 from sbc.registrar.upward import Upward
 from sbc.registrar.writing import device_params, upward
 from sbc.sip.build import respond
 from sbc.sip.errors import RemoteError
 from sbc.sip.message import Request, Response
 from sbc.store import queries
-from sbc.store.dead import StopKeeping
-from sbc.store.operations import RemoveBinding, Saved, SaveRegistration
-from sbc.store.records import Binding, Subscriber, User
+from sbc.store.operations import RemoveBinding, Saved
+from sbc.store.records import Subscriber, UpperRegistration, User
 from sbc.transaction.server import ServerTransaction
 from sbc.transport.flow import Flow
 from sbc.upper.face import contact, path, via
-from sbc.upper.registration import granted_expires, minimum_expires, refresh_at
+from sbc.upper.registration import granted_expires, minimum_expires
 from sbc.upper.servers import UpperServer
 
 if TYPE_CHECKING:
-    from sbc.registrar.registrar import Registrar, Rules
+    from sbc.registrar.registrar import Registrar
 
 log = Logger()
 
@@ -49,10 +50,11 @@ class Visit:
 
     __slots__ = (
         *("asked", "at", "bare", "expires", "flow", "handover", "known", "known_ha1", "mirror", "plan", "promise"),
-        *("purr", "reach", "registrar", "request", "server", "txn", "upper_contact"),
+        *("proved", "purr", "reach", "registrar", "request", "rows", "server", "txn", "upper_contact", "way"),
     )
 
     plan: Plan
+    way: Upward
 
     def __init__(
         self,
@@ -73,6 +75,9 @@ class Visit:
         self.server = registrar.servers.home(server)
         self.mirror = registrar.rules().mirror
         self.known: Subscriber | None = None
+        self.rows: list[UpperRegistration] = []
+        self.proved = handover.ha1 if registrar.rules().prefer_md5 else None
+        """An HA1 to answer the upper server's challenge with in the phone's place, once: its sender has it."""
         self.expires = 0
         self.handover = handover
         self.upper_contact = b""
@@ -88,6 +93,7 @@ class Visit:
         kept = handover.tokens or handover.unbind or rules.unregister == "allow"
         if (
             self.mirror
+            or rules.local
             or (self.removes() and not kept)
             or (handover.asked is not None and too_short(handover, self._asked()))
         ):
@@ -108,16 +114,17 @@ class Visit:
 
     def look(self, then: Callable[[Subscriber | None], None]) -> None:
         """Look the user up, then go on."""
-        username, domain = self.request.to.uri.username, self.server.domain.decode()
-        found: Deferred[Subscriber | None] = self.registrar.store.read(
-            partial(queries.subscriber, username=username, domain=domain)
-        )
-        found.addCallback(self._looked).addCallback(then).addErrback(self._broken)
+        found = self.registrar.store.read(partial(self._query, local=self.registrar.rules().local))
+        found.addCallback(self._looked).addCallback(then).addErrback(self.broken)
 
-    def _looked(self, known: Subscriber | None) -> Subscriber | None:
-        self.known = known
-        self.known_ha1 = known is not None and bool(known.user.ha1)
-        return known
+    def _query(self, connection: Connection, *, local: bool) -> tuple[Subscriber | None, list[UpperRegistration]]:
+        known = queries.subscriber(connection, self.request.to.uri.username, self.server.domain.decode())
+        return known, queries.upper_registrations(connection, known.user.id) if local and known is not None else []
+
+    def _looked(self, found: tuple[Subscriber | None, list[UpperRegistration]]) -> Subscriber | None:
+        self.known, self.rows = found
+        self.known_ha1 = self.known is not None and bool(self.known.user.ha1)
+        return self.known
 
     def _promise(self, seconds: int) -> None:
         """What the app is promised for a registration of so many seconds (RFC 8599 §5.6.1)."""
@@ -145,19 +152,24 @@ class Visit:
             self._promise(self.plan.expires)
         if self.promise.status:
             least = [(b"Min-Expires", b"%d" % SHORTEST)] if self.promise.status == 423 else []
-            self._answer(respond(self.request, self.promise.status, headers=least))
+            self.answer(respond(self.request, self.promise.status, headers=least))
         elif self.plan.wish is Wish.SLEEP and rules.unregister == "ignore":
-            self._answer(respond(self.request, 200))
+            self.answer(respond(self.request, 200))
         elif self.plan.wish is Wish.UNBIND and known is None and not self.plan.everyone:
             self.look(self._unbind)
         elif self.plan.wish is Wish.UNBIND:
             self._unbind(known)
-        else:
+        elif not answered_here(self):
             self._go(rules.upper_expires if rules.upper_expires >= 0 else self.plan.expires)
+
+    def token(self, identity: str) -> str:
+        """The user part of the Contact that this user, or its device, has at the upper server."""
+        home = self.server
+        return decide.upper_token(self.registrar.secret, self.plan.username, home.domain.decode(), home.name, identity)
 
     def _ban(self, remove: bool) -> None:
         """The operator has barred this user: its devices go (`push.remove_on.reject`)."""
-        self._answer(respond(self.request, 403))
+        self.answer(respond(self.request, 403))
         if remove:
             self._remove(None).addErrback(lambda failure: log.failure("a barred user could not be removed", failure))
 
@@ -192,7 +204,7 @@ class Visit:
             self.plan = replace(plan, identity=former)
         elif known is not None:
             devices = [target.binding for target in known.targets]
-            agent = _text(self.request.first(b"user-agent") or b"")
+            agent = record.user_agent(self.request)
             identity = decide.recognised(plan, devices, call_id=_text(self.request.call_id), user_agent=agent)
             self.plan = replace(plan, identity=identity)
 
@@ -218,7 +230,7 @@ class Visit:
         registrar = self.registrar
         self.expires = expires
         servers = registrar.watch.candidates(self.asked, f"{self.plan.username}@{self.server.domain.decode()}")
-        Upward(registrar.driver, registrar.watch, self, servers, lambda: registrar.rules().patience)
+        self.way = Upward(registrar.driver, registrar.watch, self, servers, lambda: registrar.rules().patience)
 
     def written(self, server: UpperServer, flow: Flow) -> Request:
         """See `upward.Sender`."""
@@ -228,12 +240,9 @@ class Visit:
         if plan.wish is not Wish.FETCH:
             params = device_params(self.bare.contacts[0]) if self.mirror and not plan.everyone else b""
             for identity in self.identities:
-                user = decide.upper_token(
-                    registrar.secret, plan.username, self.server.domain.decode(), self.server.name, identity
-                )
-                self.upper_contact = contact(flow.listener, user.encode())
+                self.upper_contact = contact(flow.listener, self.token(identity).encode())
                 contacts.append(b"<%s>%s;expires=%d" % (self.upper_contact, params, expires))
-        return upward(
+        up = upward(
             self.bare,
             via=via(flow.listener, registrar.identifiers.branch()),
             domain=server.domain,
@@ -242,6 +251,12 @@ class Visit:
             expires=expires,
             path=path(flow.listener) if server.path else None,
         )
+        if self.proved is not None:
+            kept = [value for value in up.lines(b"authorization") if not registrar.door.ours(value)]
+            up.replace(b"authorization", kept)
+            up.set(b"call-id", registrar.identifiers.call_id())
+            up.set(b"cseq", b"1 REGISTER")
+        return up
 
     @property
     def identities(self) -> tuple[str, ...]:
@@ -259,27 +274,31 @@ class Visit:
         if response.status < 300:
             self._accepted(sent, response)
             return
+        again = proof_for(self, sent, response)
+        if again is not None:
+            self.way.again(again)
+            return
         least = minimum_expires(response) if response.status == 423 else None
         if least is not None:
             self.registrar.least[server.name] = least
-        self._answer(refused(response, self.request, self.server.domain))
+        self.answer(refused(response, self.request, self.server.domain))
 
     def unheard(self, reason: str, *, reached: bool) -> None:
         """See `upward.Sender`."""
         if reached:
-            self._answer(respond(self.request, 504, b"Upper Server Does Not Answer"))
+            self.answer(respond(self.request, 504, b"Upper Server Does Not Answer"))
         else:
-            self._answer(respond(self.request, 503, b"Upper Server Unreachable", headers=[(b"Retry-After", b"5")]))
+            self.answer(respond(self.request, 503, b"Upper Server Unreachable", headers=[(b"Retry-After", b"5")]))
 
     def _accepted(self, sent: Request, response: Response) -> None:
         registrar, plan = self.registrar, self.plan
         if plan.wish is Wish.FETCH:
-            self._answer(self._success(response, None))
+            self.answer(self._success(response, None))
             return
         if plan.wish is Wish.UNBIND:
             written = self._remove(None if plan.everyone else plan.identity)
             registrar.live.leave(self.flow.token)
-            written.addCallbacks(lambda _: self._answer(self._success(response, None)), self._broken)
+            written.addCallbacks(lambda _: self.answer(self._success(response, None)), self.broken)
             return
         if plan.wish is Wish.BIND and (plan.nameless or self._doubtful(sent, response)):
             self.look(partial(self._keep, sent, response))
@@ -295,7 +314,7 @@ class Visit:
         if self.handover.query is not None and self.plan.wish is Wish.BIND:
             self._entertain(response, granted)
             return
-        self._save(sent, granted).addCallbacks(self._saved, self._broken, callbackArgs=(response, granted))
+        save(self, sent, granted).addCallbacks(self.saved, self.broken, callbackArgs=(response, granted))
         former = self._former() if self.plan.wish is Wish.BIND and not self.plan.instance else ""
         if former and former != self.plan.identity:
             self._forget(former)
@@ -310,8 +329,7 @@ class Visit:
         plan, registrar = self.plan, self.registrar
         domain = self.server.domain.decode()
         user = User(username=plan.username, domain=domain, upper=self.server.name, last_seen_at=registrar.clock_at())
-        token = decide.upper_token(registrar.secret, plan.username, domain, self.server.name, self.identities[0])
-        registrar.guests.settle(token, user, self._binding(registrar.clock_at()))
+        registrar.guests.settle(self.token(self.identities[0]), user, binding(self, registrar.clock_at()))
         self._registered(decide.settled(plan, response, granted, self_refreshed=False), response)
 
     def _forget(self, identity: str) -> None:
@@ -320,86 +338,15 @@ class Visit:
             lambda failure: log.failure("a former identity could not be removed", failure)
         )
 
-    def _save(self, sent: Request, granted: int) -> Deferred[Saved]:
-        registrar, plan, request = self.registrar, self.plan, self.request
-        now_at = registrar.clock_at()
-        proof = decide.proven(sent, self.handover.ha1)
-        if proof.mismatch:
-            registrar.event(_text(request.call_id), "register", "X-PIID does not fit the accepted digest: not kept")
-        rules = registrar.rules()
-        tokens = self.tokens
-        self.purr = self._purr(now_at)
-        pushes = bool(tokens)
-        dropped = not self.promise.tokens and bool(self.handover.tokens)
-        unbind = self.handover.unbind or dropped or self._lapses(rules)
-        held = not (self.mirror and plan.wish is not Wish.BIND)
-        kept = rules.keep == "always" or (rules.keep == "auto" and (pushes or plan.wish is Wish.SLEEP))
-        registration = SaveRegistration(
-            username=plan.username,
-            domain=self.server.domain.decode(),
-            upper=self.server.name,
-            realm=proof.realm or None,
-            auth_username=proof.username or None,
-            ha1=proof.ha1,
-            user_agent=_text(request.first(b"user-agent") or b""),
-            binding=self._binding(now_at) if plan.wish is Wish.BIND else None,
-            tokens=tokens,
-            purr=self.purr,
-            unbind_tokens=unbind,
-            held_by=self.at.name,
-            mirror=self.mirror,
-            upper_contact=self.upper_contact.decode() if held else None,
-            upper_call_id=registrar.identifiers.call_id().decode(),
-            upper_expires_at=now_at + granted,
-            next_at=refresh_at(granted, now_at, registrar.uniform(), rules.longest) if kept else None,
-            node=rules.node,
-            at=now_at,
-        )
-        written = registrar.store.write(registration)
-        if unbind and rules.keep != "always":
-            stop = StopKeeping(username=plan.username, domain=registration.domain, upper=registration.upper)
-            registrar.store.write(stop).addErrback(self._unstopped)
-        return written
-
-    def _lapses(self, rules: Rules) -> bool:
-        """Whether a REGISTER that says nothing of push, or names a provider alone, ends it (`push.remove_on`)."""
-        handover = self.handover
-        silent = rules.remove_missing_pn and not handover.mentioned and not handover.tokens
-        return self.plan.wish is Wish.BIND and (silent or (rules.remove_missing_prid and handover.missing_prid))
-
-    def _binding(self, now_at: float) -> Binding:
-        plan, request, flow = self.plan, self.request, self.flow
-        here = decide.reachable_at(request, flow.peer) if not flow.reliable else None
-        if here is not None and here != flow.peer:
-            self.reach = self.registrar.udp_flow(flow, here)
-            self.reach.heard_at = flow.heard_at
-        return Binding(
-            identity=plan.identity,
-            contact=plan.contact,
-            instance=plan.instance,
-            reg_id=plan.reg_id,
-            transport=flow.transport.decode(),
-            source=f"{flow.peer[0]}:{flow.peer[1]}",
-            flow=self.reach.token,
-            node=self.registrar.rules().node,
-            user_agent=_text(request.first(b"user-agent") or b""),
-            expires_at=now_at + plan.expires,
-            call_id=_text(request.call_id),
-            cseq=request.cseq.number,
-        )
-
-    def _purr(self, now_at: float) -> str:
-        """The device's PURR; empty where the app would not hear of it."""
-        if not self.promise.providers or self.handover.query is not None:
-            return ""
-        device = "\0".join((self.plan.username, self.server.domain.decode(), self.server.name, self.plan.identity))
-        return purr(self.registrar.purr_secret, device, now_at)
-
-    def _saved(self, result: Saved, response: Response, granted: int) -> None:
+    def saved(self, result: Saved, response: Response | None, granted: int) -> None:
         plan, registrar = self.plan, self.registrar
-        seconds = decide.settled(plan, response, granted, self_refreshed=self.handover.ha1 is not None)
+        seconds = granted
+        if response is not None:
+            seconds = decide.settled(plan, response, granted, self_refreshed=self.handover.ha1 is not None)
+        else:
+            response = respond(self.request, 200, to_tag=registrar.identifiers.tag())
         if plan.wish is not Wish.BIND:
-            self._answer(self._success(response, decide.answer_contact(self.request, plan, seconds)))
+            self.answer(self._success(response, decide.answer_contact(self.request, plan, seconds)))
             return
         registrar.guests.leave(self.reach.token)
         self._registered(seconds, response)
@@ -423,7 +370,7 @@ class Visit:
         """The 2xx goes to the phone; from now on it is known on its flow."""
         plan, registrar = self.plan, self.registrar
         gruu = gruus(response, self.upper_contact) if self.mirror else {}
-        self._answer(self._success(response, decide.answer_contact(self.request, plan, seconds, gruu)))
+        self.answer(self._success(response, decide.answer_contact(self.request, plan, seconds, gruu)))
         resident = Resident(plan.username, self.server.domain.decode(), self.server.name, plan.identity, plan.contact)
         registrar.live.settle(self.flow.token, self.flow.reliable, resident, registrar.driver.clock())
         registrar.vouch(self.flow.peer[0], registrar.clock_at() + max(seconds, VOUCHED))
@@ -439,19 +386,16 @@ class Visit:
             )
         return accepted(response, self.request, shown, caps, chained=self.handover.chained)
 
-    def _answer(self, response: Response) -> None:
+    def answer(self, response: Response) -> None:
         self.registrar.driver.respond(self.txn, response)
 
-    def _unstopped(self, failure: Failure) -> None:
-        log.failure("refreshes of a user without push could not be stopped", failure)
-
-    def _broken(self, failure: Failure) -> None:
+    def broken(self, failure: Failure) -> None:
         problem = failure.value
         if isinstance(problem, RemoteError):
-            self._answer(respond(self.request, problem.status, problem.reason or None))
+            self.answer(respond(self.request, problem.status, problem.reason or None))
             return
         log.failure("a REGISTER could not be kept", failure)
-        self._answer(respond(self.request, 500))
+        self.answer(respond(self.request, 500))
 
 
 def _text(value: bytes) -> str:

@@ -7,7 +7,7 @@ from twisted.internet.defer import inlineCallbacks
 
 from sbc import assembly, uppers
 from sbc.lab.upper import Reply, Upper
-from sbc.upper import health, watch
+from sbc.upper import health, refresher, watch
 from tests.flow.scene import DOMAIN, USERS, FlowCase, pause, until
 
 QUICK = 'health_interval = "0.2s"\nfailover_after = "0.4s"'
@@ -170,3 +170,75 @@ class Calling(TwoServers):
         self.assertEqual(status, 487)
         yield pause(1.2)
         self.assertEqual(self.spare.saw("INVITE"), [])
+
+
+class Registering(TwoServers):
+    def where(self):
+        """The server that holds bob's registration, by the database."""
+        [row] = self.rows("select upper from upper_registrations where state = 'registered'")
+        return row["upper"]
+
+    def setUp(self):
+        super().setUp()
+        self.patch(assembly, "POLL", 0.1)
+        self.patch(refresher, "POLL", 0.1)
+
+    @inlineCallbacks
+    def test_the_next_server_takes_a_register_that_the_first_cannot(self):
+        yield self.two()
+        self.upper.script.plan("REGISTER", Reply(status=503), Reply(status=500))
+        yield self.awake()
+        self.assertIsNone(self.upper.contact_of("bob"))
+        self.assertIsNotNone(self.spare.contact_of("bob"))
+        self.assertEqual(self.where(), "spare")
+        [user] = self.rows("select * from users")
+        self.assertEqual(user["upper"], "pbx", "one user, whichever server has it")
+
+    @inlineCallbacks
+    def test_the_next_server_takes_it_after_silence(self):
+        yield self.two()
+        self.upper.script.always("REGISTER", Reply(silent=True))
+        yield self.awake()
+        self.assertEqual(self.where(), "spare")
+
+    @inlineCallbacks
+    def test_a_wrong_password_is_asked_for_at_one_server_only(self):
+        yield self.two()
+        phone = self.phone(password="wrong")
+        response = yield phone.start()
+        self.assertEqual(response.status, 403)
+        self.assertEqual(self.spare.saw("REGISTER"), [])
+
+    @inlineCallbacks
+    def test_a_sleeping_phone_moves_to_the_spare_and_back_and_can_be_called_at_each(self):
+        yield self.two()
+        phone = yield self.asleep()
+        yield self.becomes("up")
+        self.assertEqual(self.where(), "pbx")
+        yield self.upper.stop()
+        yield until(lambda: self.where() == "spare", "moved to the spare", 8)
+        status = yield self.final(self.spare.place_call("bob"))
+        self.assertEqual(status, 200)
+        yield self.fall_asleep(phone)
+
+        yield self.upper.start()
+        yield until(lambda: self.where() == "pbx", "and back", 8)
+        status = yield self.final(self.upper.place_call("bob"))
+        self.assertEqual(status, 200)
+        self.assertEqual(len(self.rows("select * from users")), 1)
+
+    @inlineCallbacks
+    def test_a_stand_in_that_does_not_know_the_user_has_no_say(self):
+        yield self.two(push="upper_expires = 1")
+        self.upper.rules.expires = self.upper.rules.min_expires = 1
+        yield self.asleep()
+        yield self.becomes("up")
+        self.spare.script.always("REGISTER", Reply(status=404))
+        yield self.upper.stop()
+        yield until(lambda: self.spare.saw("REGISTER"), "tried there")
+        yield pause(0.3)
+        [user] = self.rows("select * from users")
+        self.assertIsNotNone(user["ha1"])
+        self.assertEqual(len(self.rows("select * from push_tokens")), 1)
+        [row] = self.rows("select * from upper_registrations")
+        self.assertEqual(row["state"], "failing")

@@ -1,0 +1,140 @@
+"""REGISTERs that are answered here, between two refreshes at the upper server: pure.
+
+A phone that registers every minute to keep its NAT open needs not be heard by the upper server each time, where the
+SBC knows itself who it is: it asks for a digest under a nonce of its own and checks it by the stored HA1. What differs
+from what the upper server knows goes up: another User-Agent, another HA1, a registration that ends soon.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from sbc.registrar.decide import Plan, Wish
+from sbc.sip.digest import Challenge, Credentials, answer, can_answer, verify
+from sbc.sip.errors import ParseError
+from sbc.sip.message import Request, Response
+from sbc.store.records import UpperRegistration, User
+from sbc.upper.registration import parsed_challenges
+
+NONCE_LIFE = 600
+"""Seconds that a nonce of ours may be used."""
+MAX_NONCES = 100_000
+"""Nonces whose use is remembered, about 150 bytes each; one that is forgotten can be used once more while it lives."""
+SOON = 60.0
+"""Seconds of the upper registration that must be left, that a REGISTER may be answered here."""
+
+
+class Said(Enum):
+    """What a REGISTER's credentials say to us."""
+
+    NOTHING = "nothing"
+    """None of them is for a nonce of ours."""
+    STALE = "stale"
+    PROVED = "proved"
+    WRONG = "wrong"
+
+
+class Door:
+    """Nonces of ours. `secret` makes them unforgeable; of those in use the highest count is remembered."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+        self._used: OrderedDict[bytes, int] = OrderedDict()
+
+    def challenge(self, realm: str, now_at: float, random: bytes, *, stale: bool = False) -> bytes:
+        """A WWW-Authenticate value; `random` makes it this one phone's."""
+        said = b"%x.%s" % (int(now_at), random)
+        nonce = said + b"." + self._seal(said)
+        return Challenge(realm=realm.encode(), nonce=nonce, qop=("auth",), stale=stale).render()
+
+    def ask(self, request: Request, user: User, now_at: float) -> Said:
+        """Whether the credentials of a REGISTER prove that this user sent it. A count is good once."""
+        for given in credentials(request):
+            said, _, seal = given.nonce.rpartition(b".")
+            if not hmac.compare_digest(self._seal(said), seal):
+                continue
+            if now_at - int(said.partition(b".")[0], 16) > NONCE_LIFE:
+                return Said.STALE
+            names = (user.auth_username or user.username).encode()
+            if given.username != names or given.realm != user.realm.encode() or not given.qop:
+                return Said.WRONG
+            if given.algorithm != "MD5" or not verify(given, user.ha1, b"REGISTER", request.body):
+                return Said.WRONG
+            return Said.PROVED if self._count(given.nonce, int(given.nc, 16)) else Said.STALE
+        return Said.NOTHING
+
+    def ours(self, value: bytes) -> bool:
+        """Whether an Authorization value is for a nonce of ours: the upper server has no use for it."""
+        try:
+            said, _, seal = Credentials.parse(value).nonce.rpartition(b".")
+        except ParseError:
+            return False
+        return hmac.compare_digest(self._seal(said), seal)
+
+    def _count(self, nonce: bytes, count: int) -> bool:
+        if count <= self._used.get(nonce, 0):
+            return False
+        self._used[nonce] = count
+        self._used.move_to_end(nonce)
+        while len(self._used) > MAX_NONCES:
+            self._used.popitem(last=False)
+        return True
+
+    def _seal(self, said: bytes) -> bytes:
+        return hmac.new(self._secret, said, hashlib.sha256).hexdigest()[:24].encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Spared:
+    """A REGISTER that need not go up; the phone may count on `seconds`."""
+
+    seconds: int
+
+
+def spared(
+    plan: Plan, user: User, rows: Iterable[UpperRegistration], token: str, *, user_agent: str, now_at: float
+) -> Spared | None:
+    """Whether a REGISTER tells the upper server nothing new. `rows` are the user's registrations there, `token` the
+    user part of the Contact that this device has there."""
+    if plan.wish is not Wish.BIND or not user.ha1 or not user.realm or user.state != "active":
+        return None
+    if plan.handover.ha1 not in (None, user.ha1) or user_agent != user.user_agent:
+        return None
+    for row in rows:
+        if row.state != "registered" or row.expires_at is None or f":{token}@" not in row.contact:
+            continue
+        left = row.expires_at - now_at
+        if left >= SOON:
+            return Spared(plan.expires if row.next_at is not None else min(plan.expires, int(left)))
+    return None
+
+
+def proof(
+    response: Response, sent: Request, *, ha1: str, username: str, realm: str, cnonce: bytes
+) -> tuple[bytes, bytes] | None:
+    """The header that answers the upper server's challenge to a REGISTER, by an HA1 that its sender is known to have.
+
+    `realm`: the one that the HA1 was made for, where that is known; a challenge of another is not answered.
+    """
+    proxy = response.status == 407
+    for challenge in parsed_challenges(response, b"proxy-authenticate" if proxy else b"www-authenticate"):
+        if can_answer(challenge) and realm in ("", challenge.realm.decode("utf-8", "replace")):
+            value = answer(challenge, username=username, ha1=ha1, method=b"REGISTER", uri=sent.uri, cnonce=cnonce)
+            return (b"proxy-authorization" if proxy else b"authorization", value)
+    return None
+
+
+def credentials(request: Request) -> list[Credentials]:
+    """What can be read of a request's Authorization."""
+    found = []
+    for value in request.lines(b"authorization"):
+        try:
+            found.append(Credentials.parse(value))
+        except ParseError:
+            continue
+    return found

@@ -1,0 +1,152 @@
+"""How devices appear at the upper server, and what of a REGISTER never gets there."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import inlineCallbacks
+
+from tests.flow.scene import FlowCase
+
+
+class Mirror(FlowCase):
+    @inlineCallbacks
+    def two_phones(self):
+        yield self.begin(registrar='mode = "mirror"')
+        first = yield self.awake()
+        second = yield self.awake(host="127.0.0.4")
+        return first, second
+
+    def contacts(self):
+        return [contact.uri for contact in self.upper.location.contacts("bob", self.upper.reactor.seconds())]
+
+    @inlineCallbacks
+    def test_each_device_is_a_contact_of_its_own(self):
+        first, second = yield self.two_phones()
+        self.assertEqual(len(set(self.contacts())), 2)
+        status = yield self.final(self.upper.place_call("bob"))
+        self.assertEqual(status, 200)
+        self.assertEqual((len(first.saw("INVITE")), len(second.saw("INVITE"))), (0, 1), "the one that was called")
+
+    @inlineCallbacks
+    def test_a_device_that_goes_takes_its_contact_along(self):
+        first, second = yield self.two_phones()
+        response = yield first.register(unbind=True, expires=0)
+        self.assertEqual(response.status, 200)
+        self.assertEqual(len(self.contacts()), 1)
+        self.assertEqual(len(self.rows("select * from bindings")), 1)
+        self.assertEqual(len(self.rows("select * from upper_registrations")), 1)
+        status = yield self.final(self.upper.place_call("bob"))
+        self.assertEqual(status, 200)
+        self.assertEqual(len(second.saw("INVITE")), 1)
+
+    @inlineCallbacks
+    def test_each_is_woken_for_itself(self):
+        first, second = yield self.two_phones()
+        yield self.fall_asleep(first)
+        yield self.fall_asleep(second)
+        status = yield self.final(self.upper.place_call("bob"))
+        self.assertEqual(status, 200)
+        self.assertEqual((len(self.pushes(first)), len(self.pushes(second))), (0, 1))
+
+
+class Sparing(FlowCase):
+    """`registrar.answer_locally`."""
+
+    def seen(self):
+        return len(self.upper.saw("REGISTER"))
+
+    @inlineCallbacks
+    def test_a_phone_that_registers_again_is_answered_here(self):
+        yield self.begin(registrar="answer_locally = true")
+        phone = yield self.awake()
+        before = self.seen()
+        for _ in range(3):
+            response = yield phone.register()
+            self.assertEqual(response.status, 200)
+            self.assertTrue(response.has(b"contact"))
+        self.assertEqual(self.seen(), before)
+
+    @inlineCallbacks
+    def test_a_phone_that_wakes_is_answered_here_and_gets_its_call(self):
+        yield self.begin(registrar="answer_locally = true")
+        phone = yield self.asleep()
+        before = self.seen()
+        status = yield self.final(self.upper.place_call("bob"))
+        self.assertEqual(status, 200)
+        self.assertEqual(phone.wakes, 2)
+        self.assertEqual(self.seen(), before)
+
+    @inlineCallbacks
+    def test_a_stranger_gains_nothing(self):
+        yield self.begin(registrar="answer_locally = true")
+        phone = yield self.awake()
+        [before] = self.rows("select source from bindings")
+        thief = self.phone(host="127.0.0.6", password="guessed", sends_ha1=False)
+        response = yield thief.start()
+        self.assertIn(response.status, (401, 403))
+        [after] = self.rows("select source from bindings")
+        self.assertEqual(before["source"], after["source"])
+        status = yield self.final(self.upper.place_call("bob"))
+        self.assertEqual(status, 200)
+        self.assertEqual(len(phone.saw("INVITE")), 1)
+
+    @inlineCallbacks
+    def test_what_ends_soon_goes_up_and_the_phone_is_not_asked_twice(self):
+        yield self.begin(registrar="answer_locally = true")
+        self.upper.rules.expires = 30
+        phone = yield self.awake()
+        before = self.seen()
+        response = yield phone.register()
+        self.assertEqual(response.status, 200)
+        self.assertGreater(self.seen(), before)
+
+
+class Proving(FlowCase):
+    """`registrar.prefer_md5_auth`."""
+
+    @inlineCallbacks
+    def test_the_challenge_does_not_reach_the_phone(self):
+        yield self.begin(registrar="prefer_md5_auth = true")
+        phone = self.phone()
+        response = yield phone.start()
+        self.assertEqual(response.status, 200)
+        self.assertEqual(len(self.upper.saw("REGISTER")), 2)
+        self.assertIsNotNone(self.upper.contact_of("bob"))
+        [user] = self.rows("select realm, ha1 from users")
+        self.assertEqual(user["realm"], "pbx.example.com")
+        self.assertIsNotNone(user["ha1"])
+
+    @inlineCallbacks
+    def test_a_wrong_ha1_gets_nowhere(self):
+        yield self.begin(registrar="prefer_md5_auth = true")
+        phone = self.phone(password="wrong")
+        response = yield phone.start()
+        self.assertIn(response.status, (401, 403))
+        self.assertEqual(self.rows("select * from users"), [])
+
+
+class Intervals(FlowCase):
+    @inlineCallbacks
+    def test_a_server_that_wants_longer_registrations_is_asked_for_them(self):
+        yield self.begin(push="upper_expires = 60")
+        self.upper.rules.min_expires = 300
+        phone = self.phone()
+        response = yield phone.start()
+        self.assertEqual(response.status, 200, "the phone asked again, for longer")
+        asked = [seen.request.expires for seen in self.upper.saw("REGISTER")]
+        self.assertEqual((asked[0], asked[-1]), (60, 300))
+        yield phone.register()
+        self.assertEqual(self.upper.saw("REGISTER")[-1].request.expires, 300, "known from now on")
+
+
+class Ending(FlowCase):
+    """`push.remove_on.*`."""
+
+    @inlineCallbacks
+    def test_a_register_without_any_push_ends_it_where_that_is_wanted(self):
+        yield self.begin(push__remove_on="missing_pn = true")
+        phone = yield self.awake()
+        self.assertEqual(len(self.rows("select * from push_tokens")), 1)
+        phone.token = None
+        response = yield phone.register()
+        self.assertEqual(response.status, 200)
+        self.assertEqual(self.rows("select * from push_tokens"), [])
