@@ -274,6 +274,33 @@ class FlowCase(TestCase):
         self.assertEqual(missing, [], f"in {told}")
 
 
+class Calls(FlowCase):
+    """A test about calls of phones that are awake."""
+
+    transport = "udp"
+
+    @inlineCallbacks
+    def talking(self, **more):
+        """A call from the upper server to bob's phone, answered and acknowledged."""
+        phone = yield self.awake(transport=self.transport, talks=True, **more)
+        call = self.upper.place_call("bob")
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        yield self.happened(self.ringing(phone).diary, "ack")
+        return phone, call, self.ringing(phone)
+
+    @inlineCallbacks
+    def calling(self, **more):
+        """A call from bob's phone to a user that the upper server answers for."""
+        self.upper.answering["echo"] = 0.05
+        phone = yield self.awake(transport=self.transport, talks=True, **more)
+        call = phone.call("echo")
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        yield self.happened(self.upper.calls[-1].diary, "ack")
+        return phone, call, self.upper.calls[-1]
+
+
 class Stranger:
     """A SIP party of no particular kind: it asks what a test makes up, and answers 200 to whatever it is asked."""
 
