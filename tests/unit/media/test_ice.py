@@ -159,7 +159,7 @@ def test_few_sources_are_remembered() -> None:
     assert ice.believes(("192.0.2.1", MAX_VALID + 4))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_nothing_raises_nor_amplifies(data: st.DataObject) -> None:
     """Random bytes, and checks in which some bytes are not what they were."""
