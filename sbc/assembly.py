@@ -41,6 +41,7 @@ from sbc.proxy.border import Border
 from sbc.proxy.calls import WATCH, Calls
 from sbc.proxy.dialog import Dialogs
 from sbc.proxy.lasting import SETTLE, Lasting
+from sbc.proxy.mailbox import LOOK_AGAIN, Mailbox
 from sbc.proxy.settings import ProxySettings
 from sbc.proxy.sleepers import Sleepers
 from sbc.proxy.switch import Switch
@@ -195,6 +196,14 @@ class Sbc(MultiService):
             waiting=waiting,
             lasting=self.lasting,
             uppers=self.uppers.watch,
+            mailbox=Mailbox(
+                store=self.store,
+                driver=self.driver,
+                identifiers=self.identifiers,
+                log=self.call_log,
+                keep=self._keep_messages,
+                clock_at=time.time,
+            ),
             sleepers=Sleepers(
                 store=self.store,
                 push=self.push,
@@ -325,6 +334,7 @@ class Sbc(MultiService):
         self.lasting.restore().addErrback(lambda failure: log.failure("dialogs could not be restored", failure))
         self._loop(self.driver.tick, TICK)
         self._loop(self.lasting.settle, SETTLE)
+        self._loop(self.calls.mailbox.look, LOOK_AGAIN)
         self._loop(self.calls.watch, WATCH)
         self._loop(self.refresher.tick, POLL)
         self._loop(self._locate, RESOLVE_AGAIN)
@@ -431,6 +441,10 @@ class Sbc(MultiService):
     def _expire(self) -> None:
         expired = self.store.write(ExpireBindings(time.time()))
         expired.addErrback(lambda failure: log.failure("expired bindings could not be removed", failure))
+
+    def _keep_messages(self) -> float | None:
+        keeps = self.configuration[ProxySettings].store_messages
+        return self.configuration[DatabaseSettings].keep_messages if keeps else None
 
     def _serving(self) -> Serving:
         push = self.configuration[PushSettings]

@@ -55,6 +55,7 @@ class Attempt:
         "_answers",
         "_breadth",
         "_fork_done",
+        "_keeps",
         "caller",
         "calls",
         "flow",
@@ -98,6 +99,7 @@ class Attempt:
         self._alarm: Any = None
         self._fork_done = False
         self._breadth = BREADTH
+        self._keeps = False
         self._answers: dict[bytes, Response] = {}
         contacts = request.contacts if request.method in FORMING else []
         self.caller = Side(
@@ -131,12 +133,27 @@ class Attempt:
         if user is not None:
             self.calls.waiting.enter(user.id, self)
             missed = self.calls.waiting.since(user.id, self.started, now)
+        self._keeps = any(candidate.target.tokens for candidate in candidates)
         self._note_asleep(candidates)
         self._run(self.fork.start(candidates, now, reserve), now)
         if self.fork.waiting:
             self._hold()
         for news in missed:
             self.woken(news, now)
+
+    def queue(self, candidates: Sequence[Candidate[Target]], user: User, now: float) -> None:
+        """Earlier messages of the user wait: this one is kept behind them, and its devices are pushed."""
+        self.user = user
+        for candidate in candidates:
+            if candidate.pushable and not candidate.awake:
+                order = self._order(Branch(candidate.key, candidate.target, True), PushType.CHAT)
+                self.calls.push.send(replace(order, message=self.request.body.decode("utf-8", "replace")))
+        awake = [candidate.target for candidate in candidates if candidate.awake]
+        stored = self.calls.mailbox.store(self.request, user)
+        stored.addCallback(self._kept, 480, None, now)
+        if awake:
+            first = awake[0]
+            stored.addCallback(lambda _: self.calls.mailbox.deliver(user.id, first.uri.decode(), first.flow))
 
     def woken(self, news: Awake, now: float) -> None:
         """A device of the callee registered."""
@@ -448,8 +465,24 @@ class Attempt:
         self._answer(back)
 
     def _local(self, effect: forks.Answer, now: float) -> None:
+        mailbox, user = self.calls.mailbox, self.user
+        asleep = self._keeps and effect.status == self.calls.settings().no_wake_code
+        if user is not None and asleep and mailbox.takes(self.request):
+            stored = mailbox.store(self.request, user)
+            stored.addCallback(self._kept, effect.status, effect.reason.encode(), now)
+            return
         back = respond(self.request, effect.status, effect.reason.encode(), to_tag=self.calls.identifiers.tag())
         self._answer(back, "sbc")
+
+    def _kept(self, kept: bool, status: int, reason: bytes | None, since: float) -> None:
+        """The message is durable, or cannot be kept; a device may have registered meanwhile."""
+        back = respond(
+            self.request, 202 if kept else status, b"" if kept else reason, to_tag=self.calls.identifiers.tag()
+        )
+        self._answer(back, "sbc")
+        if self.user is not None and kept:
+            for news in self.calls.waiting.since(self.user.id, since, self.calls.driver.clock()):
+                self.calls.mailbox.awake(news)
 
     def _desist(self, effect: forks.Desist, now: float) -> None:
         self._finish(408, "no answer", "callee")

@@ -19,6 +19,7 @@ from sbc.proxy.attempt import NOBODY, Attempt
 from sbc.proxy.dialog import Dialog, Dialogs, Inside, Leg, Side, next_hop
 from sbc.proxy.header_rules import HeaderRules
 from sbc.proxy.lasting import Lasting
+from sbc.proxy.mailbox import Mailbox
 from sbc.proxy.passing import Passing, passed_on
 from sbc.proxy.session_timer import dead_at
 from sbc.proxy.sleepers import Sleepers
@@ -84,6 +85,7 @@ class Calls:
     lasting: Lasting
     uppers: Watch
     sleepers: Sleepers
+    mailbox: Mailbox
     timers: dict[Dialog, None] = field(default_factory=dict)
     """Dialogs with a session timer."""
     open: dict[Attempt, None] = field(default_factory=dict)
@@ -129,6 +131,7 @@ class Calls:
 
     def awake(self, news: Awake, now: float) -> None:
         """A device registered: requests that wait for it go on, dialogs that lost their flow have one again."""
+        self.mailbox.awake(news)
         self.waiting.awake(news, now)
         self.dialogs.moved(f"{news.username}@{news.domain}", news.identity, news.flow)
 

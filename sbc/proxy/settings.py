@@ -27,6 +27,11 @@ class ProxySettings:
     allow_headers: tuple[str, ...] = setting(
         (), List(Text(required=True)), doc="if any are named, only these cross, and those that SIP itself needs"
     )
+    store_messages: bool = setting(
+        True,
+        Flag(),
+        doc="a MESSAGE for a push device that does not wake is answered 202 and delivered at the next REGISTER",
+    )
     max_wait_message: float = setting(
         20.0, Duration(), doc="how long a MESSAGE is held for a sleeping phone; its sender gives up after 32 s"
     )

@@ -200,7 +200,11 @@ class Switch:
             pushes=lambda device, awake: kind is not None and self.pushes(kind, device, awake, subscriber),
             now_at=self.clock_at(),
         )
-        attempt.begin(devices, subscriber.user, now)
+        mailbox = self.calls.mailbox
+        if kind is PushType.CHAT and mailbox.busy(subscriber.user.id) and mailbox.takes(attempt.request):
+            attempt.queue(devices, subscriber.user, now)
+        else:
+            attempt.begin(devices, subscriber.user, now)
 
     def _upward(self, attempt: Attempt, server: UpperServer, lodger: Resident | None, now: float) -> None:
         """To the servers of this one's domain, in the order of their worth."""

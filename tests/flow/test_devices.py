@@ -36,7 +36,7 @@ class Messages(FlowCase):
         yield self.begin(push='max_wait = "1s"')
         phone = yield self.asleep(killed=True)
         response = yield self.upper.send_message("bob", "anybody?").addTimeout(5, reactor)
-        self.assertEqual(response.status, 480)
+        self.assertEqual(response.status, 202)
         self.assertEqual(len(self.pushes(phone)), 1)
 
     @inlineCallbacks

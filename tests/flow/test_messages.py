@@ -1,0 +1,131 @@
+"""Messages that nobody wakes for: stored, answered 202, delivered in order at the next REGISTER, once."""
+
+from __future__ import annotations
+
+from twisted.internet import reactor
+from twisted.internet.defer import gatherResults, inlineCallbacks
+
+from sbc.store.mail import ExpireMessages
+from tests.flow.scene import FlowCase, pause, until
+
+SHORT = 'max_wait = "1s"'
+
+
+class Mail(FlowCase):
+    @inlineCallbacks
+    def gone(self, *, push=SHORT, **more):
+        """A phone that no push wakes."""
+        yield self.begin(push=push)
+        phone = yield self.asleep(killed=True, **more)
+        return phone
+
+    def texts(self, phone):
+        return [entry.detail for entry in phone.diary.all("message")]
+
+    def states(self):
+        return [row["state"] for row in self.rows("select state from messages order by id")]
+
+    @inlineCallbacks
+    def sent(self, text, **more):
+        response = yield self.upper.send_message("bob", text, **more).addTimeout(6, reactor)
+        return response.status
+
+    @inlineCallbacks
+    def back(self, phone):
+        phone.manners.killed = False
+        yield phone.wake()
+
+    @inlineCallbacks
+    def test_it_is_held_then_stored_then_delivered_once(self):
+        phone = yield self.gone()
+        status = yield self.sent("good night")
+        self.assertEqual((status, self.states()), (202, ["waiting"]))
+        self.assertEqual(len(self.pushes(phone)), 1)
+        yield self.back(phone)
+        yield until(lambda: self.states() == ["delivered"], "delivered")
+        self.assertEqual(self.texts(phone), ["good night"])
+        [seen] = phone.saw("MESSAGE")
+        self.assertGreaterEqual(seen.at, phone.diary.all("registered")[-1].at - 0.001, "after the 2xx")
+        self.assertIn(b"caller@", seen.request.first(b"from"))
+        self.assertTrue(seen.request.has(b"date"))
+        yield phone.register()
+        yield pause(0.2)
+        self.assertEqual(self.texts(phone), ["good night"], "not again")
+
+    @inlineCallbacks
+    def test_several_come_in_their_order_and_later_ones_do_not_overtake(self):
+        phone = yield self.gone()
+        statuses = yield gatherResults([self.sent(text) for text in ("one", "two")])
+        self.assertEqual(statuses, [202, 202])
+        status = yield self.sent("three")
+        self.assertEqual(status, 202)
+        self.assertEqual(len(self.pushes(phone)), 3, "each is a reason to push")
+        phone.manners.extra_registers = 2
+        yield self.back(phone)
+        yield until(lambda: self.states() == ["delivered"] * 3, "delivered")
+        self.assertEqual(self.texts(phone), ["one", "two", "three"])
+        status = yield self.sent("four")
+        self.assertEqual((status, self.texts(phone)[3:]), (200, ["four"]))
+
+    @inlineCallbacks
+    def test_it_survives_a_restart(self):
+        phone = yield self.gone()
+        status = yield self.sent("still here")
+        self.assertEqual(status, 202)
+        yield self.world.restart()
+        yield pause(0.2)
+        yield self.back(phone)
+        yield until(lambda: self.states() == ["delivered"], "delivered")
+        self.assertEqual(self.texts(phone), ["still here"])
+
+    @inlineCallbacks
+    def test_expires_is_obeyed(self):
+        phone = yield self.gone()
+        response = yield self.upper.send("MESSAGE", "bob", headers=[(b"expires", b"0")], body=b"now or never")
+        self.assertEqual((response.status, self.states()), (480, []))
+        response = yield self.upper.send("MESSAGE", "bob", headers=[(b"expires", b"1")], body=b"soon")
+        self.assertEqual((response.status, self.states()), (202, ["waiting"]))
+        yield pause(1.1)
+        late = yield self.sbc.store.write(ExpireMessages(self.sbc.calls.clock_at()))
+        self.assertEqual((late, self.states()), (1, ["expired"]))
+        yield self.back(phone)
+        yield pause(0.2)
+        self.assertEqual(self.texts(phone), [])
+
+    @inlineCallbacks
+    def test_what_the_phone_refuses_is_not_offered_again_and_what_it_cannot_take_is(self):
+        phone = yield self.gone()
+        yield self.sent("hello")
+        phone.manners.message_answer = 500
+        yield self.back(phone)
+        yield until(lambda: self.rows("select tries from messages")[0]["tries"] == 1, "a try")
+        self.assertEqual(self.states(), ["waiting"])
+        phone.manners.message_answer = 415
+        yield phone.register()
+        yield until(lambda: self.states() == ["failed"], "refused")
+        yield phone.register()
+        yield pause(0.2)
+        self.assertEqual(len(phone.saw("MESSAGE")), 2)
+
+    @inlineCallbacks
+    def test_switched_off_the_sender_hears_480(self):
+        yield self.begin(push=SHORT, proxy="store_messages = false")
+        yield self.asleep(killed=True)
+        status = yield self.sent("hello?")
+        self.assertEqual((status, self.states()), (480, []))
+
+    @inlineCallbacks
+    def test_no_chat_push_when_that_is_off_and_stored_all_the_same(self):
+        phone = yield self.gone(push=SHORT + '\nchat = "off"')
+        status = yield self.sent("quietly")
+        self.assertEqual((status, self.pushes(phone)), (202, []))
+        yield self.back(phone)
+        yield until(lambda: self.texts(phone) == ["quietly"], "delivered")
+
+    @inlineCallbacks
+    def test_a_user_without_push_has_no_mailbox_here(self):
+        yield self.begin()
+        yield self.asleep(provider="")
+        status = yield self.sent("hello?")
+        self.assertIn(status, (404, 480))
+        self.assertEqual(self.states(), [])
