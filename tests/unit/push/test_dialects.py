@@ -247,3 +247,31 @@ def test_stripping_twice_changes_nothing_more(parts: list[bytes]) -> None:
     once = without(line, [each for each in parameters(line) if each.name.startswith("pn-")])
     assert len(once) <= len(line)
     assert all(one.end <= two.start for one, two in zip(parameters(line), parameters(line)[1:], strict=False))
+
+
+@pytest.mark.parametrize(
+    ("contact", "headers", "silent"),
+    [
+        ("<sip:alice@192.0.2.1;ob>;expires=60", (), True),
+        ('"pn" <sip:alice@192.0.2.1>;reg-id=1', ("Supported: path", "User-Agent: Phone/1"), True),
+        ("*", (), True),
+        ("<sip:alice@192.0.2.1;PN-Provider=fcm>", (), False),
+        ("<sip:alice@192.0.2.1>;app-id=x", (), False),
+        ("<sip:alice@192.0.2.1>;+sip.pnsreg", (), False),
+        ("<sip:alice@192.0.2.1>;push-token-id=1", (), False),
+        ("<sip:alice@192.0.2.1>", ("X-MPUSH: null",), False),
+        ("<sip:alice@192.0.2.1>", ("x-piid: 0",), False),
+        ("<sip:alice@192.0.2.1>", ("X-Sy.Other: 1",), False),
+        ("<sip:alice@192.0.2.1>", ('Feature-Caps: *;+sip.pns="apns"',), False),
+    ],
+)
+def test_a_register_without_a_word_of_push_need_not_be_read(
+    contact: str, headers: tuple[str, ...], silent: bool
+) -> None:
+    request = register(contact, *headers)
+    assert dialects.silent(request) is silent
+    if silent:
+        stripped = request.copy()
+        dialects.strip(stripped)
+        assert stripped.render() == request.render()
+        assert dialects.read(request, RULES) == dialects.Handover()
