@@ -19,6 +19,7 @@ from tests.peers.capture import Capture
 from tests.peers.kamailio_server import Kamailio
 from tests.peers.lab_process import Lab
 from tests.peers.linphone_phone import Linphone
+from tests.peers.lossy import Lossy
 from tests.peers.nghttpd_server import Nghttpd
 from tests.peers.openssl_client import OpensslClient
 from tests.peers.pjsua2_phone import Pjsua2
@@ -26,7 +27,9 @@ from tests.peers.ports import given_back
 from tests.peers.sbc_process import Sbc
 from tests.peers.sipp_runner import Sipp
 
-Party = TypeVar("Party", Baresip, Browser, Capture, Kamailio, Lab, Linphone, Nghttpd, OpensslClient, Pjsua2, Sbc, Sipp)
+Party = TypeVar(
+    "Party", Baresip, Browser, Capture, Kamailio, Lab, Linphone, Lossy, Nghttpd, OpensslClient, Pjsua2, Sbc, Sipp
+)
 HERE = Path(__file__).parent
 
 USERS = {name: f"secret-{name}" for name in ("alice", "bob", "carol", "dave")}
@@ -89,6 +92,12 @@ def linphone(parties: ExitStack, tmp_path: Path) -> Callable[..., Linphone]:
     """``linphone(user, proxy, **options)``: a phone of one of USERS."""
     make = _maker(Linphone, parties, tmp_path)
     return lambda user, proxy, **options: make(user, USERS[user], proxy, **options)
+
+
+@pytest.fixture
+def lossy(parties: ExitStack, tmp_path: Path) -> Callable[..., Lossy]:
+    """``lossy(target, weather, host=…)``: a bad network before ``target`` (HOST:PORT)."""
+    return _maker(Lossy, parties, tmp_path)
 
 
 @pytest.fixture
