@@ -8,6 +8,8 @@ work on the machine blurs the figures less than it would blur times. `--profile`
   connected the same with connected sockets, recv_into and send: the kernel does the address check
   core      the product's forwarding core in a loop of its own
   reactor   the same core turned by the Twisted reactor, as it runs in the product
+  srtp      the core between a plain party and one with SRTP (AEAD_AES_128_GCM): each packet is sealed or opened
+  rekey     the core between two parties with SRTP: each packet is opened and sealed
   protocol  a Twisted DatagramProtocol per port: what the obvious way would cost
 """
 
@@ -23,6 +25,7 @@ import socket
 import statistics
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from random import Random
@@ -42,7 +45,21 @@ def open_port(host: str, port: int = 0) -> socket.socket:
     return sock
 
 
-def generate(calls: int, orders: Connection) -> None:
+#: By relay: which of the two phones of a call encrypt.
+ENCRYPTING = {"srtp": (False, True), "rekey": (True, True)}
+#: The key of every phone that encrypts.
+KEY = bytes(range(28))
+
+
+def sealers(calls: int, encrypting: tuple[bool, bool]) -> list[Callable[[bytes], bytes]]:
+    """What each phone does with its packets before it sends them."""
+    from sbc.media.sdes import GCM_128
+    from sbc.media.srtp import Sealer
+
+    return [Sealer(GCM_128, KEY).rtp if each else bytes for _ in range(calls) for each in encrypting]
+
+
+def generate(calls: int, orders: Connection, encrypting: tuple[bool, bool]) -> None:
     """Say where the phones are, learn where to send, then send until told to stop."""
     sockets = [(open_port(PHONES[0]), open_port(PHONES[1])) for _ in range(calls)]
     for pair in sockets:
@@ -55,12 +72,16 @@ def generate(calls: int, orders: Connection) -> None:
         for number, (pair, far) in enumerate(zip(sockets, targets, strict=True))
         for sock, target in zip(pair, far, strict=True)
     ]
+    seals = sealers(calls, encrypting) if any(encrypting) else None
     sequence, began, sent = 0, time.monotonic(), 0
     while not orders.poll():
         head = b"\x80\x00" + (sequence & 0xFFFF).to_bytes(2, "big") + (sequence * 160).to_bytes(4, "big")
         for place, (sock, target, number) in enumerate(ways):
+            packet = head + number.to_bytes(4, "big") + PAYLOAD
+            if seals is not None:
+                packet = seals[place](packet)
             try:
-                sock.sendto(head + number.to_bytes(4, "big") + PAYLOAD, target)
+                sock.sendto(packet, target)
                 sent += 1
             except BlockingIOError:
                 pass
@@ -139,40 +160,62 @@ def connected(phones: list[tuple[Address, Address]], orders: Connection, profile
                 count += 1
 
 
-def negotiated(phones: list[tuple[Address, Address]], orders: Connection, reactor: object) -> object:
+def negotiated(
+    phones: list[tuple[Address, Address]],
+    orders: Connection,
+    reactor: object,
+    encrypting: tuple[bool, bool] = (False, False),
+) -> object:
     """The product's engine with a leg for each call."""
     from sbc.media.calls import MediaCalls
     from sbc.media.python import PythonEngine
     from sbc.media.settings import MediaSettings
 
-    settings = MediaSettings()
+    settings = MediaSettings(srtp_clients="sdes" if any(encrypting) else "keep")
     engine = PythonEngine(settings, reactor, Random(1))
     calls = MediaCalls(settings, engine)
     shown = {"toward": RELAY.encode(), "back": RELAY.encode()}
     targets = []
     for number, (a, b) in enumerate(phones):
         bodies: list[bytes] = []
-        calls.offer(str(number), describe(a), source=a[0], from_="a", **shown).addCallback(bodies.append)
-        calls.answer(str(number), describe(b), source=b[0], from_="b").addCallback(bodies.append)
+        calls.offer(str(number), describe(a, encrypting[0]), source=a[0], from_="a", **shown).addCallback(bodies.append)
+        calls.answer(str(number), describe(b, encrypting[1]), source=b[0], from_="b").addCallback(bodies.append)
         toward_b, toward_a = (int(body.split(b"m=audio ")[1].split()[0]) for body in bodies)
         targets.append(((RELAY, toward_a), (RELAY, toward_b)))
     orders.send(targets)
     return engine
 
 
-def describe(phone: Address) -> bytes:
+def describe(phone: Address, encrypting: bool) -> bytes:
     host = phone[0].encode()
-    return b"v=0\r\no=- 1 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\nm=audio %d RTP/AVP 0\r\n" % (
+    body = b"v=0\r\no=- 1 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\nm=audio %d RTP/AVP 0\r\n" % (
         host,
         host,
         phone[1],
     )
+    if not encrypting:
+        return body
+    return body.replace(b"RTP/AVP", b"RTP/SAVP") + b"a=crypto:2 AEAD_AES_128_GCM inline:%s\r\n" % b64encode(KEY)
 
 
 def core(phones: list[tuple[Address, Address]], orders: Connection, profile: bool) -> None:
+    turn(phones, orders, profile, (False, False))
+
+
+def srtp(phones: list[tuple[Address, Address]], orders: Connection, profile: bool) -> None:
+    turn(phones, orders, profile, ENCRYPTING["srtp"])
+
+
+def rekey(phones: list[tuple[Address, Address]], orders: Connection, profile: bool) -> None:
+    turn(phones, orders, profile, ENCRYPTING["rekey"])
+
+
+def turn(
+    phones: list[tuple[Address, Address]], orders: Connection, profile: bool, encrypting: tuple[bool, bool]
+) -> None:
     from twisted.internet.task import Clock
 
-    forwarder = negotiated(phones, orders, Clock()).forwarder  # type: ignore[attr-defined]
+    forwarder = negotiated(phones, orders, Clock(), encrypting).forwarder  # type: ignore[attr-defined]
     meter, profiler = Meter(orders, lambda: forwarder.packets), cProfile.Profile()
     while meter.obey():
         deadline = time.monotonic() + 0.1
@@ -221,7 +264,15 @@ def protocol(phones: list[tuple[Address, Address]], orders: Connection, profile:
     reactor.run()  # type: ignore[attr-defined]
 
 
-RELAYS = {"bare": bare, "connected": connected, "core": core, "reactor": in_reactor, "protocol": protocol}
+RELAYS = {
+    "bare": bare,
+    "connected": connected,
+    "core": core,
+    "reactor": in_reactor,
+    "srtp": srtp,
+    "rekey": rekey,
+    "protocol": protocol,
+}
 
 
 def measure(kind: str, calls: int, seconds: float, profile: bool) -> tuple[float, float, float]:
@@ -229,7 +280,9 @@ def measure(kind: str, calls: int, seconds: float, profile: bool) -> tuple[float
     spawn = multiprocessing.get_context("spawn")
     generator, generator_end = spawn.Pipe()
     relay, relay_end = spawn.Pipe()
-    feeding = spawn.Process(target=generate, args=(calls, generator_end), daemon=True)
+    feeding = spawn.Process(
+        target=generate, args=(calls, generator_end, ENCRYPTING.get(kind, (False, False))), daemon=True
+    )
     feeding.start()
     phones = generator.recv()
     relaying = spawn.Process(target=RELAYS[kind], args=(phones, relay_end, profile), daemon=True)
