@@ -1,0 +1,150 @@
+"""Routing rules, and what they make of a call."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from sbc.upper.patterns import MAX_LENGTH, Pattern, check_rewrite, rewritten
+from sbc.upper.rules import Ask, RuleError, decide, explain, read_days, read_hours, read_rule
+
+MONDAY_NOON = {"weekday": 0, "minute": 12 * 60}
+
+
+def ask(**changes):
+    given = {
+        "method": "INVITE",
+        "caller": "alice",
+        "called": "004930123456",
+        "domain": "pbx.example.com",
+        "source": "192.0.2.7",
+        "direction": "out",
+        **MONDAY_NOON,
+    }
+    return Ask(**{**given, **changes})
+
+
+def rule(**given):
+    return read_rule({"name": "r", "upper": "trunk", **given})
+
+
+def fits(asked, **given):
+    return decide([rule(**given)], asked).rule is not None
+
+
+def test_patterns():
+    assert Pattern.read("0049*").match("004930123456") == ("30123456",)
+    assert Pattern.read("0049*").match("0043") is None
+    assert Pattern.read("1##").match("123") == ("23",)
+    assert Pattern.read("1##").match("12a") is None
+    assert Pattern.read("a?c*").match("ABCdef") == ("B", "def")
+    assert Pattern.read("+49*").match("+4930") == ("30",)
+    assert Pattern.read("*@*").match("a@b@c") == ("a@b", "c")
+    assert Pattern.read(".").match("x") is None, "a point is a point"
+    for wrong in ("", "x" * (MAX_LENGTH + 1), "*a*b*"):
+        with pytest.raises(ValueError):
+            Pattern.read(wrong)
+
+
+def test_no_text_takes_long():
+    started = time.perf_counter()
+    for text in ("a" * 200, "0" * 65_536, "*" * 200):
+        for pattern in ("*a*b", "*#", "a*a*b", "?" * 200):
+            Pattern.read(pattern).match(text)
+    assert time.perf_counter() - started < 0.5
+
+
+def test_rewrites():
+    pattern = Pattern.read("0049*")
+    assert rewritten("+49{1}", pattern.match("004930")) == "+4930"
+    check_rewrite("+49{1}", (pattern,))
+    with pytest.raises(ValueError):
+        check_rewrite("{2}", (pattern,))
+    with pytest.raises(ValueError):
+        check_rewrite("{1}", ())
+
+
+def test_the_first_rule_that_fits_decides():
+    rules = [
+        rule(name="austria", called="0043*", upper="vienna"),
+        rule(name="germany", called="0049*, +49*", upper=["berlin", "munich"], rewrite="+49{1}"),
+        rule(name="premium", called="0*", upper="", reject=403),
+    ]
+    decision = decide(rules, ask())
+    assert (decision.rule.name, decision.rule.uppers, decision.called) == (
+        "germany",
+        ("berlin", "munich"),
+        "+4930123456",
+    )
+    assert decide(rules, ask(called="0900123")).reject == 403
+    nothing = decide(rules, ask(called="bob"))
+    assert (nothing.rule, nothing.reject, nothing.called) == (None, 0, "bob")
+
+
+def test_each_condition():
+    assert fits(ask(), method="invite, message")
+    assert not fits(ask(method="SUBSCRIBE"), method="invite, message")
+    assert fits(ask(), caller="ali*")
+    assert not fits(ask(), caller="bob")
+    assert fits(ask(), domain="*.example.com")
+    assert not fits(ask(), domain="other.example")
+    assert fits(ask(), source="192.0.2.0/24, 2001:db8::/32")
+    assert fits(ask(source="2001:db8::5"), source="192.0.2.0/24, 2001:db8::/32")
+    assert not fits(ask(source="198.51.100.1"), source="192.0.2.0/24")
+    assert not fits(ask(direction="in"))
+    assert fits(ask(direction="in"), direction="any", upper="", reject=603)
+
+
+def test_times():
+    assert fits(ask(), days="mon-fri")
+    assert not fits(ask(weekday=5), days="mon-fri")
+    assert fits(ask(weekday=6), days="fri-mon")
+    assert fits(ask(), hours="08:00-18:00")
+    assert not fits(ask(minute=18 * 60), hours="08:00-18:00")
+    night = {"hours": "22:00-06:00", "days": "fri"}
+    assert fits(ask(weekday=4, minute=23 * 60), **night)
+    assert fits(ask(weekday=5, minute=3 * 60), **night), "the night of Friday ends on Saturday"
+    assert not fits(ask(weekday=4, minute=3 * 60), **night)
+    assert not fits(ask(weekday=4), **night)
+    assert read_days("Sunday") == (6,)
+    assert read_hours("") is None
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        ({"called": "*1*2*"}, "called"),
+        ({"rewrite": "{1}"}, "rewrite"),
+        ({"called": "0*", "rewrite": "{3}"}, "rewrite"),
+        ({"reject": 200, "upper": ""}, "reject"),
+        ({"reject": 403}, "upper"),
+        ({"upper": ""}, "upper"),
+        ({"source": "here"}, "source"),
+        ({"days": "someday"}, "days"),
+        ({"hours": "8 to 5"}, "hours"),
+        ({"hours": "08:00"}, "hours"),
+        ({"direction": "up"}, "direction"),
+        ({"direction": "in"}, "direction"),
+    ],
+)
+def test_mistakes_are_told_with_their_key(given, key):
+    with pytest.raises(RuleError) as mistake:
+        rule(**given)
+    assert mistake.value.key == key
+
+
+def test_a_dry_run_gives_every_rule_and_why():
+    rules = [
+        rule(name="night", hours="22:00-06:00"),
+        rule(name="austria", called="0043*"),
+        rule(name="all"),
+        rule(name="never reached", called="0*"),
+    ]
+    told = [(tried.rule.name, tried.fits, tried.why) for tried in explain(rules, ask())]
+    assert told == [
+        ("night", False, "time mon 12:00"),
+        ("austria", False, "called 004930123456"),
+        ("all", True, ""),
+        ("never reached", True, ""),
+    ]
