@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +13,12 @@ from sbc.observe import kinds
 from sbc.proxy import fork as forks
 from sbc.proxy.dialog import FORMING, Leg, Side
 from sbc.proxy.fork import Branch, Candidate, Fork
-from sbc.proxy.hiding import homeward, outward, renamed, show_contact
-from sbc.proxy.loops import BREADTH, breadth_of, mark, shares
+from sbc.proxy.hiding import homeward
+from sbc.proxy.loops import BREADTH, breadth_of, shares
+from sbc.proxy.outgoing import leg_for, onto, request_for
 from sbc.proxy.story import Story
-from sbc.proxy.target import PUSH_TYPES, Target, party
-from sbc.push.orders import Outcome, PushOrder, PushResult, PushType
+from sbc.proxy.summons import Summons
+from sbc.proxy.target import Target
 from sbc.registrar.flows import Resident
 from sbc.registrar.registrar import Awake
 from sbc.sip.build import respond
@@ -30,7 +30,6 @@ from sbc.transaction.client import ClientTransaction
 from sbc.transaction.retry import RFC_RETRY
 from sbc.transaction.server import ServerTransaction
 from sbc.transport.flow import Flow
-from sbc.upper.face import contact, via
 from sbc.upper.servers import UpperServer
 from sbc.upper.ways import on_flow, refusal
 
@@ -53,9 +52,9 @@ class Attempt:
     __slots__ = (
         "_alarm",
         "_answers",
-        "_breadth",
         "_fork_done",
         "_keeps",
+        "breadth",
         "caller",
         "calls",
         "flow",
@@ -63,10 +62,10 @@ class Attempt:
         "invite",
         "legs",
         "origin",
-        "pushed_at",
         "request",
         "started",
         "story",
+        "summons",
         "txn",
         "user",
     )
@@ -94,11 +93,11 @@ class Attempt:
             self.invite, wait=wait, no_wake=settings.no_wake_code, patience=settings.failover_after
         )
         self.user: User | None = None
-        self.pushed_at: float | None = None
+        self.summons = Summons(self)
         self.legs: list[Leg] = []
         self._alarm: Any = None
         self._fork_done = False
-        self._breadth = BREADTH
+        self.breadth = BREADTH
         self._keeps = False
         self._answers: dict[bytes, Response] = {}
         contacts = request.contacts if request.method in FORMING else []
@@ -125,7 +124,7 @@ class Attempt:
         """The targets are known: `user` if they are the devices of one of ours; `reserve` if they are upper servers."""
         self.user = user
         try:
-            self._breadth = shares(breadth_of(self.request), len(candidates))
+            self.breadth = shares(breadth_of(self.request), len(candidates))
         except RemoteError as problem:
             self.refuse(problem.status, problem.reason)
             return
@@ -146,8 +145,7 @@ class Attempt:
         self.user = user
         for candidate in candidates:
             if candidate.pushable and not candidate.awake:
-                order = self._order(Branch(candidate.key, candidate.target, True), PushType.CHAT)
-                self.calls.push.send(replace(order, message=self.request.body.decode("utf-8", "replace")))
+                self.summons.announce(candidate.target)
         awake = [candidate.target for candidate in candidates if candidate.awake]
         stored = self.calls.mailbox.store(self.request, user)
         stored.addCallback(self._kept, 480, None, now)
@@ -184,7 +182,7 @@ class Attempt:
         if self.invite and self.calls.settings().push_cancel:
             for branch in self.fork.branches.values():
                 if branch.pushed and not branch.heard and not branch.target.woken:
-                    self._call_off(branch)
+                    self.summons.call_off(branch)
 
     def responded(self, branch: Branch[Target], response: Response, now: float) -> None:
         """A response came on one of the branches."""
@@ -199,6 +197,11 @@ class Attempt:
                 kind, f"{branch.target.name}: {response.status} {response.reason.decode('utf-8', 'replace')}"
             )
         self._run(self.fork.response(branch, response, now), now)
+
+    def pushed(self, branch: Branch[Target], accepted: bool) -> None:
+        """What became of the push to a branch's device."""
+        now = self.calls.driver.clock()
+        self._run(self.fork.pushed(branch, accepted, now), now)
 
     def silent(self, branch: Branch[Target], status: int, reason: str, now: float) -> None:
         """The branch's target could not be reached, or says nothing more."""
@@ -235,7 +238,7 @@ class Attempt:
         branch = effect.branch
         target = branch.target
         if target.txn is not None:
-            request = self._onto(target)
+            request = onto(target)
             target.txn = self.calls.driver.send(request, target.flow, _BranchClient(self, branch))
             self.story.note(kinds.RESENT, f"{target.name}, after its flow broke")
             return
@@ -254,32 +257,10 @@ class Attempt:
         target.flow = flow
         if target.server is not None and self.story.call is not None:
             self.story.call.upper = target.server.name
-        token = calls.identifiers.token()
         if self.request.method not in FORMING:
             self._send(branch, flow, self.request.body)
             return
-        shown_a = contact(self.flow.listener, token)
-        shown_b = contact(flow.listener, token)
-        caller = self.caller
-        leg = Leg(
-            token,
-            self.request.from_tag or b"",
-            caller.shown(shown_a),
-            Side(
-                shown_b,
-                flow,
-                upper=target.server.name if target.server else None,
-                address=flow.peer[0],
-                user=f"{self.user.username}@{self.user.domain}" if self.user is not None else "",
-                device=branch.key if self.user is not None else "",
-                call_id=self._shown_call_id(),
-            ),
-            self.story,
-            calls.driver.clock(),
-            from_=self.request.first(b"from") or b"",
-            to=self.request.first(b"to") or b"",
-            cseq=self.request.cseq.number,
-        )
+        leg = leg_for(self, branch, flow)
         if not calls.dialogs.open(leg):
             self._unreachable(branch, "too many dialogs")
             return
@@ -298,39 +279,12 @@ class Attempt:
     def _send(self, branch: Branch[Target], flow: Flow, body: bytes) -> None:
         if branch.state is forks.DONE:
             return
-        calls, target, request = self.calls, branch.target, self.request
-        hops = request.max_forwards
-        settings = calls.settings()
-        out = outward(
-            request,
-            uri=target.uri,
-            via=via(flow.listener, calls.identifiers.branch() + mark(request)),
-            routes=(),
-            contact=target.leg.b.contact if target.leg is not None else None,
-            hops=(70 if hops is None else hops) - 1,
-            call_id=(target.leg.b.call_id if target.leg is not None else self._shown_call_id()),
-            rules=settings.header_rules,
-        )
-        if body is not request.body:
-            out.body = body
-        if len(self.fork.branches) > 1 or request.has(b"max-breadth"):
-            out.set(b"max-breadth", b"%d" % max(1, self._breadth))
-        if target.server is not None:
-            for name in (b"from", b"to"):
-                value = request.first(name) or b""
-                shown = renamed(value, calls.ours(), target.server.domain)
-                if shown is not value:
-                    out.set(name, shown)
+        calls, target = self.calls, branch.target
+        out = request_for(self, branch, flow, body)
         retry = calls.settings().wake_retry if target.woken and not flow.reliable and self.invite else RFC_RETRY
         target.txn = calls.driver.send(out, flow, _BranchClient(self, branch), retry)
         if self.invite:
             self.story.note(kinds.DELIVERED, f"{target.name}, Request-URI {target.uri.decode('utf-8', 'replace')}")
-
-    def _shown_call_id(self) -> bytes:
-        """The Call-ID for the next side: the caller's own, or one that says nothing of it."""
-        if self.calls.settings().mask_call_id:
-            return self.calls.identifiers.call_id()
-        return self.request.call_id
 
     def _failover(self, effect: forks.Failover[Target], now: float) -> None:
         target = effect.branch.target
@@ -346,78 +300,12 @@ class Attempt:
 
     def _move(self, effect: forks.Move[Target], now: float) -> None:
         target = effect.branch.target
-        self._onto(target)
+        onto(target)
         self.story.note(kinds.RESENT, f"{target.name}, on its new flow")
         self.calls.driver.move(target.txn, target.flow)
 
-    def _onto(self, target: Target) -> Request:
-        """The request already sent to this device, for its new flow: same branch, so that it is no second one to it."""
-        flow, txn = target.flow, target.txn
-        request: Request = txn.request
-        request.uri = target.uri
-        request.set_top(b"via", via(flow.listener, txn.branch))
-        if target.leg is not None:
-            side = target.leg.b
-            side.hop, side.address = flow, flow.peer[0]
-            side.contact = contact(flow.listener, target.leg.token)
-            show_contact(request, side.contact)
-        return request
-
     def _wake(self, effect: forks.Wake[Target], now: float) -> None:
-        branch = effect.branch
-        calls, request = self.calls, self.request
-        token = branch.target.tokens[0]
-        self.story.note(kinds.PUSH_SENT, f"{token.provider}, app {token.param}")
-        now_at = calls.clock_at()
-        if self.pushed_at is None:
-            self.pushed_at = now_at
-        order = replace(
-            self._order(branch, PUSH_TYPES[request.method]),
-            message=request.body.decode("utf-8", "replace") if request.method == b"MESSAGE" else "",
-            deadline=now_at + (calls.settings().max_wait if self.invite else calls.settings().max_wait_non_invite),
-            wanted=partial(self._wanted, branch),
-        )
-        calls.push.send(order).addCallbacks(
-            partial(self._pushed, branch), lambda failure: log.failure("a push failed", failure)
-        )
-
-    def _call_off(self, branch: Branch[Target]) -> None:
-        """Tell a device that was pushed, and has not come yet, that the call is over."""
-        self.story.note(kinds.PUSH_SENT, f"{branch.target.tokens[0].provider}, the caller gave up")
-        self.calls.push.send(self._order(branch, PushType.CANCEL)).addCallbacks(
-            self._told, lambda failure: log.failure("a push failed", failure)
-        )
-
-    def _order(self, branch: Branch[Target], kind: PushType) -> PushOrder:
-        """A push about this request to the branch's device."""
-        caller, callee = self.request.from_, self.request.to
-        return PushOrder(
-            type=kind,
-            tokens=branch.target.tokens,
-            call_id=self.request.call_id.decode("utf-8", "replace"),
-            from_uri=f"sip:{party(caller.uri)}",
-            from_user=caller.uri.username,
-            from_display=caller.name,
-            to_uri=f"sip:{party(callee.uri)}",
-            to_user=callee.uri.username,
-            user_id=self.user.id if self.user is not None else None,
-        )
-
-    def _wanted(self, branch: Branch[Target]) -> bool:
-        """Whether a push can still do any good for this branch."""
-        return not (self.fork.finished or self.fork.cancelled or branch.heard or branch.target.woken)
-
-    def _told(self, result: PushResult) -> bool:
-        """Note what became of a push; whether the provider took it."""
-        accepted = result.outcome is Outcome.ACCEPTED
-        told = f"{result.status} {result.reason}".strip() + f" after {result.latency * 1000:.1f} ms"
-        self.story.note(kinds.PUSH_ACCEPTED if accepted else kinds.PUSH_FAILED, f"{result.outcome.value}: {told}")
-        return accepted
-
-    def _pushed(self, branch: Branch[Target], result: PushResult) -> None:
-        accepted = self._told(result)
-        now = self.calls.driver.clock()
-        self._run(self.fork.pushed(branch, accepted, now), now)
+        self.summons.wake(effect.branch)
 
     def _relay(self, effect: forks.Relay[Target], now: float) -> None:
         branch, response = effect.branch, effect.response
@@ -571,23 +459,6 @@ class _BranchClient:
     def failed(self, txn: ClientTransaction, reason: str, now: float) -> None:
         self.attempt.silent(self.branch, 503, reason, now)
 
-
-class _Nobody:
-    """The client of requests whose outcome changes nothing: a CANCEL, a BYE after the end."""
-
-    __slots__ = ()
-
-    def received(self, txn: ClientTransaction, response: Response, now: float) -> None:
-        """Nothing follows."""
-
-    def timed_out(self, txn: ClientTransaction, now: float) -> None:
-        """Nothing follows."""
-
-    def failed(self, txn: ClientTransaction, reason: str, now: float) -> None:
-        """Nothing follows."""
-
-
-NOBODY = _Nobody()
 
 _HEARD = {1: kinds.RINGING, 2: kinds.ANSWERED}
 

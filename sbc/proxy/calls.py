@@ -15,11 +15,12 @@ from sbc.media.engine import Statistics
 from sbc.observe import kinds
 from sbc.observe.calllog import Call, CallLog
 from sbc.observe.metrics import Metrics
-from sbc.proxy.attempt import NOBODY, Attempt
+from sbc.proxy.attempt import Attempt
 from sbc.proxy.dialog import Dialog, Dialogs, Inside, Leg, Side, next_hop
 from sbc.proxy.header_rules import HeaderRules
 from sbc.proxy.lasting import Lasting
 from sbc.proxy.mailbox import Mailbox
+from sbc.proxy.nobody import NOBODY
 from sbc.proxy.passing import Passing, passed_on
 from sbc.proxy.session_timer import dead_at
 from sbc.proxy.sleepers import Sleepers
@@ -197,7 +198,7 @@ class Calls:
 
     def woke(self, attempt: Attempt, news: Awake) -> None:
         """The device that a request waited for has registered: what its push was worth."""
-        pushed_at = attempt.pushed_at
+        pushed_at = attempt.summons.pushed_at
         if pushed_at is None or news.binding_id is None:
             return
         now_at = self.clock_at()

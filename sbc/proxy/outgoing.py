@@ -1,0 +1,90 @@
+"""What an attempt sends: the leg and the request of a branch, and the same request for another flow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sbc.proxy.dialog import Leg, Side
+from sbc.proxy.fork import Branch
+from sbc.proxy.hiding import outward, renamed, show_contact
+from sbc.proxy.loops import mark
+from sbc.proxy.target import Target
+from sbc.sip.message import Request
+from sbc.transport.flow import Flow
+from sbc.upper.face import contact, via
+
+if TYPE_CHECKING:
+    from sbc.proxy.attempt import Attempt
+
+
+def leg_for(attempt: Attempt, branch: Branch[Target], flow: Flow) -> Leg:
+    """A leg for this branch, with a token of its own that both sides will know."""
+    calls, request, user, target = attempt.calls, attempt.request, attempt.user, branch.target
+    token = calls.identifiers.token()
+    return Leg(
+        token,
+        request.from_tag or b"",
+        attempt.caller.shown(contact(attempt.flow.listener, token)),
+        Side(
+            contact(flow.listener, token),
+            flow,
+            upper=target.server.name if target.server else None,
+            address=flow.peer[0],
+            user=f"{user.username}@{user.domain}" if user is not None else "",
+            device=branch.key if user is not None else "",
+            call_id=shown_call_id(attempt),
+        ),
+        attempt.story,
+        calls.driver.clock(),
+        from_=request.first(b"from") or b"",
+        to=request.first(b"to") or b"",
+        cseq=request.cseq.number,
+    )
+
+
+def request_for(attempt: Attempt, branch: Branch[Target], flow: Flow, body: bytes) -> Request:
+    """The request as this branch's target sees it, with a Via branch of its own."""
+    calls, target, request = attempt.calls, branch.target, attempt.request
+    hops = request.max_forwards
+    out = outward(
+        request,
+        uri=target.uri,
+        via=via(flow.listener, calls.identifiers.branch() + mark(request)),
+        routes=(),
+        contact=target.leg.b.contact if target.leg is not None else None,
+        hops=(70 if hops is None else hops) - 1,
+        call_id=target.leg.b.call_id if target.leg is not None else shown_call_id(attempt),
+        rules=calls.settings().header_rules,
+    )
+    if body is not request.body:
+        out.body = body
+    if len(attempt.fork.branches) > 1 or request.has(b"max-breadth"):
+        out.set(b"max-breadth", b"%d" % max(1, attempt.breadth))
+    if target.server is not None:
+        for name in (b"from", b"to"):
+            value = request.first(name) or b""
+            shown = renamed(value, calls.ours(), target.server.domain)
+            if shown is not value:
+                out.set(name, shown)
+    return out
+
+
+def onto(target: Target) -> Request:
+    """The request already sent to this device, for its new flow: same branch, so that it is no second one to it."""
+    flow, txn = target.flow, target.txn
+    request: Request = txn.request
+    request.uri = target.uri
+    request.set_top(b"via", via(flow.listener, txn.branch))
+    if target.leg is not None:
+        side = target.leg.b
+        side.hop, side.address = flow, flow.peer[0]
+        side.contact = contact(flow.listener, target.leg.token)
+        show_contact(request, side.contact)
+    return request
+
+
+def shown_call_id(attempt: Attempt) -> bytes:
+    """The Call-ID for the next side: the caller's own, or one that says nothing of it."""
+    if attempt.calls.settings().mask_call_id:
+        return attempt.calls.identifiers.call_id()
+    return attempt.request.call_id

@@ -1,0 +1,96 @@
+"""The pushes about one request: to its sleeping devices, and to those that were pushed in vain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from twisted.logger import Logger
+
+from sbc.observe import kinds
+from sbc.proxy.fork import Branch
+from sbc.proxy.target import PUSH_TYPES, Target, party
+from sbc.push.orders import Outcome, PushOrder, PushResult, PushType
+
+if TYPE_CHECKING:
+    from sbc.proxy.attempt import Attempt
+
+log = Logger()
+
+
+class Summons:
+    """Sends pushes for an attempt and tells its fork what became of them. `pushed_at`: when the first went out, UTC."""
+
+    __slots__ = ("_attempt", "pushed_at")
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self.pushed_at: float | None = None
+
+    def wake(self, branch: Branch[Target]) -> None:
+        """Ask the branch's device to come."""
+        attempt = self._attempt
+        calls, request = attempt.calls, attempt.request
+        settings = calls.settings()
+        token = branch.target.tokens[0]
+        attempt.story.note(kinds.PUSH_SENT, f"{token.provider}, app {token.param}")
+        now_at = calls.clock_at()
+        if self.pushed_at is None:
+            self.pushed_at = now_at
+        order = replace(
+            self._order(branch.target, PUSH_TYPES[request.method]),
+            deadline=now_at + (settings.max_wait if attempt.invite else settings.max_wait_non_invite),
+            wanted=partial(self._wanted, branch),
+        )
+        calls.push.send(order).addCallbacks(
+            partial(self._pushed, branch), lambda failure: log.failure("a push failed", failure)
+        )
+
+    def announce(self, target: Target) -> None:
+        """Tell a device of a message that is kept for it; nobody waits for what becomes of the push."""
+        self._attempt.calls.push.send(self._order(target, PushType.CHAT)).addErrback(
+            lambda failure: log.failure("a push failed", failure)
+        )
+
+    def call_off(self, branch: Branch[Target]) -> None:
+        """Tell a device that was pushed, and has not come yet, that the call is over."""
+        attempt = self._attempt
+        attempt.story.note(kinds.PUSH_SENT, f"{branch.target.tokens[0].provider}, the caller gave up")
+        attempt.calls.push.send(self._order(branch.target, PushType.CANCEL)).addCallbacks(
+            self._told, lambda failure: log.failure("a push failed", failure)
+        )
+
+    def _order(self, target: Target, kind: PushType) -> PushOrder:
+        """A push about this request to a device."""
+        attempt = self._attempt
+        caller, callee = attempt.request.from_, attempt.request.to
+        chat = kind is PushType.CHAT
+        return PushOrder(
+            type=kind,
+            tokens=target.tokens,
+            message=attempt.request.body.decode("utf-8", "replace") if chat else "",
+            call_id=attempt.request.call_id.decode("utf-8", "replace"),
+            from_uri=f"sip:{party(caller.uri)}",
+            from_user=caller.uri.username,
+            from_display=caller.name,
+            to_uri=f"sip:{party(callee.uri)}",
+            to_user=callee.uri.username,
+            user_id=attempt.user.id if attempt.user is not None else None,
+        )
+
+    def _wanted(self, branch: Branch[Target]) -> bool:
+        """Whether a push can still do any good for this branch."""
+        fork = self._attempt.fork
+        return not (fork.finished or fork.cancelled or branch.heard or branch.target.woken)
+
+    def _told(self, result: PushResult) -> bool:
+        """Note what became of a push; whether the provider took it."""
+        accepted = result.outcome is Outcome.ACCEPTED
+        told = f"{result.status} {result.reason}".strip() + f" after {result.latency * 1000:.1f} ms"
+        kind = kinds.PUSH_ACCEPTED if accepted else kinds.PUSH_FAILED
+        self._attempt.story.note(kind, f"{result.outcome.value}: {told}")
+        return accepted
+
+    def _pushed(self, branch: Branch[Target], result: PushResult) -> None:
+        self._attempt.pushed(branch, self._told(result))
