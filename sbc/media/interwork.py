@@ -34,6 +34,12 @@ _FEEDBACK = frozenset({b"rtcp-fb", b"rtcp-rsize"})
 _GROUPING = frozenset({b"mid", b"group"})
 #: All line types of a media description.
 _ANYWHERE = b"micbka"
+#: What the static payload types are called (RFC 3551): phones may leave that out, WebRTC agents may not (RFC 9429
+#: section 5.2.1).
+_STATIC = {
+    0: b"PCMU/8000", 3: b"GSM/8000", 4: b"G723/8000", 8: b"PCMA/8000", 9: b"G722/8000", 13: b"CN/8000",
+    15: b"G728/8000", 18: b"G729/8000", 31: b"H261/90000", 34: b"H263/90000",
+}  # fmt: skip
 #: Of host candidates (RFC 8445 section 5.1.2.1): type preference 126, the only interface, component 1.
 _PRIORITY = (126 << 24) + (65_535 << 8) + 255
 
@@ -105,6 +111,7 @@ def dress(session: Session, faces: Mapping[int, Face], address: bytes, bundles: 
         if face.muxed:
             _add(media, b"rtcp-mux")
         if face.mode == "web":
+            _complete(session, media)
             _add_web(media, face, index, address)
     if any(face.mode == "web" for face in faces.values()):
         if bundles:
@@ -153,6 +160,17 @@ def _add_web(media: Media, face: Face, index: int, address: bytes) -> None:
     if literal(address.decode("ascii", "replace")) is not None:
         _add(media, b"candidate:1 1 udp %d %s %d typ host" % (_PRIORITY, address, face.port))
     _add(media, b"end-of-candidates")
+
+
+def _complete(session: Session, media: Media) -> None:
+    """Say what goes without saying between phones: the direction and the names of static payload types."""
+    if media.direction is None and session.head.direction is None:
+        _add(media, SENDRECV)
+    named = {value.split()[0] for name, value in media.attributes() if name == b"rtpmap" and value and value.split()}
+    for word in media.formats:
+        static = _STATIC.get(int(word)) if word.isdigit() and len(word) <= 3 and word not in named else None
+        if static is not None:
+            _add(media, b"rtpmap:" + word + b" " + static)
 
 
 def _hold(session: Session, media: Media) -> None:

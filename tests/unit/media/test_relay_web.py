@@ -80,6 +80,7 @@ def test_a_plain_phone_calls_a_browser(relay: World, setup: bytes) -> None:
     assert b"UDP/TLS/RTP/SAVPF 0 101" in offered
     assert {b"a=ice-lite", b"a=setup:actpass", b"a=rtcp-mux", b"a=mid:0", b"a=group:BUNDLE 0"} < set(lines)
     assert any(line.startswith(b"a=msid:") for line in lines)
+    assert lines.count(b"a=rtpmap:0 PCMU/8000") == lines.count(b"a=sendrecv") == 1, "browsers need to be told"
     assert b"crypto" not in offered
     b.learn(offered)
     b.check()
