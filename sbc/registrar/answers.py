@@ -37,7 +37,19 @@ def accepted(
         back.replace(b"feature-caps", [value for value in back.each(b"feature-caps") if not promises_push(value)])
     for value in caps:
         back.add(b"feature-caps", value)
+    if contact is not None and keeps_flow(request) and b"outbound" not in back.each(b"require"):
+        back.add(b"require", b"outbound")
     return back
+
+
+def keeps_flow(request: Request) -> bool:
+    """Whether requests for this phone go over the flow of its REGISTER because it asked for that (RFC 5626 §6).
+
+    Not where a proxy stands between: the flow from there to the phone is not ours.
+    """
+    if len(request.vias) > 1 or b"outbound" not in (each.strip().lower() for each in request.each(b"supported")):
+        return False
+    return any(b"reg-id" in each.params and b"+sip.instance" in each.params for each in request.contacts)
 
 
 def gruus(response: Response, contact: bytes) -> dict[bytes, bytes | None]:

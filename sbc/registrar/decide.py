@@ -104,7 +104,7 @@ def plan(request: Request, handover: Handover, bare: Request, *, keep_on_unregis
         username=username,
         wish=wish,
         expires=expires,
-        identity=identity_of(shown, instance, reg_id, handover.tokens),
+        identity=identity_of(shown, instance, handover.tokens),
         contact=shown.uri.render().decode("utf-8", "replace"),
         instance=instance,
         reg_id=int(reg_id) if reg_id.isdigit() and len(reg_id) < 10 else None,
@@ -131,13 +131,15 @@ def asked_expires(contact: NameAddr, request: Request) -> int:
     return DEFAULT_EXPIRES if expires is None else expires
 
 
-def identity_of(contact: NameAddr, instance: str, reg_id: bytes, tokens: tuple[PushToken, ...]) -> str:
+def identity_of(contact: NameAddr, instance: str, tokens: tuple[PushToken, ...]) -> str:
     """What names the device among the user's devices, although its address changes.
 
-    Its instance (RFC 5626), else its push token (RFC 8599 §5.6.2 matches a woken device by it), else the address.
+    Its instance (RFC 5626), else its push token (RFC 8599 §5.6.2 matches a woken device by it), else the address. The
+    reg-id names no device but one of its flows: only one of them may be used at a time (RFC 5626 §5.3), or the device
+    rings twice; it is the one that registered last.
     """
     if instance:
-        return f"i:{instance}/{reg_id.decode('ascii', 'replace')}"
+        return f"i:{instance}"
     if tokens:
         token = tokens[0]
         return f"t:{token.provider}:{token.param}:{hashlib.sha256(token.prid.encode()).hexdigest()[:40]}"

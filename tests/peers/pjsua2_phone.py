@@ -23,6 +23,7 @@ class Pjsua2:
     """A phone registered through ``proxy`` (HOST:PORT) when this returns. It answers every call at once.
 
     ``push``: RFC 8599 parameters of its Contact URI, without the first semicolon. ``ca_file``: whom it trusts over TLS.
+    ``outbound``: its reg-id where it is to use RFC 5626, then with ``instance`` (a URN) or one of its own making.
     """
 
     def __init__(
@@ -37,7 +38,8 @@ class Pjsua2:
         host: str = "127.0.0.3",
         push: str = "",
         ca_file: Path | None = None,
-        outbound: bool = False,
+        outbound: int = 0,
+        instance: str = "",
         srtp: bool = False,
         interval: int = 300,
         registers: bool = True,
@@ -57,6 +59,7 @@ class Pjsua2:
             "push": push,
             "ca_file": str(ca_file or ""),
             "outbound": outbound,
+            "instance": instance,
             "srtp": srtp,
             "interval": interval,
         }
@@ -188,7 +191,9 @@ def main(options: dict[str, Any]) -> None:
     account.regConfig.contactUriParams = f";{options['push']}" if options["push"] else ""
     account.sipConfig.authCreds.append(pj.AuthCredInfo("digest", "*", options["user"], 0, options["password"]))
     account.sipConfig.proxies.append(f"sip:{options['proxy']};transport={options['transport']};lr")
-    account.natConfig.sipOutboundUse = int(options["outbound"])
+    account.natConfig.sipOutboundUse = int(bool(options["outbound"]))
+    account.natConfig.sipOutboundRegId = str(options["outbound"] or "")
+    account.natConfig.sipOutboundInstanceId = options["instance"]
     account.natConfig.contactRewriteUse = 0
     account.mediaConfig.srtpUse = pj.PJMEDIA_SRTP_MANDATORY if options["srtp"] else pj.PJMEDIA_SRTP_DISABLED
     account.mediaConfig.srtpSecureSignaling = 0

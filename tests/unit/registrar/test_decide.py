@@ -64,7 +64,10 @@ def test_the_contact_says_more_than_the_header():
 def test_a_device_is_known_by_its_instance_then_its_token_then_its_address():
     token = "X-MPUSH: i:com.example.phone:" + "ab" * 32
     instance = '<sip:bob@192.0.2.7>;+sip.instance="<urn:uuid:1>";reg-id=2'
-    assert planned(register(instance, headers=[token])).identity == "i:<urn:uuid:1>/2"
+    found = planned(register(instance, headers=[token]))
+    assert (found.identity, found.reg_id) == ("i:<urn:uuid:1>", 2)
+    other_flow = planned(register(instance.replace("reg-id=2", "reg-id=1")))
+    assert other_flow.identity == found.identity, "a second flow is no second device"
     first, second = planned(register(headers=[token])), planned(register("<sip:bob@192.0.2.99:1>", headers=[token]))
     assert first.identity == second.identity
     assert first.identity.startswith("t:apns:com.example.phone:")

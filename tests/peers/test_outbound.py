@@ -1,0 +1,78 @@
+"""RFC 5626 with PJSIP as the phone: its flow is used, and nothing but its flow."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.peers.lab_process import APP
+from tests.peers.sbc_process import settle
+
+BOB = "sip:bob@example.test"
+TOKEN = "ef" * 32
+PUSH = f"pn-provider=apns;pn-param={APP};pn-prid={TOKEN}"
+INSTANCE = "<urn:uuid:00000000-0000-1000-8000-00000a95a0e1>"
+
+
+@pytest.fixture
+def world(kamailio, sbc, lab):
+    upper = kamailio()
+    return upper, sbc(upper, sections=lab.sections())
+
+
+def test_a_call_comes_over_the_flow_of_the_registration(world, pjsua2, baresip, capture):
+    upper, border = world
+    wire = capture([border.port, upper.port])
+    bob = pjsua2("bob", border.address, transport="tcp", outbound=1, instance=INSTANCE)
+    alice = baresip("alice", f"{upper.host}:{upper.port}")
+    [binding] = border.rows("select * from bindings")
+    assert (binding["instance"], binding["reg_id"]) == (INSTANCE, 1)
+    assert "Require: outbound" in bob.wait("registration")["text"]
+
+    alice.call(BOB)
+    alice.wait("CALL_ESTABLISHED", 5)
+    settle(1)
+    bob.hang_up()
+    alice.wait("CALL_CLOSED", 5)
+
+    ports = {port for [port] in wire.read("sip.Request-Line && tcp && sip.Method == INVITE", "tcp.dstport")}
+    assert ports == {binding["source"].rpartition(":")[2]}, "no connection of our making"
+    assert len(bob.events("invite")) == 1
+    wire.check()
+
+
+def test_a_dead_flow_is_asleep_at_once(world, lab, pjsua2, baresip):
+    upper, border = world
+    bob = pjsua2("bob", border.address, transport="tcp", outbound=1, instance=INSTANCE, push=PUSH)
+    alice = baresip("alice", f"{upper.host}:{upper.port}")
+    bob.kill()
+    settle(0.3)
+
+    began = time.time()
+    alice.call(BOB)
+    push = lab.wait_push(TOKEN)
+    assert push.at - began < 1, "nobody was asked first who is not there"
+    again = pjsua2("bob", border.address, transport="tcp", outbound=1, instance=INSTANCE, push=PUSH)
+    alice.wait("CALL_ESTABLISHED", 8)
+
+    alice.hang_up()
+    again.wait("call", state="DISCONNECTED")
+    assert len(again.events("invite")) == 1
+    assert len(border.rows("select * from bindings")) == 1, "the same device as before"
+
+
+def test_two_flows_of_one_phone_ring_once(world, pjsua2, baresip):
+    upper, border = world
+    flows = [
+        pjsua2("bob", border.address, transport="tcp", outbound=number, instance=INSTANCE, host=f"127.0.0.{2 + number}")
+        for number in (1, 2)
+    ]
+    alice = baresip("alice", f"{upper.host}:{upper.port}")
+
+    alice.call(BOB)
+    alice.wait("CALL_ESTABLISHED", 5)
+    settle(0.5)
+    alice.hang_up()
+
+    assert sum(len(flow.events("invite")) for flow in flows) == 1
