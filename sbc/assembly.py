@@ -32,6 +32,7 @@ from sbc.observe.calllog import Batch, CallLog
 from sbc.observe.exposition import Exposition
 from sbc.observe.flushing import Flushing
 from sbc.observe.lag import LagProbe
+from sbc.observe.load import level
 from sbc.observe.log import LogObserver, observe
 from sbc.observe.metrics import Metrics, Reading
 from sbc.observe.settings import LogSettings
@@ -65,7 +66,7 @@ from sbc.store.journal import SaveCalls
 from sbc.store.records import Subscriber, UpperRegistration, User
 from sbc.store.records import Target as Device
 from sbc.store.secret import Secret
-from sbc.store.service import Store
+from sbc.store.service import READS_WAITING, WRITES_WAITING, Store
 from sbc.store.settings import DatabaseSettings
 from sbc.store.upkeep import Upkeep
 from sbc.transaction.driver import TICK, Driver
@@ -317,6 +318,7 @@ class Sbc(MultiService):
         watch("sbc_waiting_requests", lambda: len(self.calls.waiting))
         watch("sbc_bans", lambda: len(self.guard.bans))
         watch("sbc_event_loop_lag_seconds", self.lag.worst)
+        watch("sbc_load", self.load)
         watch("sbc_bindings", self.counted.bindings)
         watch("sbc_upper_registrations", self.counted.registrations)
         watch("sbc_call_log_dropped_total", lambda: self.call_log.dropped)
@@ -460,7 +462,13 @@ class Sbc(MultiService):
         offline = time.time() - subscriber.user.last_seen_at
         settings = self.configuration[PushSettings]
         ready = any(self.push.ready(token) for token in push_tokens(device))
-        return decide(settings, kind, awake=awake, ready=ready, offline_for=offline).push
+        return decide(settings, kind, awake=awake, load=self.load(), ready=ready, offline_for=offline).push
+
+    def load(self) -> int:
+        """How busy the node is: 0 (low) to 4 (extreme)."""
+        writes, reads, _ = self.store.waiting
+        transactions = len(self.driver.table) / self.configuration[ProxySettings].transactions
+        return level(self.lag.worst(), transactions, writes / WRITES_WAITING, reads / READS_WAITING)
 
     def _needs_wake(self, user: User, row: UpperRegistration) -> None:
         if self.configuration[PushSettings].wake_to_refresh == "off":

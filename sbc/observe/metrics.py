@@ -95,6 +95,7 @@ FAMILIES: Final = (
     Family("sbc_relay_streams", "gauge", "Media streams being relayed", ("engine",)),
     Family("sbc_bans", "gauge", "Sources banned at this moment"),
     Family("sbc_event_loop_lag_seconds", "gauge", "Longest delay of the event loop seen in the last ten seconds"),
+    Family("sbc_load", "gauge", "How busy the node is: 0 low to 4 extreme"),
     Family("sbc_call_log_dropped_total", "counter", "Timeline entries and CDRs lost to a limit or a failed write"),
     Family("sbc_metric_errors_total", "counter", "Gauges whose source failed at a scrape", ("metric",)),
 )

@@ -20,7 +20,8 @@ class Target:
     """One place to send a request to.
 
     `uri` is the Request-URI there, `flow` where it goes now (None: an upper server that is yet to be reached, or a
-    device that sleeps), `tokens` wake it, `woken` that it registered after the request came.
+    device that sleeps), `tokens` wake it, `woken` that it registered after the request came, `wakes` how long it took
+    on earlier pushes (`push.habits`).
     """
 
     uri: bytes
@@ -29,6 +30,7 @@ class Target:
     server: UpperServer | None = None
     tokens: tuple[PushToken, ...] = ()
     woken: bool = False
+    wakes: str = ""
     leg: Any = field(default=None, repr=False)
     txn: Any = field(default=None, repr=False)
 
@@ -91,6 +93,7 @@ def candidates(
             here.flow if awake else None,
             None,
             tokens,
+            wakes=max((token.wakes for token in device.tokens), key=len, default=""),
         )
         may_push = bool(tokens) and (wants_push or pushes(device, False))
         found.append(Candidate(binding.identity, target, awake, may_push, awake and wants_push))

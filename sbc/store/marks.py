@@ -86,7 +86,10 @@ _REMOVE_TOKEN = Statement(f"DELETE FROM push_tokens WHERE {_TOKEN}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TouchToken(Operation[None]):
-    """A device woke up after a push: its tokens work. `call_id` and `after` note it at the pushes of that call."""
+    """A device woke up `after` seconds: its tokens work, and the last 16 such times are kept with them.
+
+    `call_id` notes it at the pushes of that call.
+    """
 
     binding_id: int
     at: float
@@ -94,14 +97,17 @@ class TouchToken(Operation[None]):
     after: float | None = None
 
     def run(self, session: Session, secret: Secret) -> Callable[[], None]:
-        session.run(_WOKE, (self.at, self.binding_id))
+        wake = "" if self.after is None else f"{min(max(int(self.after * 1000), 0), 99_999):05d}"
+        session.run(_WOKE, (self.at, wake, wake, self.binding_id))
         if self.call_id and self.after is not None:
             session.run(_WOKE_PUSH, (self.after, self.call_id, self.binding_id))
         return nothing
 
 
 _WOKE = Statement(
-    "UPDATE push_tokens SET woke_at = ?, failures = 0, state = 'live' WHERE binding_id = ? AND state <> 'dead'"
+    "UPDATE push_tokens SET woke_at = ?, failures = 0, state = 'live',"
+    " wakes = CASE WHEN ? <> '' AND length(wakes) >= 80 THEN substr(wakes, 6) ELSE wakes END || ?"
+    " WHERE binding_id = ? AND state <> 'dead'"
 )
 _WOKE_PUSH = Statement(
     "UPDATE pushes SET woke_after = ? WHERE call_id = ? AND woke_after IS NULL"

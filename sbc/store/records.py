@@ -55,7 +55,10 @@ class Binding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """A push token. `prid` is clear text here and encrypted at rest. `state` is `live`, `suspect` or `dead`."""
+    """A push token. `prid` is clear text here and encrypted at rest. `state` is `live`, `suspect` or `dead`.
+
+    `wakes`: the last 16 times from push to REGISTER, five digits of milliseconds each, oldest first.
+    """
 
     id: int = 0
     user_id: int = 0
@@ -72,6 +75,7 @@ class Token:
     woke_at: float | None = None
     failures: int = 0
     last_error: str = ""
+    wakes: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

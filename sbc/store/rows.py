@@ -21,7 +21,7 @@ BINDING = (
 )  # fmt: skip
 TOKEN = (
     "id", "user_id", "binding_id", "provider", "param", "prid", "environment", "kind", "purr", "state", "registered_at",
-    "pushed_at", "woke_at", "failures", "last_error",
+    "pushed_at", "woke_at", "failures", "last_error", "wakes",
 )  # fmt: skip
 UPPER = (
     "id", "user_id", "binding_id", "upper", "contact", "state", "call_id", "cseq", "last_code", "last_reason",

@@ -126,6 +126,7 @@ push_tokens = Table(
     _maybe("woke_at"),
     _number("failures"),
     _text("last_error"),
+    _text("wakes"),
     UniqueConstraint("provider", "param", "prid_hash"),
     Index(None, "user_id"),
     Index(None, "binding_id"),
