@@ -11,9 +11,9 @@ from twisted.python.failure import Failure
 
 from sbc.observe import kinds
 from sbc.proxy import fork as forks
+from sbc.proxy.answers import Answers
 from sbc.proxy.dialog import FORMING, Leg, Side
 from sbc.proxy.fork import Branch, Candidate, Fork
-from sbc.proxy.hiding import homeward
 from sbc.proxy.loops import BREADTH, breadth_of, shares
 from sbc.proxy.outgoing import leg_for, onto, request_for
 from sbc.proxy.story import Story
@@ -51,12 +51,12 @@ class Attempt:
 
     __slots__ = (
         "_alarm",
-        "_answers",
-        "_fork_done",
         "_keeps",
+        "answers",
         "breadth",
         "caller",
         "calls",
+        "done",
         "flow",
         "fork",
         "invite",
@@ -96,10 +96,10 @@ class Attempt:
         self.summons = Summons(self)
         self.legs: list[Leg] = []
         self._alarm: Any = None
-        self._fork_done = False
+        self.done = False
         self.breadth = BREADTH
         self._keeps = False
-        self._answers: dict[bytes, Response] = {}
+        self.answers = Answers(self)
         contacts = request.contacts if request.method in FORMING else []
         self.caller = Side(
             b"",
@@ -219,12 +219,12 @@ class Attempt:
     def refuse(self, status: int, reason: bytes = b"") -> None:
         """Answer with an error before any target was tried."""
         self.fork.finished = True
-        self._answer(respond(self.request, status, reason or None, to_tag=self.calls.identifiers.tag()), "sbc")
+        self.answer(respond(self.request, status, reason or None, to_tag=self.calls.identifiers.tag()), "sbc")
 
     def give_up(self, status: int, reason: bytes, now: float) -> None:
         """End it on our own account: nobody rings afterwards."""
         self._run([effect for effect in self.fork.cancel(now) if not isinstance(effect, forks.Answer)], now)
-        if not self._fork_done:
+        if not self.done:
             self.refuse(status, reason)
 
     # What the fork decides
@@ -308,49 +308,7 @@ class Attempt:
         self.summons.wake(effect.branch)
 
     def _relay(self, effect: forks.Relay[Target], now: float) -> None:
-        branch, response = effect.branch, effect.response
-        leg = branch.target.leg
-        if leg is None:
-            self._pass(branch, None, response, response.body)
-            return
-        again = self._answers.get(response.to_tag or b"") if response.status >= 200 else None
-        if again is not None:
-            self.calls.driver.respond(self.txn, again)
-            return
-        flow = branch.target.txn.hop
-        self.calls.dialogs.responded(leg, response, flow, now)
-        if not response.body or response.status >= 300:
-            self._pass(branch, leg, response, response.body)
-            return
-        answered = self.calls.described(leg, "b", response, flow, self.flow, final=response.status >= 200)
-        when_there(
-            answered, partial(self._pass, branch, leg, response), partial(self._bad_answer, branch, leg, response)
-        )
-
-    def _bad_answer(self, branch: Branch[Target], leg: Leg, response: Response, failure: Failure) -> None:
-        problem = refusal(failure)
-        self.story.note(kinds.ERROR, f"{branch.target.name}: media refused: {problem}")
-        if response.status < 200:
-            self._pass(branch, leg, response, b"")
-            return
-        # An answer that cannot be relayed would leave a call without sound, and show the device's address.
-        self.calls.reject_answer(leg, response.to_tag or b"", branch.target.txn, True)
-        self._answer(respond(self.request, 502, str(problem).encode(), to_tag=self.calls.identifiers.tag()))
-
-    def _pass(self, branch: Branch[Target], leg: Leg | None, response: Response, body: bytes) -> None:
-        rules = self.calls.settings().header_rules
-        back = homeward(response, self.request, contact=leg.a.contact if leg is not None else None, rules=rules)
-        if body is not response.body:
-            back.body = body
-        if self.invite and 200 <= response.status < 300:
-            self._answers[response.to_tag or b""] = back
-            if leg is not None and (dialog := leg.dialogs.get(response.to_tag or b"")) is not None:
-                self.calls.timed(dialog, self.request, response)
-        if self.invite:
-            kind = _HEARD.get(response.status // 100)
-            if kind is not None and not (kind is kinds.ANSWERED and self._fork_done):
-                self.story.note(kind, f"{branch.target.name}: {response.status}")
-        self._answer(back)
+        self.answers.relay(effect.branch, effect.response, now)
 
     def _local(self, effect: forks.Answer, now: float) -> None:
         mailbox, user = self.calls.mailbox, self.user
@@ -360,14 +318,14 @@ class Attempt:
             stored.addCallback(self._kept, effect.status, effect.reason.encode(), now)
             return
         back = respond(self.request, effect.status, effect.reason.encode(), to_tag=self.calls.identifiers.tag())
-        self._answer(back, "sbc")
+        self.answer(back, "sbc")
 
     def _kept(self, kept: bool, status: int, reason: bytes | None, since: float) -> None:
         """The message is durable, or cannot be kept; a device may have registered meanwhile."""
         back = respond(
             self.request, 202 if kept else status, b"" if kept else reason, to_tag=self.calls.identifiers.tag()
         )
-        self._answer(back, "sbc")
+        self.answer(back, "sbc")
         if self.user is not None and kept:
             for news in self.calls.waiting.since(self.user.id, since, self.calls.driver.clock()):
                 self.calls.mailbox.awake(news)
@@ -398,20 +356,20 @@ class Attempt:
         if not self.invite:
             return
         self.story.note(kinds.WAITING, f"at most {settings.max_wait:g} s, the caller hears {settings.waiting_answer}")
-        if settings.waiting_answer != "none" and not self._fork_done:
+        if settings.waiting_answer != "none" and not self.done:
             status = int(settings.waiting_answer)
             self.calls.driver.respond(self.txn, respond(self.request, status, to_tag=self.calls.identifiers.tag()))
 
-    def _answer(self, response: Response, by: str = "callee") -> None:
+    def answer(self, response: Response, by: str = "callee") -> None:
         self.calls.driver.respond(self.txn, response)
-        if response.status >= 200 and not self._fork_done:
+        if response.status >= 200 and not self.done:
             if response.status == 487 and self.fork.cancelled:
                 by = "caller"
             self._finish(response.status, response.reason.decode("utf-8", "replace"), by)
 
     def _finish(self, status: int, reason: str, by: str) -> None:
         """The request is answered: nobody waits any more, failed calls leave nothing behind."""
-        self._fork_done = True
+        self.done = True
         if self.user is not None:
             self.calls.waiting.leave(self.user.id, self)
         self._arm(0.0)
@@ -422,7 +380,7 @@ class Attempt:
             if self._alarm.active():
                 self._alarm.cancel()
             self._alarm = None
-        deadline = None if self._fork_done else self.fork.deadline()
+        deadline = None if self.done else self.fork.deadline()
         if deadline is not None:
             self._alarm = self.calls.call_later(max(0.0, deadline - now), self._ring)
 
@@ -459,8 +417,6 @@ class _BranchClient:
     def failed(self, txn: ClientTransaction, reason: str, now: float) -> None:
         self.attempt.silent(self.branch, 503, reason, now)
 
-
-_HEARD = {1: kinds.RINGING, 2: kinds.ANSWERED}
 
 _CARRY_OUT: dict[type, Any] = {
     forks.Failover: Attempt._failover,

@@ -1,0 +1,86 @@
+"""Responses of an attempt's targets on their way to its sender."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from twisted.python.failure import Failure
+
+from sbc.observe import kinds
+from sbc.proxy.dialog import Leg
+from sbc.proxy.fork import Branch
+from sbc.proxy.hiding import homeward
+from sbc.proxy.target import Target
+from sbc.sip.build import respond
+from sbc.sip.message import Response
+from sbc.soon import when_there
+from sbc.upper.ways import refusal
+
+if TYPE_CHECKING:
+    from sbc.proxy.attempt import Attempt
+
+
+class Answers:
+    """Rewrites responses for the sender of the request, media included; a 2xx that comes again goes out as before."""
+
+    __slots__ = ("_attempt", "_sent")
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._sent: dict[bytes, Response] = {}
+        """2xx that went out, by To tag."""
+
+    def relay(self, branch: Branch[Target], response: Response, now: float) -> None:
+        """Pass this response of a branch on."""
+        attempt = self._attempt
+        leg = branch.target.leg
+        if leg is None:
+            self._pass(branch, None, response, response.body)
+            return
+        again = self._sent.get(response.to_tag or b"") if response.status >= 200 else None
+        if again is not None:
+            attempt.calls.driver.respond(attempt.txn, again)
+            return
+        flow = branch.target.txn.hop
+        attempt.calls.dialogs.responded(leg, response, flow, now)
+        if not response.body or response.status >= 300:
+            self._pass(branch, leg, response, response.body)
+            return
+        answered = attempt.calls.described(leg, "b", response, flow, attempt.flow, final=response.status >= 200)
+        when_there(answered, partial(self._pass, branch, leg, response), partial(self._unfit, branch, leg, response))
+
+    def _unfit(self, branch: Branch[Target], leg: Leg, response: Response, failure: Failure) -> None:
+        """The relay cannot use the media of this answer."""
+        attempt = self._attempt
+        problem = refusal(failure)
+        attempt.story.note(kinds.ERROR, f"{branch.target.name}: media refused: {problem}")
+        if response.status < 200:
+            self._pass(branch, leg, response, b"")
+            return
+        # An answer that cannot be relayed would leave a call without sound, and show the device's address.
+        attempt.calls.reject_answer(leg, response.to_tag or b"", branch.target.txn, True)
+        attempt.answer(respond(attempt.request, 502, str(problem).encode(), to_tag=attempt.calls.identifiers.tag()))
+
+    def _pass(self, branch: Branch[Target], leg: Leg | None, response: Response, body: bytes) -> None:
+        attempt = self._attempt
+        rules = attempt.calls.settings().header_rules
+        back = homeward(response, attempt.request, contact=leg.a.contact if leg is not None else None, rules=rules)
+        if body is not response.body:
+            back.body = body
+        if attempt.invite:
+            self._note(branch, leg, response, back)
+        attempt.answer(back)
+
+    def _note(self, branch: Branch[Target], leg: Leg | None, response: Response, back: Response) -> None:
+        attempt, tag = self._attempt, response.to_tag or b""
+        if 200 <= response.status < 300:
+            self._sent[tag] = back
+            if leg is not None and (dialog := leg.dialogs.get(tag)) is not None:
+                attempt.calls.timed(dialog, attempt.request, response)
+        kind = _HEARD.get(response.status // 100)
+        if kind is not None and not (kind is kinds.ANSWERED and attempt.done):
+            attempt.story.note(kind, f"{branch.target.name}: {response.status}")
+
+
+_HEARD = {1: kinds.RINGING, 2: kinds.ANSWERED}
