@@ -76,3 +76,23 @@ def test_two_flows_of_one_phone_ring_once(world, pjsua2, baresip):
     alice.hang_up()
 
     assert sum(len(flow.events("invite")) for flow in flows) == 1
+
+
+def test_the_upper_server_calls_by_the_path_that_it_was_given(kamailio, sbc, pjsua2, baresip, capture):
+    upper = kamailio()
+    table = {"name": "pbx", "uri": f"sip:{upper.host}:{upper.port};transport=udp", "domain": upper.realm, "path": "on"}
+    border = sbc([table])
+    wire = capture([border.port, upper.port])
+    bob = pjsua2("bob", border.address, transport="tcp", outbound=1, instance=INSTANCE)
+    alice = baresip("alice", f"{upper.host}:{upper.port}")
+
+    assert f"Path: <sip:{border.address}" in upper.ask("ul.lookup", "location", "bob")
+    alice.call(BOB)
+    alice.wait("CALL_ESTABLISHED", 5)
+    bob.hang_up()
+    alice.wait("CALL_CLOSED", 5)
+
+    routed = wire.read(f"sip.Method == INVITE && udp.dstport == {border.port}", "sip.Route")
+    assert any(border.address in route for [route] in routed), "Path became Route"
+    assert "Route:" not in bob.wait("invite")["text"]
+    wire.check()
