@@ -464,6 +464,11 @@ class Sbc(MultiService):
         ready = any(self.push.ready(token) for token in push_tokens(device))
         return decide(settings, kind, awake=awake, load=self.load(), ready=ready, offline_for=offline).push
 
+    def asleep(self, device: Device, subscriber: Subscriber) -> bool:
+        """Whether a push may ask this device to register again: it is not here, and the settings let one go out."""
+        awake = self.switch.reach(self.driver.clock(), device).awake
+        return not awake and self._pushes(PushType.REFRESH, device, awake, subscriber)
+
     def load(self) -> int:
         """How busy the node is: 0 (low) to 4 (extreme)."""
         writes, reads, _ = self.store.waiting
@@ -471,6 +476,4 @@ class Sbc(MultiService):
         return level(self.lag.worst(), transactions, writes / WRITES_WAITING, reads / READS_WAITING)
 
     def _needs_wake(self, user: User, row: UpperRegistration) -> None:
-        if self.configuration[PushSettings].wake_to_refresh == "off":
-            return
         self.operations.wake_to_refresh(user.id)

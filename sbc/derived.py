@@ -67,6 +67,7 @@ def derive(configuration: Configuration, apps: AppRules) -> Derived:
             node=node,
             remove_rejected=remove_on.register_failure,
             max_offline=push.client_max_offline_days,
+            wake=push.wake_to_refresh,
         ),
         pace=Pace(
             rate=registrar.refresh_rate,

@@ -104,7 +104,7 @@ class Operations:
             return
         for device in found.targets:
             tokens = push_tokens(device)
-            if tokens:
+            if tokens and self._node.asleep(device, found):
                 order = PushOrder(
                     type=PushType.REFRESH,
                     tokens=tokens,

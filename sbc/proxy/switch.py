@@ -196,7 +196,7 @@ class Switch:
         kind = PUSH_TYPES.get(attempt.request.method)
         devices = candidates(
             subscriber,
-            reach=partial(self._reach, now),
+            reach=partial(self.reach, now),
             pushes=lambda device, awake: kind is not None and self.pushes(kind, device, awake, subscriber),
             now_at=self.clock_at(),
         )
@@ -217,7 +217,8 @@ class Switch:
         log.failure("a call could not be routed", failure)
         attempt.refuse(500)
 
-    def _reach(self, now: float, device: Device) -> Reach:
+    def reach(self, now: float, device: Device) -> Reach:
+        """Where a device is right now, as far as this node knows."""
         binding = device.binding
         flow = self.transports.flow(binding.flow) if binding.node == self.node else None
         if flow is None or not flow.open:

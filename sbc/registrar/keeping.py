@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 
 from sbc.push.purr import purr
 from sbc.registrar import decide, record
+from sbc.registrar.asking import in_time
 from sbc.registrar.decide import Wish
 from sbc.sip.message import Request
 from sbc.store.dead import StopKeeping
@@ -45,6 +46,9 @@ def save(visit: Visit, sent: Request | None, granted: int) -> Deferred[Saved]:
     unbind = visit.handover.unbind or dropped or _lapses(visit, rules)
     held = sent is not None and not (visit.mirror and plan.wish is not Wish.BIND)
     kept = rules.keep == "always" or (rules.keep == "auto" and (pushes or plan.wish is Wish.SLEEP))
+    next_at = refresh_at(granted, now_at, registrar.uniform(), rules.longest)
+    if said.ha1 is None and not visit.known_ha1:
+        next_at = in_time(next_at, granted, now_at)
     registration = SaveRegistration(
         username=plan.username,
         domain=visit.server.domain.decode(),
@@ -62,7 +66,7 @@ def save(visit: Visit, sent: Request | None, granted: int) -> Deferred[Saved]:
         upper_contact=visit.upper_contact.decode() if held else None,
         upper_call_id=registrar.identifiers.call_id().decode(),
         upper_expires_at=now_at + granted,
-        next_at=refresh_at(granted, now_at, registrar.uniform(), rules.longest) if kept else None,
+        next_at=next_at if kept else None,
         node=rules.node,
         at=now_at,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from sbc.registrar.asking import AUTO, ON, ask
 from sbc.store.housekeeping import LeaseRegistrations
 from sbc.store.operations import ForgetHa1, RemoveBinding, UpdateUpperRegistration
 from sbc.store.records import UpperRegistration, User
@@ -15,6 +16,9 @@ from sbc.store.service import Store
 from sbc.upper.registration import Standing
 
 log = Logger()
+
+NEEDS_WAKE = "needs_wake"
+"""The state of a registration whose challenge only the app itself can answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,8 @@ class LedgerRules:
     node: str
     remove_rejected: bool
     max_offline: float
+    wake: str = AUTO
+    """`push.wake_to_refresh`."""
 
 
 class Ledger:
@@ -41,33 +47,54 @@ class Ledger:
         """See `sbc.upper.refresher.Ledger`."""
         rules = self._rules()
         seen_after = now_at - rules.max_offline if rules.max_offline else 0.0
-        return self._store.write(
+        leased = self._store.write(
             LeaseRegistrations(
                 node=rules.node, now_at=now_at, until_at=now_at + lease, limit=limit, seen_after=seen_after
             )
         )
+        return leased.addCallback(self._ours, now_at)
+
+    def _ours(
+        self, leased: list[tuple[User, UpperRegistration]], now_at: float
+    ) -> list[tuple[User, UpperRegistration]]:
+        """Those that we can refresh; the others' apps are asked again."""
+        refreshed = []
+        for user, row in leased:
+            if row.state == NEEDS_WAKE:
+                self._ask(user, row, now_at)
+                continue
+            refreshed.append((user, row))
+            if self._rules().wake == ON:
+                self._wake(user, row)
+        return refreshed
+
+    def _ask(self, user: User, row: UpperRegistration, now_at: float) -> None:
+        """Only the app can refresh this one: `row.failures` pushes were sent for it."""
+        asking = ask(self._rules().wake, row.failures, row.expires_at, now_at)
+        self._write(replace(row, next_at=asking.next_at, failures=row.failures + asking.push, node=self._rules().node))
+        if asking.push:
+            self._wake(user, row)
+        if asking.remove:
+            self._remove(user)
 
     def stand(self, user: User, row: UpperRegistration, standing: Standing, now_at: float) -> None:
         """See `sbc.upper.refresher.Ledger`."""
-        written = self._store.write(
-            UpdateUpperRegistration(
-                replace(
-                    row,
-                    state=standing.state,
-                    cseq=standing.cseq,
-                    last_code=standing.code,
-                    last_reason=standing.reason,
-                    expires_at=standing.expires_at,
-                    next_at=standing.next_at,
-                    failures=standing.failures,
-                    node=self._rules().node,
-                )
-            )
+        stands = replace(
+            row,
+            state=standing.state,
+            cseq=standing.cseq,
+            last_code=standing.code,
+            last_reason=standing.reason,
+            expires_at=standing.expires_at,
+            next_at=standing.next_at,
+            failures=standing.failures,
+            node=self._rules().node,
         )
-        written.addErrback(lambda failure: log.failure("an upper registration could not be written", failure))
-        if standing.state == "needs_wake":
-            self._wake(user, row)
-        elif standing.state == "rejected":
+        if standing.state == NEEDS_WAKE:
+            self._ask(user, replace(stands, expires_at=row.expires_at, failures=0), now_at)
+            return
+        self._write(stands)
+        if standing.state == "rejected":
             self._rejected(user, standing)
 
     def _rejected(self, user: User, standing: Standing) -> None:
@@ -82,7 +109,14 @@ class Ledger:
         forgotten = self._store.write(ForgetHa1(user.id))
         forgotten.addErrback(lambda failure: log.failure("a wrong HA1 could not be forgotten", failure))
         if self._rules().remove_rejected:
-            removed = self._store.write(
-                RemoveBinding(username=user.username, domain=user.domain, upper=user.upper, identity=None)
-            )
-            removed.addErrback(lambda failure: log.failure("a rejected user's devices could not be removed", failure))
+            self._remove(user)
+
+    def _write(self, row: UpperRegistration) -> None:
+        written = self._store.write(UpdateUpperRegistration(row))
+        written.addErrback(lambda failure: log.failure("an upper registration could not be written", failure))
+
+    def _remove(self, user: User) -> None:
+        removed = self._store.write(
+            RemoveBinding(username=user.username, domain=user.domain, upper=user.upper, identity=None)
+        )
+        removed.addErrback(lambda failure: log.failure("a lost user's devices could not be removed", failure))
