@@ -36,6 +36,10 @@ SWEEP = 2.0
 #: may still use it.
 REJECTED_FOR = 32.0
 
+#: Seconds after a restart in which clients find their way back, to be told that their encrypted calls are over.
+LOST_FOR = 15.0
+KEYS_LOST = "the keys of its media were lost by a restart"
+
 #: A pair of ports, and a second socket on the RTP port.
 SOCKETS_PER_PAIR = 3
 
@@ -92,6 +96,7 @@ class PythonEngine:
         self.reload(settings)
         self._guard = Guard(self.forwarder, settings.ports.first, settings.ports.last)
         self._legs: dict[str, Leg] = {}
+        self._lost: dict[str, float] = {}
         self._turning = _Turning(self.forwarder)
         self._sweeping = LoopingCall(self.sweep)
         self._sweeping.clock = reactor
@@ -202,13 +207,15 @@ class PythonEngine:
     def snapshot(self, key: str) -> str | None:
         """See `Engine.snapshot`."""
         leg = self._legs.get(key)
-        if leg is None or not leg.answered or leg.negotiation.crossings:
-            return None  # keys and packet counters of encrypted media are not kept
-        return snapshot.write(leg)
+        if leg is None or not leg.answered:
+            return None
+        return snapshot.ENCRYPTED if leg.negotiation.crossings else snapshot.write(leg)
 
     @_deferring
     def restore(self, key: str, text: str) -> bool:
         """See `Engine.restore`."""
+        if text == snapshot.ENCRYPTED:
+            self._lost[key] = self._clock()
         memory = snapshot.read(text)
         if memory is None or key in self._legs:
             return False
@@ -231,7 +238,7 @@ class PythonEngine:
         """Report silent legs and those whose encryption failed, free the ports of rejected lines."""
         now = self._clock()
         silent: list[str] = []
-        failed: list[tuple[str, str]] = []
+        failed = [(key, KEYS_LOST) for key, since in self._lost.items() if now - since >= LOST_FOR]
         for key, leg in self._legs.items():
             for index in [index for index, channel in leg.channels.items() if _outlived(channel, now)]:
                 leg.negotiation.close(index)
@@ -337,6 +344,7 @@ class PythonEngine:
 
     def _end(self, key: str) -> Statistics:
         leg = self._legs.pop(key, None)
+        self._lost.pop(key, None)
         if leg is None:
             return Statistics()
         now = self._clock()

@@ -1,6 +1,7 @@
 """A leg as text, so that calls outlive a restart.
 
-What is kept: the ports, what each carries, and the latches. Not kept: counts, and which media lines were rejected.
+What is kept: the ports, what each carries, and the latches. Not kept: counts, which media lines were rejected, and
+keys: of a leg with lines that are decrypted here only that is kept.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from sbc.media.leg import SIDES, Channel, Leg
 
 #: Changes when older text cannot be read any more.
 VERSION = 1
+
+#: Stands for a leg whose keys were the relay's.
+ENCRYPTED = '{"encrypted":true}'
 
 _CARRIED = frozenset({RTP, RTCP, SECURED, OTHER})
 

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from sbc.media.python import KEYS_LOST, LOST_FOR
 from tests.peers.program import until
 from tests.peers.test_calls import TALK, talked
 
@@ -69,3 +70,22 @@ def test_two_phones_with_srtp_that_do_not_learn_each_other_s_keys(kamailio, sbc,
 
     talked(alice, bob)
     until(lambda: len(border.rows("select detail from call_events where kind = 'media'")) >= 1, 5, "media is counted")
+
+
+@pytest.mark.slow
+def test_a_call_whose_keys_were_lost_by_a_crash_is_ended(kamailio, sbc, baresip):
+    upper = kamailio()
+    border = sbc(upper, sections={"media": {"relay": "always", "srtp_upper": "off"}})
+    bob = baresip("bob", border.address, parameters=("mediaenc=srtp-mand",))
+    alice = baresip("alice", f"{upper.host}:{upper.port}", answer=True)
+    bob.call("sip:alice@example.test")
+    bob.wait("CALL_ESTABLISHED", 5)
+    border.wait_rows("select * from dialogs")
+
+    border.kill()
+    border.start()
+
+    for phone in (alice, bob):
+        phone.wait("CALL_CLOSED", LOST_FOR + 10)
+    [cdr] = border.wait_rows("select * from cdrs where answered_at is not null and ended_at is not null")
+    assert KEYS_LOST in cdr["reason"]

@@ -7,6 +7,7 @@ import pytest
 from sbc.media import stun
 from sbc.media.ice import CONSENT
 from sbc.media.protection import Fingerprint, Protection, read
+from sbc.media.python import KEYS_LOST, LOST_FOR
 from sbc.media.sdp import parse
 from sbc.sip.errors import RemoteError
 from tests.unit.media.crypt_phones import Browser, SdesPhone
@@ -267,6 +268,17 @@ def test_two_lines_on_one_port(relay: World) -> None:
     assert a.heard() == [seen]
 
 
-def test_a_call_with_encryption_is_not_kept_over_a_restart(relay: World) -> None:
+def test_a_call_whose_keys_were_ours_is_over_after_a_restart(relay: World) -> None:
     called(relay)
-    assert relay.calls.snapshot("leg") is None
+    text = relay.calls.snapshot("leg")
+    assert text is not None
+    with world() as after:
+        assert after.calls.restore("leg", text).result is False
+        after.engine.sweep()
+        assert after.silences == [], "its parties are still on their way back"
+        after.clock.advance(LOST_FOR)
+        after.engine.sweep()
+        assert after.silences == [("leg", KEYS_LOST)]
+        after.calls.close("leg")
+        after.engine.sweep()
+        assert len(after.silences) == 1
