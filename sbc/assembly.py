@@ -205,6 +205,7 @@ class Sbc(MultiService):
                 keep=self._keep_messages,
                 clock_at=time.time,
             ),
+            calls_off=self._calls_off,
             sleepers=Sleepers(
                 store=self.store,
                 push=self.push,
@@ -463,6 +464,9 @@ class Sbc(MultiService):
         settings = self.configuration[PushSettings]
         ready = any(self.push.ready(token) for token in push_tokens(device))
         return decide(settings, kind, awake=awake, load=self.load(), ready=ready, offline_for=offline).push
+
+    def _calls_off(self) -> bool:
+        return decide(self.configuration[PushSettings], PushType.CANCEL, awake=False, load=self.load()).push
 
     def asleep(self, device: Device, subscriber: Subscriber) -> bool:
         """Whether a push may ask this device to register again: it is not here, and the settings let one go out."""

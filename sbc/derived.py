@@ -41,7 +41,6 @@ def derive(configuration: Configuration, apps: AppRules) -> Derived:
             max_wait=push.max_wait,
             max_wait_non_invite=proxy.max_wait_message,
             no_wake_code=routing.no_wake_code,
-            push_cancel=push.enabled != "off" and push.cancel != "off",
             waiting_answer=routing.waiting_answer,
             failover_after=routing.failover_after,
             wake_retry=wake_retry(push.invite_retry, push.max_invites, push.max_wait),

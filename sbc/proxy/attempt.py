@@ -179,7 +179,7 @@ class Attempt:
         """The caller gave up."""
         self.story.note(kinds.CANCEL, "the caller gave up")
         self._run(self.fork.cancel(now), now)
-        if self.invite and self.calls.settings().push_cancel:
+        if self.invite and self.calls.calls_off():
             for branch in self.fork.branches.values():
                 if branch.pushed and not branch.heard and not branch.target.woken:
                     self.summons.call_off(branch)
@@ -370,6 +370,7 @@ class Attempt:
     def _finish(self, status: int, reason: str, by: str) -> None:
         """The request is answered: nobody waits any more, failed calls leave nothing behind."""
         self.done = True
+        self.summons.over()
         if self.user is not None:
             self.calls.waiting.leave(self.user.id, self)
         self._arm(0.0)

@@ -53,12 +53,11 @@ WATCH = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallSettings:
-    """What the settings say about calls. Waits in seconds. `push_cancel`: push when the caller gives up."""
+    """What the settings say about calls. Waits in seconds."""
 
     max_wait: float
     max_wait_non_invite: float
     no_wake_code: int
-    push_cancel: bool
     waiting_answer: str
     mask_call_id: bool
     header_rules: HeaderRules
@@ -87,6 +86,8 @@ class Calls:
     uppers: Watch
     sleepers: Sleepers
     mailbox: Mailbox
+    calls_off: Callable[[], bool]
+    """Whether a device that was pushed is told now that its caller gave up."""
     timers: dict[Dialog, None] = field(default_factory=dict)
     """Dialogs with a session timer."""
     open: dict[Attempt, None] = field(default_factory=dict)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
 from sbc.observe import kinds
-from sbc.proxy.fork import Branch
+from sbc.proxy.fork import WAITING, Branch
 from sbc.proxy.target import PUSH_TYPES, Target, party
+from sbc.push.habits import habit, push_again
 from sbc.push.orders import Outcome, PushOrder, PushResult, PushType
 
 if TYPE_CHECKING:
@@ -22,30 +23,36 @@ log = Logger()
 class Summons:
     """Sends pushes for an attempt and tells its fork what became of them. `pushed_at`: when the first went out, UTC."""
 
-    __slots__ = ("_attempt", "pushed_at")
+    __slots__ = ("_again", "_attempt", "pushed_at")
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
+        self._again: list[Any] = []
         self.pushed_at: float | None = None
 
     def wake(self, branch: Branch[Target]) -> None:
         """Ask the branch's device to come."""
         attempt = self._attempt
         calls, request = attempt.calls, attempt.request
-        settings = calls.settings()
         token = branch.target.tokens[0]
         attempt.story.note(kinds.PUSH_SENT, f"{token.provider}, app {token.param}")
-        now_at = calls.clock_at()
         if self.pushed_at is None:
-            self.pushed_at = now_at
+            self.pushed_at = calls.clock_at()
         order = replace(
             self._order(branch.target, PUSH_TYPES[request.method]),
-            deadline=now_at + (settings.max_wait if attempt.invite else settings.max_wait_non_invite),
+            deadline=self.pushed_at + self._wait(),
             wanted=partial(self._wanted, branch),
         )
         calls.push.send(order).addCallbacks(
-            partial(self._pushed, branch), lambda failure: log.failure("a push failed", failure)
+            partial(self._pushed, branch, order), lambda failure: log.failure("a push failed", failure)
         )
+
+    def over(self) -> None:
+        """The request is answered."""
+        for again in self._again:
+            if again.active():
+                again.cancel()
+        self._again.clear()
 
     def announce(self, target: Target) -> None:
         """Tell a device of a message that is kept for it; nobody waits for what becomes of the push."""
@@ -92,5 +99,24 @@ class Summons:
         self._attempt.story.note(kind, f"{result.outcome.value}: {told}")
         return accepted
 
-    def _pushed(self, branch: Branch[Target], result: PushResult) -> None:
-        self._attempt.pushed(branch, self._told(result))
+    def _pushed(self, branch: Branch[Target], order: PushOrder, result: PushResult) -> None:
+        accepted = self._told(result)
+        late = push_again(habit(branch.target.wakes), self._wait()) if accepted else None
+        if late is not None and self._wanted(branch):
+            again = partial(self._push_again, branch, order)
+            self._again.append(self._attempt.calls.call_later(max(0.0, late - result.latency), again))
+        self._attempt.pushed(branch, accepted)
+
+    def _push_again(self, branch: Branch[Target], order: PushOrder) -> None:
+        """The device should have come by now: the same push once more, which takes the place of the first one."""
+        if self._wanted(branch) and branch.state is WAITING:
+            attempt = self._attempt
+            attempt.story.note(kinds.PUSH_SENT, f"{branch.target.tokens[0].provider}, later than usual: once more")
+            attempt.calls.push.send(order).addCallbacks(
+                self._told, lambda failure: log.failure("a push failed", failure)
+            )
+
+    def _wait(self) -> float:
+        """Seconds that the request waits for a device."""
+        settings = self._attempt.calls.settings()
+        return settings.max_wait if self._attempt.invite else settings.max_wait_non_invite
