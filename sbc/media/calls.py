@@ -94,7 +94,8 @@ class MediaCalls(Service):
         except RemoteError as problem:
             return fail(problem)
         wanted = "web" if toward_web else self._upper if toward_upper else self._clients
-        alike = wanted == "keep" and not any(media.has(b"ice-ufrag") for media in session.media)
+        sections = (session.head, *session.media)
+        alike = wanted == "keep" and not any(section.has(b"ice-ufrag") for section in sections)
         if (
             self._relay == "auto"
             and direct

@@ -16,6 +16,8 @@ from sbc.media.rtp import HEADER_SIZE
 from sbc.media.sdes import Suite
 from sbc.media.srtp import Opener, Refused, Sealer
 
+#: Seconds in which keys must be agreed on after an answer: what RFC 7675 gives a path that was there.
+PATIENCE = 30.0
 #: Bytes of the shortest RTCP packet.
 _RTCP_SIZE = 8
 
@@ -46,8 +48,8 @@ class Component:
     """
 
     __slots__ = (
-        "_keyed", "_sources", "_surroundings", "_timer", "by_format", "clear", "dtls", "end", "failure", "ice",
-        "onward", "opener", "proven", "sealer",
+        "_asked_at", "_keyed", "_sources", "_surroundings", "_timer", "by_format", "clear", "dtls", "end", "failure",
+        "ice", "onward", "opener", "proven", "sealer",
     )  # fmt: skip
 
     def __init__(self, end: End, surroundings: Surroundings) -> None:
@@ -61,6 +63,7 @@ class Component:
         self.onward: Onward | None = None
         self.by_format: dict[int, Onward] = {}
         self.failure = ""
+        self._asked_at: float | None = None
         self._sources: dict[bytes, Onward] = {}
         self._surroundings = surroundings
         self._timer: Any = None
@@ -132,6 +135,7 @@ class Component:
         self.close()
         self.opener = self.sealer = self.dtls = self._keyed = None
         self.failure = ""
+        self._asked_at = None
 
     def begin(self) -> None:
         """As DTLS client, say the first word as soon as somebody is there to hear it."""
@@ -144,8 +148,12 @@ class Component:
             self._timer.cancel()
             self._timer = None
 
-    def check_consent(self, now: float) -> None:
-        """Notice that the party is gone (RFC 7675): send nothing more."""
+    def look(self, now: float) -> None:
+        """Notice that the party is gone (RFC 7675): nothing more is sent; or that it never agreed on keys."""
+        if self.dtls is not None and self.opener is None and not self.failure:
+            self._asked_at = now if self._asked_at is None else self._asked_at
+            if now - self._asked_at >= PATIENCE:
+                self.failure = "DTLS: no handshake" if self.end.destination else "ICE: no connectivity check"
         if self.proven and self.ice is not None and not self.ice.consents(now):
             self.failure = "ICE: the peer is gone"
             self.end.settle(None)

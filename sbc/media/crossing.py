@@ -201,8 +201,8 @@ class Crossing:
 
     def failure(self, now: float) -> str:
         """Why this line can carry nothing any more; empty while it can."""
-        for component in self.components():
-            component.check_consent(now)
+        for party in self.parties.values():
+            party.rtp.look(now)
         return next((each.failure for each in self.components() if each.failure), "")
 
     def close(self) -> None:

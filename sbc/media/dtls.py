@@ -32,6 +32,7 @@ _RECORD = Struct("!BHHHIH")
 _CHANGE_CIPHER, _HANDSHAKE, _LOWEST, _HIGHEST = 20, 22, 20, 25
 #: DTLS 1.0, which every first message bears, and 1.2.
 _VERSIONS = frozenset({0xFEFF, 0xFEFD})
+_NO_HANDSHAKE = "DTLS: no handshake"
 _LABEL = b"EXTRACTOR-dtls_srtp"
 _PROFILES = {
     b"SRTP_AEAD_AES_256_GCM": GCM_256,
@@ -138,13 +139,15 @@ class Association:
         return None if self.over or not self.begun else self._connection.DTLSv1_get_timeout()
 
     def timeout(self) -> list[bytes]:
-        """Send the last messages again."""
+        """Send the last messages again; after a dozen times OpenSSL gives up."""
         if self.over:
             return []
         try:
             self._connection.DTLSv1_handle_timeout()
-        except SSL.Error:
+        except SSL.WantReadError:
             pass
+        except SSL.Error:
+            self.failure = _NO_HANDSHAKE
         return self._flight()
 
     def _connect(self) -> SSL.Connection:
@@ -171,7 +174,7 @@ class Association:
         """Somebody broke the handshake: the connection is of no use any more."""
         told = self._flight()
         if self._attempts >= MAX_ATTEMPTS:
-            self.failure = "DTLS: no handshake"
+            self.failure = _NO_HANDSHAKE
             return told
         self._connection = self._connect()
         return self._step() if self.active else told

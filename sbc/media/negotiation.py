@@ -72,9 +72,10 @@ class Negotiation:
             if plan is None:
                 self._pass(index)
                 continue
-            if index not in self.crossings:
+            if index not in self.crossings and index in self._drafts:
                 self._cross(index, self._drafts.pop(index))
-            self.crossings[index].parties[side].hear(plan.protection, offer=True)
+            if index in self.crossings:  # else its ports are gone
+                self.crossings[index].parties[side].hear(plan.protection, offer=True)
 
     def answered(self, answer: Answer) -> None:
         """An answer takes effect. Raises `RemoteError` 488 when it is none to what was offered: nothing changed."""

@@ -8,6 +8,7 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from OpenSSL import SSL
 
 from sbc.media import dtls
 from sbc.media.dtls import MAX_ATTEMPTS, MTU, Association, Identity
@@ -93,6 +94,23 @@ def test_a_lost_last_message_is_repeated_when_asked() -> None:
     for datagram in [reply for each in client.timeout() for reply in server.receive(each)]:
         client.receive(datagram)
     assert client.keys is not None
+
+
+def test_openssl_gives_up_after_a_dozen_times() -> None:
+    _, client = pair()
+    client.begin()
+
+    class Tired:
+        def DTLSv1_handle_timeout(self) -> None:
+            raise SSL.Error
+
+        def bio_read(self, _: int) -> bytes:
+            raise SSL.WantReadError
+
+    client._connection = Tired()  # type: ignore[assignment]
+    assert client.timeout() == []
+    assert client.failure == "DTLS: no handshake"
+    assert client.wait() is None
 
 
 def test_junk_before_the_handshake_does_not_matter() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sbc.media import stun
+from sbc.media.component import PATIENCE
 from sbc.media.ice import CONSENT
 from sbc.media.protection import Fingerprint, Protection, read
 from sbc.media.python import KEYS_LOST, LOST_FOR
@@ -211,6 +212,20 @@ def test_a_browser_that_is_gone_ends_the_call(relay: World) -> None:
     relay.engine.forwarder.clock = lambda: now + 2 * CONSENT
     relay.engine.sweep()
     assert relay.silences == [("leg", "ICE: the peer is gone")]
+
+
+def test_a_browser_that_never_comes_ends_the_call(relay: World) -> None:
+    a, b = browser(relay), relay.phone("127.0.0.4")
+    b.learn(relay.offer(a.describe()))
+    a.learn(relay.answer(b.describe()))
+    now = relay.engine.forwarder.clock()
+    for seconds in (0, PATIENCE - 1):
+        relay.engine.forwarder.clock = lambda later=seconds: now + later
+        relay.engine.sweep()
+    assert relay.silences == []
+    relay.engine.forwarder.clock = lambda: now + PATIENCE
+    relay.engine.sweep()
+    assert relay.silences == [("leg", "ICE: no connectivity check")]
 
 
 @pytest.mark.parametrize("lost", [b"a=fingerprint", b"a=ice-pwd", b"a=setup"])
