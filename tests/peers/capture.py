@@ -14,19 +14,45 @@ MALFORMED = " || ".join(
 )
 
 
-class Capture:
-    """Everything to and from ``ports`` on the loopback interface, decoded as SIP where a port is in ``sip`` (all of
-    them when not said), as HTTP that becomes a WebSocket where it is in ``web``."""
+class Recording:
+    """Packets in ``file``. Ports in ``sip`` carry SIP, those in ``web`` HTTP that becomes a WebSocket; on others tshark
+    finds out by itself."""
+
+    def __init__(self, file: Path, *, sip: Iterable[int] = (), web: Iterable[int] = ()) -> None:
+        require("tshark")
+        self.file = file
+        self._sip = list(sip)
+        self._web = list(web)
+
+    def read(self, condition: str = "sip", *fields: str) -> list[list[str]]:
+        """``fields`` of each packet that fulfils the display filter ``condition``."""
+        command = ["tshark", "-n", "-r", str(self.file), "-Y", condition, "-T", "fields"]
+        for port in self._sip:
+            command += ["-d", f"udp.port=={port},sip", "-d", f"tcp.port=={port},sip"]
+        for port in self._web:
+            command += ["-d", f"tcp.port=={port},http"]
+        for field in fields or ("frame.number",):
+            command += ["-e", field]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        return [line.split("\t") for line in done.stdout.splitlines()]
+
+    def check(self, condition: str = "sip") -> int:
+        """No packet is malformed of those that fulfil ``condition``; how many SIP messages there were."""
+        wrong = self.read(f"({condition}) && ({MALFORMED})", "frame.number", "_ws.col.Info")
+        assert not wrong, f"tshark finds malformed packets: {wrong}"
+        return len(self.read(f"({condition}) && sip"))
+
+
+class Capture(Recording):
+    """Everything to and from ``ports`` on the loopback interface; all of them carry SIP where ``sip`` is not given."""
 
     def __init__(
         self, folder: Path, ports: Iterable[int], *, sip: Iterable[int] | None = None, web: Iterable[int] = ()
     ) -> None:
-        require("tshark", "dumpcap")
+        require("dumpcap")
         folder.mkdir(parents=True, exist_ok=True)
         ports = list(ports)
-        self._sip = ports if sip is None else list(sip)
-        self._web = list(web)
-        self.file = folder / "capture.pcapng"
+        super().__init__(folder / "capture.pcapng", sip=ports if sip is None else sip, web=web)
         selection = " or ".join(f"port {port}" for port in ports)
         self.program = Program("dumpcap", ["dumpcap", "-q", "-i", "lo", "-f", selection, "-w", self.file], folder)
         until(self._begun, 10, "dumpcap captures")
@@ -35,6 +61,11 @@ class Capture:
         if "permission" in self.program.output():
             unavailable("dumpcap may not capture on the loopback interface")
         return "Capturing on" in self.program.output() and self.file.exists() and self.file.stat().st_size > 0
+
+    def read(self, condition: str = "sip", *fields: str) -> list[list[str]]:
+        """As of a recording, which ends by it."""
+        self.stop()
+        return super().read(condition, *fields)
 
     def stop(self) -> None:
         if self.program.running:
@@ -47,22 +78,3 @@ class Capture:
 
             until(quiet, 5, "the capture is written", step=0.3)
             self.program.stop()
-
-    def read(self, condition: str = "sip", *fields: str) -> list[list[str]]:
-        """``fields`` of each packet that fulfils the display filter ``condition``."""
-        self.stop()
-        command = ["tshark", "-n", "-r", str(self.file), "-Y", condition, "-T", "fields"]
-        for port in self._sip:
-            command += ["-d", f"udp.port=={port},sip", "-d", f"tcp.port=={port},sip"]
-        for port in self._web:
-            command += ["-d", f"tcp.port=={port},http"]
-        for field in fields or ("frame.number",):
-            command += ["-e", field]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-        return [line.split("\t") for line in done.stdout.splitlines()]
-
-    def check(self) -> int:
-        """No packet is malformed; how many SIP messages there were."""
-        wrong = self.read(MALFORMED, "frame.number", "_ws.col.Info")
-        assert not wrong, f"tshark finds malformed packets: {wrong}"
-        return len(self.read("sip"))

@@ -56,6 +56,8 @@ def test_jssip_registers_writes_and_is_written_to(world, browser, sipp, pjsua2, 
     page.wait("unregistered")
     until(lambda: not border.rows("select * from bindings"), 3, "no binding is left")
     assert wire.check() > 8
+    if scheme == "ws":
+        assert len(wire.read("websocket && sip")) >= 8, "what the WebSocket carried was seen"
 
 
 def test_an_invite_reaches_the_page_and_its_refusal_the_caller(world, browser, baresip):
