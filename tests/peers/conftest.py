@@ -16,6 +16,7 @@ from tests.peers.authority import Authority
 from tests.peers.baresip_phone import Baresip
 from tests.peers.browser_phone import Browser
 from tests.peers.capture import Capture
+from tests.peers.kamailio_edge import KamailioEdge
 from tests.peers.kamailio_server import Kamailio
 from tests.peers.lab_process import Lab
 from tests.peers.linphone_phone import Linphone
@@ -73,6 +74,12 @@ def kamailio(parties: ExitStack, tmp_path: Path) -> Callable[..., Kamailio]:
     """``kamailio(**options)``: an upper server that knows USERS."""
     make = _maker(Kamailio, parties, tmp_path)
     return lambda **options: make(USERS, **options)
+
+
+@pytest.fixture
+def edge(parties: ExitStack, tmp_path: Path) -> Callable[..., KamailioEdge]:
+    """``edge(beyond)``: a proxy before the SBC at ``beyond`` (HOST:PORT)."""
+    return _maker(KamailioEdge, parties, tmp_path)
 
 
 @pytest.fixture

@@ -96,3 +96,30 @@ def test_the_upper_server_calls_by_the_path_that_it_was_given(kamailio, sbc, pjs
     assert any(border.address in route for [route] in routed), "Path became Route"
     assert "Route:" not in bob.wait("invite")["text"]
     wire.check()
+
+
+def test_a_phone_behind_another_proxy_is_called_through_it(kamailio, edge, sbc, pjsua2, baresip, capture):
+    upper = kamailio()
+    border = sbc(upper)
+    proxy = edge(border.address)
+    wire = capture([border.port, upper.port])
+    bob = pjsua2("bob", proxy.address, transport="tcp", outbound=1, instance=INSTANCE)
+    alice = baresip("alice", f"{upper.host}:{upper.port}")
+    assert "Require: outbound" not in bob.wait("registration")["text"], "the flow to the phone is the proxy's"
+    [binding] = border.rows("select transport, source from bindings")
+    assert binding == {"transport": "UDP", "source": proxy.address}
+
+    alice.call(BOB)
+    alice.wait("CALL_ESTABLISHED", 5)
+    settle(0.5)
+    bob.hang_up()
+    alice.wait("CALL_CLOSED", 5)
+    seen = len(alice.events)
+    bob.call("sip:answer-486@example.test")
+
+    assert bob.wait("call", state="DISCONNECTED", code=486)
+    assert len(alice.events) == seen
+    assert len(bob.events("invite")) == 1
+    paths = wire.read(f"sip.Method == REGISTER && udp.dstport == {upper.port} && ip.src == 127.0.0.1", "sip.Path")
+    assert not any(proxy.address in path for [path] in paths), "the way to the phone is hidden"
+    wire.check()
