@@ -29,7 +29,7 @@ def save(visit: Visit, sent: Request | None, granted: int) -> Deferred[Saved]:
     """Write user, device, tokens and upper registration.
 
     `sent`: the REGISTER that went up, None where none did and only the device changes; `granted`: seconds that the
-    upper server gave.
+    upper server gave. Says in `visit.refreshed` whether the registration is refreshed from here with this phone's HA1.
     """
     registrar, plan, request = visit.registrar, visit.plan, visit.request
     now_at = registrar.clock_at()
@@ -46,6 +46,7 @@ def save(visit: Visit, sent: Request | None, granted: int) -> Deferred[Saved]:
     unbind = visit.handover.unbind or dropped or _lapses(visit, rules)
     held = sent is not None and not (visit.mirror and plan.wish is not Wish.BIND)
     kept = rules.keep == "always" or (rules.keep == "auto" and (pushes or plan.wish is Wish.SLEEP))
+    visit.refreshed = held and kept and said.ha1 is not None
     next_at = refresh_at(granted, now_at, registrar.uniform(), rules.longest)
     if said.ha1 is None and not visit.known_ha1:
         next_at = in_time(next_at, granted, now_at)

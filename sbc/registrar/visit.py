@@ -49,7 +49,20 @@ class Visit:
     domain are stored, `at` the one that answered."""
 
     __slots__ = (
-        *("asked", "at", "bare", "expires", "flow", "handover", "known", "known_ha1", "mirror", "plan", "promise"),
+        *(
+            "asked",
+            "at",
+            "bare",
+            "refreshed",
+            "expires",
+            "flow",
+            "handover",
+            "known",
+            "known_ha1",
+            "mirror",
+            "plan",
+            "promise",
+        ),
         *("proved", "purr", "reach", "registrar", "request", "rows", "server", "txn", "upper_contact", "way"),
     )
 
@@ -84,6 +97,8 @@ class Visit:
         self.reach = flow
         self.promise = KEEP
         self.purr = ""
+        self.refreshed = False
+        """Whether the upper registration is kept alive from here by an HA1 that was kept: the phone need not do it."""
         self.known_ha1: bool | None = None
         """Whether the store has an HA1 of the user; None: nobody has looked."""
 
@@ -342,7 +357,7 @@ class Visit:
         plan, registrar = self.plan, self.registrar
         seconds = granted
         if response is not None:
-            seconds = decide.settled(plan, response, granted, self_refreshed=self.handover.ha1 is not None)
+            seconds = decide.settled(plan, response, granted, self_refreshed=self.refreshed)
         else:
             response = respond(self.request, 200, to_tag=registrar.identifiers.tag())
         if plan.wish is not Wish.BIND:

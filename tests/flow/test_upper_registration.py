@@ -8,9 +8,10 @@ from twisted.internet.defer import inlineCallbacks
 
 from sbc import assembly
 from sbc.lab.upper import Reply
+from sbc.sip.digest import ha1
 from sbc.transaction.retry import Timers
 from sbc.upper import refresher, registration
-from tests.flow.scene import FlowCase, pause, until
+from tests.flow.scene import DOMAIN, FlowCase, pause, until
 
 
 class KeptAlive(FlowCase):
@@ -187,3 +188,35 @@ class KeptAlive(FlowCase):
         count = self.refreshes()
         yield until(lambda: self.upper.contact_of("bob") is None, "it ran out")
         self.assertEqual(self.refreshes(), count)
+
+
+class Promised(FlowCase):
+    """How long the phone may count on its registration, where the upper server grants less than it asked for."""
+
+    @inlineCallbacks
+    def told(self, **more):
+        self.upper.rules.expires = 120
+        phone = self.phone("bob", expires=3600, **more)
+        response = yield phone.start()
+        self.assertEqual(response.status, 200)
+        [contact] = response.contacts
+        [row] = self.rows("select next_at from upper_registrations")
+        return int(contact.params[b"expires"]), row["next_at"] is not None
+
+    @inlineCallbacks
+    def test_a_phone_whose_registration_is_refreshed_here_need_not_come_again(self):
+        yield self.begin()
+        told = yield self.told()
+        self.assertEqual(told, (3600, True))
+
+    @inlineCallbacks
+    def test_a_phone_without_push_refreshes_itself_although_it_sent_an_ha1(self):
+        yield self.begin()
+        told = yield self.told(provider="", headers=[(b"x-piid", ha1("bob", DOMAIN, "secret-bob").encode())])
+        self.assertEqual(told, (120, False))
+
+    @inlineCallbacks
+    def test_an_ha1_that_does_not_fit_refreshes_nothing(self):
+        yield self.begin()
+        told = yield self.told(sends_ha1=False, headers=[(b"x-piid", b"0" * 32)])
+        self.assertEqual(told[0], 120)
