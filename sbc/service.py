@@ -17,6 +17,7 @@ from twisted.python import usage
 from sbc.assembly import Sbc
 from sbc.observe.log import LogObserver, log_output
 from sbc.observe.settings import LogSettings
+from sbc.ownership import Estate, future_user
 from sbc.push import credentials, stock
 from sbc.recording import push_configuration
 from sbc.sections import SECTIONS
@@ -83,7 +84,11 @@ def makeService(options: Options) -> Sbc:
     from twisted.internet import reactor
 
     configuration = options.configuration
+    estate = Estate(configuration)
     node = Sbc(reactor, configuration, lambda: read(options["config"]), log_observer(options))
+    user = future_user(options.parent or {})
+    if user is not None:
+        estate.hand_over(*user)
     _Signals(node, reactor).setServiceParent(node)  # type: ignore[no-untyped-call]
     return node
 
