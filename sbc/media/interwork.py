@@ -92,7 +92,11 @@ def undress(session: Session, faces: Mapping[int, Face], address: bytes) -> None
             media.replace(b"c", connection)
             if face.was != "web":
                 _hold(session, media)
+        pictures = _picture_requests(media)
         media.drop(_foreign(face) | _RTCP)
+        if pictures and not media.has(b"rtcp-fb"):
+            for value in pictures:
+                _add(media, b"rtcp-fb:" + value)
     if null:
         session.head.replace(b"c", connection)
 
@@ -171,6 +175,15 @@ def _complete(session: Session, media: Media) -> None:
         static = _STATIC.get(int(word)) if word.isdigit() and len(word) <= 3 and word not in named else None
         if static is not None:
             _add(media, b"rtpmap:" + word + b" " + static)
+
+
+def _picture_requests(media: Media) -> list[bytes]:
+    """The feedback by which a receiver asks for a whole picture: without it video that lost its first one stays dark.
+    Phones that do not know it pass it over."""
+    if media.kind != b"video":
+        return []
+    values = [value for name, value in media.attributes() if name == b"rtcp-fb" and value is not None]
+    return [value for value in values if value.split()[1:] in ([b"nack", b"pli"], [b"ccm", b"fir"])]
 
 
 def _hold(session: Session, media: Media) -> None:

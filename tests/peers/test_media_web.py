@@ -100,3 +100,21 @@ def test_two_pages(world, browser):
     bob.do("hangUp")
     alice.wait("ended")
     until(lambda: border.rows("select detail from call_events where kind = 'media'"), 5, "media is counted")
+
+
+def test_video_on_the_same_port(world, browser):
+    """Between the pages' two legs audio and video have ports of their own."""
+    _upper, _border, url = world("wss")
+    bob, alice = browser(), browser()
+    bob.register(url, "bob", USERS["bob"])
+    alice.register(url, "alice", USERS["alice"])
+
+    alice.do("call", "sip:bob@example.test", True)
+    bob.wait("incoming")
+    bob.do("answer", True)
+    alice.wait("confirmed", 10)
+    time.sleep(2 * TALK)
+    for page in (alice, bob):
+        assert heard(page)["pictures"] > 5
+    bob.do("hangUp")
+    alice.wait("ended")

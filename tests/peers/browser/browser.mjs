@@ -31,7 +31,7 @@ const browser = await chromium.launch({
     '--autoplay-policy=no-user-gesture-required'],
 });
 // The certificate is of an authority that Chromium does not know, and cannot be told of without its certificate store.
-const context = await browser.newContext({ ignoreHTTPSErrors: true, permissions: ['microphone'] });
+const context = await browser.newContext({ ignoreHTTPSErrors: true, permissions: ['microphone', 'camera'] });
 const page = await context.newPage();
 page.on('console', line => { if (line.text().startsWith('EVENT ')) say(JSON.parse(line.text().slice(6))); });
 page.on('pageerror', error => say({ event: 'pageerror', text: String(error) }));

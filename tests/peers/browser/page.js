@@ -52,11 +52,11 @@ window.phone = {
       failed: e => tell('messageFailed', { status: e.response && e.response.status_code, cause: e.cause }),
     } });
   },
-  call(to) {
-    agent.call(to, { mediaConstraints: { audio: true, video: false }, pcConfig: { iceServers: [] } });
+  call(to, video = false) {
+    agent.call(to, { mediaConstraints: { audio: true, video }, pcConfig: { iceServers: [], bundlePolicy: video ? 'max-bundle' : 'balanced' } });
   },
-  answer() {
-    session.answer({ mediaConstraints: { audio: true, video: false }, pcConfig: { iceServers: [] } });
+  answer(video = false) {
+    session.answer({ mediaConstraints: { audio: true, video }, pcConfig: { iceServers: [] } });
   },
   refuse(status) {
     session.terminate({ status_code: status });
@@ -71,8 +71,9 @@ window.phone = {
   async media() {
     const found = {};
     (await session.connection.getStats()).forEach(each => {
-      if (each.type === 'inbound-rtp') Object.assign(found, { received: each.packetsReceived, lost: each.packetsLost, energy: each.totalAudioEnergy });
-      if (each.type === 'outbound-rtp') found.sent = each.packetsSent;
+      if (each.type === 'inbound-rtp' && each.kind === 'video') found.pictures = each.framesDecoded;
+      else if (each.type === 'inbound-rtp') Object.assign(found, { received: each.packetsReceived, lost: each.packetsLost, energy: each.totalAudioEnergy });
+      if (each.type === 'outbound-rtp' && each.kind === 'audio') found.sent = each.packetsSent;
       if (each.type === 'transport') Object.assign(found, { srtp: each.srtpCipher, dtls: each.dtlsState, role: each.dtlsRole });
     });
     tell('media', found);

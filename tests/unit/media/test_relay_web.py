@@ -254,13 +254,15 @@ def video(phone: Phone, port: int) -> bytes:
     fingerprint = phone.identity.fingerprint.render()
     lines = [b"m=video 0 UDP/TLS/RTP/SAVPF 97", b"c=IN IP4 0.0.0.0", b"a=bundle-only", b"a=mid:v", b"a=setup:actpass"]
     lines += [b"a=ice-ufrag:" + phone.ufrag, b"a=ice-pwd:" + phone.password, b"a=fingerprint:" + fingerprint]
-    return b"\r\n".join([*lines, b"a=rtcp-mux"])
+    feedback = [b"a=rtcp-fb:97 goog-remb", b"a=rtcp-fb:97 nack pli", b"a=rtcp-fb:97 nack"]
+    return b"\r\n".join([*lines, *feedback, b"a=rtcp-mux"])
 
 
 def test_two_lines_on_one_port(relay: World) -> None:
     a, b, screen = browser(relay), relay.phone("127.0.0.4"), relay.phone("127.0.0.4")
     offered = relay.offer(a.describe(video(a, 0)).replace(b"BUNDLE 0", b"BUNDLE 0 v"))
     b.learn(offered)
+    assert [line for line in offered.split(b"\r\n") if b"rtcp-fb" in line] == [b"a=rtcp-fb:97 nack pli"]
     port = parse(offered).media[1].port
     assert port not in (0, 9, b.far[1])
     screen.far = (b.far[0], port)
