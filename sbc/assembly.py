@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -81,7 +81,7 @@ from sbc.transport.tls import ClientTrust
 from sbc.upper.refresher import POLL, Refresher
 from sbc.upper.watch import LOOK
 from sbc.upper.ways import RESOLVE_AGAIN
-from sbc.uppers import Uppers
+from sbc.uppers import READ_AGAIN, Uppers
 
 log = Logger()
 
@@ -134,6 +134,7 @@ class Sbc(MultiService):
             configuration=lambda: self.configuration,
             resolver=resolver,
             connect=lambda where: self.transports.connect(where, side="upper"),
+            own=self.ours,
             driver=self.driver,
             identifiers=self.identifiers,
             store=self.store,
@@ -197,6 +198,7 @@ class Sbc(MultiService):
             waiting=waiting,
             lasting=self.lasting,
             uppers=self.uppers.watch,
+            router=self.uppers.router,
             mailbox=Mailbox(
                 store=self.store,
                 driver=self.driver,
@@ -222,6 +224,8 @@ class Sbc(MultiService):
             driver=self.driver,
             servers=self.servers,
             watch=self.uppers.watch,
+            router=self.uppers.router,
+            choose=self.uppers.choose,
             store=self.store,
             identifiers=self.identifiers,
             live=LiveFlows(),
@@ -243,6 +247,8 @@ class Sbc(MultiService):
             ledger=Ledger(self.store, lambda: self.derived.ledger, self._needs_wake),
             driver=self.driver,
             watch=self.uppers.watch,
+            router=self.uppers.router,
+            restore=self.uppers.restore,
             identifiers=self.identifiers,
             pace=lambda: self.derived.pace,
             call_later=self.reactor.callLater,
@@ -342,6 +348,7 @@ class Sbc(MultiService):
         self._loop(self.refresher.tick, POLL)
         self._loop(self._locate, RESOLVE_AGAIN)
         self._loop(self.uppers.watch.tick, LOOK)
+        self._loop(self._look_at_tables, READ_AGAIN)
         self._loop(self._expire, EXPIRE_EVERY)
         self._loop(lambda: self.guard.bans.expire(time.time()), 1.0)
         bans = self.store.report(lambda connection: queries.bans(connection, time.time()))
@@ -440,6 +447,14 @@ class Sbc(MultiService):
 
     def _locate(self) -> Deferred[None]:
         return self.ways.locate_all().addCallback(lambda _: self.guard.befriend(self.servers.hosts()))
+
+    def _look_at_tables(self) -> Deferred[None]:
+        """What operators changed in the database."""
+        looked = self.uppers.look().addCallback(lambda changed: self._locate() if changed else None)
+        looked.addErrback(lambda failure: log.failure("the tables of routing could not be read", failure))
+        barred = self.store.report(queries.barred).addCallback(self.registrar.bar)
+        barred.addErrback(lambda failure: log.failure("the barred users could not be read", failure))
+        return gatherResults([looked, barred]).addCallback(lambda _: None)
 
     def _expire(self) -> None:
         expired = self.store.write(ExpireBindings(time.time()))

@@ -19,7 +19,7 @@ from sbc.security.settings import SecuritySettings
 from sbc.settings import NodeSettings
 from sbc.store.settings import DatabaseSettings
 from sbc.transport.settings import ListenSettings, TransportSettings
-from sbc.upper.settings import RoutingSettings, UpperSettings
+from sbc.upper.settings import RouteSettings, RoutingSettings, UpperSettings
 
 SECTIONS: tuple[type, ...] = (
     NodeSettings,
@@ -27,6 +27,7 @@ SECTIONS: tuple[type, ...] = (
     TransportSettings,
     UpperSettings,
     RoutingSettings,
+    RouteSettings,
     RegistrarSettings,
     ProxySettings,
     PushSettings,

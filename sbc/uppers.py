@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
+from ipaddress import ip_network
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from sbc.admin.ports import UpperView
 from sbc.observe.metrics import Metrics, Reading
+from sbc.security.targets import Targets
 from sbc.settings import Configuration
+from sbc.sip.errors import RemoteError
+from sbc.sip.uri import Uri
 from sbc.store.pacing import BringForward
+from sbc.store.queries import routes, upper_servers
 from sbc.store.service import Store
 from sbc.transaction.driver import Driver
 from sbc.transaction.identifiers import Identifiers
 from sbc.transport.flow import Destination, Flow
 from sbc.transport.resolver import Resolver
 from sbc.upper.health import Health
+from sbc.upper.router import Router, Routing
+from sbc.upper.rules import MAX_RULES, read_rule
+from sbc.upper.selection import CHOSEN, Choice, Selection
 from sbc.upper.servers import UpperServer, UpperServers, server_from
-from sbc.upper.settings import RoutingSettings, UpperSettings
+from sbc.upper.settings import RouteSettings, RoutingSettings, UpperSettings
 from sbc.upper.watch import Watch
 from sbc.upper.ways import Ways
 
@@ -27,10 +37,15 @@ log = Logger()
 MOVE_OVER = 30.0
 """Seconds over which registrations are spread that have to move because a server went down or came back; the refresher
 keeps to its rate besides."""
+READ_AGAIN = 30.0
+"""Seconds between two looks at the tables of upper servers and routes."""
+
+T = TypeVar("T")
 
 
 class Uppers:
-    """What a node knows of its upper servers. `configuration` gives the settings as they are now."""
+    """What a node knows of its upper servers. `configuration` gives the settings as they are now, `own` the addresses
+    that this node is reached at."""
 
     def __init__(
         self,
@@ -38,6 +53,7 @@ class Uppers:
         configuration: Callable[[], Configuration],
         resolver: Resolver,
         connect: Callable[[Destination], Deferred[Flow]],
+        own: Callable[[], frozenset[bytes]],
         driver: Driver,
         identifiers: Identifiers,
         store: Store,
@@ -45,10 +61,14 @@ class Uppers:
         clock_at: Callable[[], float],
     ) -> None:
         self._configuration = configuration
+        self._own = own
         self._store = store
         self._clock_at = clock_at
-        self.servers = UpperServers(server_from(each) for each in configuration().each(UpperSettings))
-        self.ways = Ways(self.servers, resolver, connect)
+        self._rows: list[dict[str, Any]] = []
+        self._rules: list[dict[str, Any]] = []
+        self.selection: Selection | None = None
+        self.servers = UpperServers(())
+        self.ways = Ways(self.servers, resolver, connect, self._permits)
         self.watch = Watch(
             servers=self.servers,
             driver=driver,
@@ -57,14 +77,78 @@ class Uppers:
             interval=lambda: configuration()[RoutingSettings].health_interval,
             clock_at=clock_at,
         )
+        self.router = Router(servers=self.servers, watch=self.watch, settings=lambda: self.routing, clock=driver.clock)
         self.watch.listeners.append(self)
         metrics.watch("sbc_upper_up", self._up)
         metrics.watch("sbc_upper_round_trip_seconds", self._round_trips)
+        self.configure()
 
     def configure(self) -> None:
-        """The settings have changed."""
-        self.servers.configure(server_from(each) for each in self._configuration().each(UpperSettings))
+        """The settings, or the tables, have changed. What cannot be read in a table is left out and told of."""
+        settings = self._configuration()[RoutingSettings]
+        self.routing = Routing(
+            lookup=settings.upper_server_lookup,
+            for_register=settings.for_register,
+            quality=settings.quality,
+            window=settings.quality_window,
+            local_calls=settings.local_calls,
+        )
+        self.selection = Selection(settings.client_uppers) if settings.allow_client_upper_selection else None
+        servers = {each.name: server_from(each) for each in self._configuration().each(UpperSettings)}
+        for row in self._rows:
+            server = _read("upper server", row, server_of)
+            if server is not None:
+                servers[server.name] = server
+        self.servers.configure(servers.values())
         self.ways.forget()
+        rules = [read_rule(_given(each)) for each in self._configuration().each(RouteSettings)]
+        tabled = [rule for row in self._rules if (rule := _read("route", row, read_rule)) is not None]
+        self.router.rules = tuple([*rules, *tabled][:MAX_RULES])
+
+    def look(self) -> Deferred[bool]:
+        """Read the tables `upper_servers` and `routes`; fires with whether anything has changed there."""
+        return self._store.report(lambda connection: (upper_servers(connection), routes(connection))).addCallback(
+            self._looked
+        )
+
+    def _looked(self, found: tuple[list[dict[str, Any]], list[dict[str, Any]]]) -> bool:
+        if found == (self._rows, self._rules):
+            return False
+        self._rows, self._rules = found
+        self.configure()
+        return True
+
+    def choose(self, choice: Choice) -> UpperServer | None:
+        """The server that a client asks for; None: clients choose nothing here. Raises RemoteError 403 or 400."""
+        if self.selection is None or not choice.server:
+            return None
+        configured = self.servers.by_domain(choice.server.strip().lower().encode())
+        if configured is not None and choice.proxy in ("", choice.server):
+            return configured
+        server = self.selection.chosen(choice, self.servers.domains)
+        return self.servers.get(server.name) or self.servers.adopt(server)
+
+    def restore(self, name: str, domain: str) -> UpperServer | None:
+        """A server that a client chose before the last restart, if it still may."""
+        if self.selection is None or not name.startswith(CHOSEN):
+            return None
+        try:
+            server = self.selection.chosen(Choice(name, "", domain), self.servers.domains)
+        except RemoteError:
+            return None
+        return self.servers.adopt(server)
+
+    def _permits(self, host: str, address: str) -> bool:
+        if self.selection is None:
+            return False
+        own = {each.decode("ascii", "replace") for each in self._own()}
+        if address in own:
+            return False
+        return (
+            self.selection.lists(host)
+            or (self.selection.empty and Targets(self.selection.networks, own).allowed(address))
+            or self.selection.lists(address)
+        )
 
     def view(self) -> Sequence[UpperView]:
         """The upper servers as operators see them."""
@@ -114,3 +198,25 @@ class Uppers:
     def _round_trips(self) -> Reading:
         found = ((server.name, self.watch.of(server).round_trip) for server in self.servers.ordered)
         return {(name,): seconds for name, seconds in found if seconds is not None}
+
+
+def server_of(row: dict[str, Any]) -> UpperServer:
+    """The server that a row of `upper_servers` describes. ValueError for what is wrong."""
+    uri = Uri.parse(str(row["uri"]).encode())
+    if not uri.is_sip or uri.user is not None:
+        raise ValueError(f"uri: {row['uri']!r} is no SIP URI of a server")
+    trust = tuple(ip_network(each.strip(), strict=False) for each in str(row["trust"]).split(",") if each.strip())
+    domain = str(row["domain"]).lower().encode() or uri.host.lower()
+    return UpperServer(str(row["name"]), uri, domain, int(row["priority"]), int(row["weight"]), trust)
+
+
+def _given(settings: RouteSettings) -> dict[str, Any]:
+    return {each.name: getattr(settings, each.name) for each in fields(settings)}
+
+
+def _read(what: str, row: dict[str, Any], read: Callable[[dict[str, Any]], T]) -> T | None:
+    try:
+        return read(row)
+    except (ValueError, RemoteError) as mistake:
+        log.error("{what} {name} in the database: {mistake}", what=what, name=row["name"], mistake=mistake)
+        return None

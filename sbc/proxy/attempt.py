@@ -189,6 +189,8 @@ class Attempt:
         server = branch.target.server
         if server is not None and not branch.heard:
             self.calls.uppers.served(server, response.status)
+        if server is not None and self.invite and branch.state is not forks.DONE:
+            self._judge(branch, response.status, now)
         if branch.state is forks.DONE and not (self.invite and response.status < 300):
             return
         if response.status >= 300 and self.invite:
@@ -203,11 +205,23 @@ class Attempt:
         now = self.calls.driver.clock()
         self._run(self.fork.pushed(branch, accepted, now), now)
 
+    def _judge(self, branch: Branch[Target], status: int, now: float) -> None:
+        """What this call says of the quality of its upper server."""
+        target = branch.target
+        if target.server is None or not self.invite or status in (100, 401, 407):
+            return
+        if status < 200:
+            if target.rang_after is None and branch.sent_at is not None:
+                target.rang_after = now - branch.sent_at
+        else:
+            self.calls.router.ended(target.server, target.called, status, target.rang_after)
+
     def silent(self, branch: Branch[Target], status: int, reason: str, now: float) -> None:
         """The branch's target could not be reached, or says nothing more."""
         server = branch.target.server
         if server is not None and not branch.heard and branch.state is not forks.DONE:
             self.calls.uppers.silent(server, f"{self.request.method.decode()}: {reason}")
+            self._judge(branch, status, now)
         self.branch_failed(branch, status, reason, now)
 
     def branch_failed(self, branch: Branch[Target], status: int, reason: str, now: float) -> None:
@@ -291,6 +305,7 @@ class Attempt:
         self.story.note(kinds.FAILOVER, f"{target.name}: {effect.reason}")
         if effect.silent and target.server is not None:
             self.calls.uppers.silent(target.server, f"INVITE: {effect.reason}")
+            self._judge(effect.branch, 408, now)
 
     def _unreached(self, branch: Branch[Target], reason: str) -> None:
         self.silent(branch, 503, reason, self.calls.driver.clock())

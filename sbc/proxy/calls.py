@@ -41,6 +41,8 @@ from sbc.transaction.retry import Retry
 from sbc.transaction.server import ServerTransaction
 from sbc.transport.flow import Flow
 from sbc.upper.face import via
+from sbc.upper.router import Router
+from sbc.upper.selection import CHOSEN
 from sbc.upper.servers import UpperServer
 from sbc.upper.watch import Watch
 from sbc.upper.ways import Ways, flow_of, on_flow
@@ -84,6 +86,7 @@ class Calls:
     waiting: Waiting
     lasting: Lasting
     uppers: Watch
+    router: Router
     sleepers: Sleepers
     mailbox: Mailbox
     calls_off: Callable[[], bool]
@@ -308,7 +311,7 @@ class Calls:
         wanted = (uri.transport or b"UDP").upper()
         if hop is not None and hop.open and hop.transport == wanted and hop.peer == _literal(uri.host, uri.port):
             return succeed(hop)
-        return self.ways.flow_to(uri, wanted)
+        return self.ways.flow_to(uri, wanted, guarded=side.upper.startswith(CHOSEN))
 
     def _bye_to(self, side: Side, from_: bytes, to: bytes, cseq: int, reason: bytes) -> None:
         uri, routes, _ = next_hop(side)

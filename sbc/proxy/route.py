@@ -10,6 +10,8 @@ from sbc.proxy.target import Target
 from sbc.registrar.flows import Resident
 from sbc.sip.errors import RemoteError
 from sbc.sip.message import Request
+from sbc.sip.uri import escape_user
+from sbc.upper.router import Inquiry
 from sbc.upper.servers import UpperServer, UpperServers
 
 TOKEN_LENGTH = 24
@@ -42,12 +44,14 @@ def choose(
     resident: Callable[[], Resident | None],
     servers: UpperServers,
     ours: frozenset[bytes],
+    lookup: str = "auto",
 ) -> ToUser | ToUpper:
     """Where a request outside any dialog goes. Raises RemoteError where it may go nowhere.
 
     What comes from an upper server is for one of our users. What comes from anybody else goes up, to the server of its
     domain; to a domain that is no server's only for a device that registered on this flow: nothing is relayed for
-    strangers.
+    strangers. `lookup`: whether the server that a device is registered at takes what names no server (`fallback`,
+    `auto`), everything (`always`) or nothing (`no`).
     """
     uri = request.parsed_uri
     if not uri.is_sip:
@@ -64,13 +68,14 @@ def choose(
             servers.is_address(origin, *source) or _passed_us(request, ours)
         )
         return ToUser(origin, token, username, origin.domain.decode(), None if turned_back else origin)
+    home = servers.get(lodger.upper) if lodger is not None and lookup != "no" else None
+    if home is not None and lookup == "always":
+        return ToUpper(home)
     server = servers.by_domain(host)
     if server is not None:
         return ToUpper(server)
-    if lodger is not None:
-        home = servers.get(lodger.upper)
-        if home is not None:
-            return ToUpper(home)
+    if home is not None:
+        return ToUpper(home)
     if host in ours:
         server = servers.by_domain(request.from_.uri.host) or servers.preferred()
         if server is None:
@@ -80,16 +85,39 @@ def choose(
 
 
 def to_uppers(
-    request: Request, servers: Iterable[UpperServer], ours: frozenset[bytes]
+    request: Request, servers: Iterable[UpperServer], called: str, names: frozenset[bytes]
 ) -> tuple[list[Candidate[Target]], list[Candidate[Target]]]:
-    """Upper servers as targets: the first, and the reserve. A Request-URI that names us names the server's domain."""
+    """Upper servers as targets: the first, and the reserve.
+
+    `called` is the user part that they get to see. A Request-URI that names one of `names`, hosts of ours or domains of
+    other servers, names the server's own domain.
+    """
     uri = request.parsed_uri
-    mine = uri.host.lower() in ours
+    renamed = uri.user is not None and called != uri.username
+    if renamed:
+        uri = uri.replace(user=escape_user(called))
     found = []
     for server in servers:
-        shown = uri.replace(host=server.domain, port=None).render() if mine else request.uri
-        found.append(Candidate(f"upper:{server.name}", Target(shown, server.name, server=server), True, False))
+        host = uri.host.lower()
+        shown = uri.render() if renamed else request.uri
+        if host != server.domain and host in names:
+            shown = uri.replace(host=server.domain, port=None).render()
+        target = Target(shown, server.name, server=server, called=called)
+        found.append(Candidate(f"upper:{server.name}", target, True, False))
     return found[:1], found[1:]
+
+
+def inquiry(request: Request, source: str, direction: str) -> Inquiry:
+    """A request as routing rules see it."""
+    called, caller = request.parsed_uri, request.from_.uri
+    return Inquiry(
+        request.method.decode("ascii", "replace"),
+        caller.username,
+        called.username,
+        called.host.decode("ascii", "replace").lower(),
+        source,
+        direction,
+    )
 
 
 def caller_key(request: Request, server: UpperServer, lodger: Resident | None) -> str:

@@ -11,12 +11,13 @@ from sqlalchemy import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from sbc.observe import kinds
 from sbc.observe.metrics import Metrics
 from sbc.proxy.attempt import Attempt
 from sbc.proxy.calls import Calls
 from sbc.proxy.loops import refuse_loop
 from sbc.proxy.passing import Passing
-from sbc.proxy.route import ToUpper, ToUser, caller_key, choose, names_us, to_uppers
+from sbc.proxy.route import ToUpper, ToUser, caller_key, choose, inquiry, names_us, to_uppers
 from sbc.proxy.target import PUSH_TYPES, Reach, candidates
 from sbc.push.orders import PushType
 from sbc.registrar.flows import Resident
@@ -33,6 +34,7 @@ from sbc.transaction.driver import Driver
 from sbc.transaction.server import ServerTransaction
 from sbc.transport.flow import Flow
 from sbc.transport.service import Transports
+from sbc.upper.rules import IN, OUT
 from sbc.upper.servers import UpperServer, UpperServers
 from sbc.upper.ways import flow_of
 
@@ -148,6 +150,7 @@ class Switch:
             resident=lambda: self.registrar.live.resident(flow.token, now),
             servers=self.servers,
             ours=ours,
+            lookup=self.calls.router.settings().lookup,
         )
         end = None
         if request.method == b"INVITE":
@@ -163,8 +166,16 @@ class Switch:
         if isinstance(way, ToUpper):
             lodger = self.registrar.live.resident(flow.token, now)
             attempt = self.calls.attempt(txn, request, flow, None, lodger, now)
-            self._upward(attempt, way.server, lodger, now)
+            if lodger is not None and self._local(request, way.server, lodger):
+                username, domain = request.parsed_uri.username, way.server.domain.decode()
+                found = self.store.read(partial(queries.subscriber, username=username, domain=domain))
+                found.addCallback(self._found_here, attempt, way.server, lodger).addErrback(self._unfound, attempt)
+            else:
+                self._upward(attempt, way.server, lodger, now)
             return
+        refused = self.calls.router.refused(inquiry(request, flow.peer[0], IN))
+        if refused is not None:
+            raise RemoteError(refused.reject, refused.reason.encode())
         found = self.store.read(partial(callee, token=way.token, username=way.username, domain=way.domain))
         attempt = self.calls.attempt(txn, request, flow, way.origin, None, now)
         found.addCallback(self._found, attempt, way).addErrback(self._unfound, attempt)
@@ -182,6 +193,39 @@ class Switch:
             attempt.origin = None
             self._upward(attempt, way.fallback, None, now)
             return
+        if subscriber.user.state == "active":
+            self._ring(subscriber, attempt, now)
+        else:
+            attempt.refuse(403)
+
+    def _local(self, request: Request, server: UpperServer, lodger: Resident) -> bool:
+        """Whether a request of this device may go to another user here without the upper server: one who says who it
+        is, to a name in its own domain."""
+        if self.calls.router.settings().local_calls == "off" or request.method not in PUSH_TYPES:
+            return False
+        sender, called = request.from_.uri, request.parsed_uri
+        own = (*self.ours(), lodger.domain.encode())
+        return (
+            called.user is not None
+            and called.host.lower() in own
+            and sender.username == lodger.username
+            and sender.host.lower() in own
+            and server.domain == lodger.domain.encode()
+        )
+
+    def _found_here(
+        self, subscriber: Subscriber | None, attempt: Attempt, server: UpperServer, lodger: Resident
+    ) -> None:
+        """The called user may be one of ours: connected, or with `local_calls = on` at least here."""
+        now = self.driver.clock()
+        if attempt.fork.cancelled:
+            return
+        sleeping_too = self.calls.router.settings().local_calls == "on"
+        targets = subscriber.targets if subscriber is not None and subscriber.user.state == "active" else ()
+        if subscriber is None or not any(sleeping_too or self.reach(now, target).awake for target in targets):
+            self._upward(attempt, server, lodger, now)
+            return
+        attempt.story.note(kinds.ROUTED, "to a user of this SBC")
         self._ring(subscriber, attempt, now)
 
     def _replace(self, subscriber: Subscriber | None, attempt: Attempt, device: str) -> None:
@@ -207,10 +251,17 @@ class Switch:
             attempt.begin(devices, subscriber.user, now)
 
     def _upward(self, attempt: Attempt, server: UpperServer, lodger: Resident | None, now: float) -> None:
-        """To the servers of this one's domain, in the order of their worth."""
+        """To the servers that the rules name, or those of this one's domain, in the order of their worth."""
         request = attempt.request
-        servers = self.calls.uppers.candidates(server, caller_key(request, server, lodger))
-        first, reserve = to_uppers(request, servers, self.ours())
+        asked = inquiry(request, attempt.flow.peer[0], OUT)
+        routed = self.calls.router.route(asked, server, caller_key(request, server, lodger))
+        if routed.rule:
+            attempt.story.note(kinds.ROUTED, f"rule {routed.rule}: {routed.reject or routed.called}")
+        if routed.reject:
+            attempt.refuse(routed.reject, routed.reason.encode())
+            return
+        names = self.ours() | self.servers.domains if routed.rule else self.ours()
+        first, reserve = to_uppers(request, routed.servers, routed.called, names)
         attempt.begin(first, None, now, reserve)
 
     def _unfound(self, failure: Failure, attempt: Attempt) -> None:

@@ -21,7 +21,7 @@ class Target:
 
     `uri` is the Request-URI there, `flow` where it goes now (None: an upper server that is yet to be reached, or a
     device that sleeps), `tokens` wake it, `woken` that it registered after the request came, `wakes` how long it took
-    on earlier pushes (`push.habits`).
+    on earlier pushes (`push.habits`). Of an upper server: the name `called` there, and after how many seconds it rang.
     """
 
     uri: bytes
@@ -31,8 +31,11 @@ class Target:
     tokens: tuple[PushToken, ...] = ()
     woken: bool = False
     wakes: str = ""
+    called: str = ""
+    rang_after: float | None = None
     leg: Any = field(default=None, repr=False)
     txn: Any = field(default=None, repr=False)
+    sent: Any = field(default=None, repr=False)
 
 
 PUSH_TYPES = {b"INVITE": PushType.CALL, b"MESSAGE": PushType.CHAT}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from twisted.logger import Logger
@@ -21,6 +21,8 @@ from sbc.transaction.driver import Driver
 from sbc.transaction.identifiers import Identifiers
 from sbc.transaction.server import ServerTransaction
 from sbc.transport.flow import Flow
+from sbc.upper.router import Router
+from sbc.upper.selection import Choice
 from sbc.upper.servers import UpperServer, UpperServers
 from sbc.upper.watch import Watch
 
@@ -65,7 +67,8 @@ class Registrar:
     `secret` makes the upper Contacts unguessable, `purr_secret` the PURRs, `nonce_secret` the nonces of ours; `serving`
     is what an app may be promised; `event(call_id, kind, detail)` notes what an operator should see;
     `udp_flow(flow, peer)` is the flow from the same socket to another peer; `vouch(host, until)` tells that somebody
-    authenticated is there; `awake` hears of devices that registered.
+    authenticated is there; `awake` hears of devices that registered; `choose` gives the server that a client
+    asks for, where it may.
     """
 
     def __init__(
@@ -74,6 +77,8 @@ class Registrar:
         driver: Driver,
         servers: UpperServers,
         watch: Watch,
+        router: Router,
+        choose: Callable[[Choice], UpperServer | None],
         store: Store,
         identifiers: Identifiers,
         live: LiveFlows,
@@ -92,6 +97,8 @@ class Registrar:
         self.driver = driver
         self.servers = servers
         self.watch = watch
+        self.router = router
+        self.choose = choose
         self.least: dict[str, int] = {}
         """Seconds of the shortest registration that a server takes, by its name, once it has said so (423)."""
         self.banned: frozenset[tuple[str, str]] = frozenset()
@@ -114,6 +121,10 @@ class Registrar:
         self.vouch = vouch
         self.awake: Callable[[Awake], None] | None = None
 
+    def bar(self, users: Iterable[tuple[str, str]]) -> None:
+        """These users (name, domain) are barred from now on, and no others."""
+        self.banned = frozenset(users)
+
     def register(self, txn: ServerTransaction, request: Request, flow: Flow) -> None:
         """Take a REGISTER. Raises RemoteError for what is answered at once."""
         rules = self.rules()
@@ -127,7 +138,14 @@ class Registrar:
         if not silent:
             bare = request.copy()
             dialects.strip(bare)
-        Visit(self, txn, request, bare, flow, self._server(request), handover).enter()
+        server = self._server(request, handover)
+        user = request.to.uri
+        if not user.is_sip:
+            raise RemoteError(400, b"To Names No User")
+        routed = self.router.registrars(server, user.username, server.domain.decode(), flow.peer[0])
+        if routed.reject:
+            raise RemoteError(routed.reject, routed.reason.encode())
+        Visit(self, txn, request, bare, flow, list(routed.servers), handover).enter()
 
     def _tell_open(self, flow: Flow) -> None:
         """RFC 8599 §13 wants TLS; a deployment may have reasons not to use it, and is told now and then."""
@@ -139,12 +157,22 @@ class Registrar:
                 transport=flow.transport.decode(),
             )
 
-    def _server(self, request: Request) -> UpperServer:
+    def _server(self, request: Request, handover: dialects.Handover) -> UpperServer:
+        chosen = self.choose(
+            Choice(handover.upper_server or "", handover.upper_proxy or "", handover.upper_domain or "")
+        )
+        if chosen is not None:
+            return chosen
         for domain in (request.to.uri.host, request.parsed_uri.host):
             server = self.servers.by_domain(domain)
             if server is not None:
                 return server
         if request.to.uri.host.lower() not in self.ours():
+            target = request.parsed_uri
+            place = target.host if target.port is None else b"%s:%d" % (target.host, target.port)
+            chosen = self.choose(Choice(place.decode("ascii", "replace"))) if target.is_sip else None
+            if chosen is not None:
+                return chosen
             raise RemoteError(404, b"No Such Domain Here")
         server = self.servers.preferred()
         if server is None:

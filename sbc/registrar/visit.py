@@ -45,25 +45,25 @@ VOUCHED = 600
 
 
 class Visit:
-    """One REGISTER on its way. `asked` is the server that it names, `server` the one under whose name the users of that
-    domain are stored, `at` the one that answered."""
+    """One REGISTER on its way. `servers` are those that may take it, best first, `server` the one under whose name the
+    users of that domain are stored, `at` the one that answered."""
 
     __slots__ = (
+        *("at", "bare", "expires", "flow", "handover", "known", "known_ha1", "mirror", "plan", "promise"),
         *(
-            "asked",
-            "at",
-            "bare",
+            "proved",
+            "purr",
+            "reach",
             "refreshed",
-            "expires",
-            "flow",
-            "handover",
-            "known",
-            "known_ha1",
-            "mirror",
-            "plan",
-            "promise",
+            "registrar",
+            "request",
+            "rows",
+            "server",
+            "servers",
+            "txn",
+            "upper_contact",
+            "way",
         ),
-        *("proved", "purr", "reach", "registrar", "request", "rows", "server", "txn", "upper_contact", "way"),
     )
 
     plan: Plan
@@ -76,7 +76,7 @@ class Visit:
         request: Request,
         bare: Request,
         flow: Flow,
-        server: UpperServer,
+        servers: list[UpperServer],
         handover: dialects.Handover,
     ) -> None:
         self.registrar = registrar
@@ -84,8 +84,9 @@ class Visit:
         self.request = request
         self.bare = bare
         self.flow = flow
-        self.asked = self.at = server
-        self.server = registrar.servers.home(server)
+        self.servers = servers
+        self.at = servers[0]
+        self.server = registrar.servers.home(servers[0])
         self.mirror = registrar.rules().mirror
         self.known: Subscriber | None = None
         self.rows: list[UpperRegistration] = []
@@ -244,8 +245,7 @@ class Visit:
     def _go(self, expires: int) -> None:
         registrar = self.registrar
         self.expires = expires
-        servers = registrar.watch.candidates(self.asked, f"{self.plan.username}@{self.server.domain.decode()}")
-        self.way = Upward(registrar.driver, registrar.watch, self, servers, lambda: registrar.rules().patience)
+        self.way = Upward(registrar.driver, registrar.watch, self, self.servers, lambda: registrar.rules().patience)
 
     def written(self, server: UpperServer, flow: Flow) -> Request:
         """See `upward.Sender`."""

@@ -161,6 +161,27 @@ def bans(connection: Connection, now_at: float) -> list[Ban]:
     return [Ban(**row._mapping) for row in found]
 
 
+def routes(connection: Connection) -> list[dict[str, Any]]:
+    """The routing rules that are in force, in order, by column."""
+    table = tables.routes
+    found = connection.execute(select(table).where(table.c.enabled).order_by(table.c.position, table.c.id))
+    return [dict(row._mapping) for row in found]
+
+
+def upper_servers(connection: Connection) -> list[dict[str, Any]]:
+    """The upper servers that are in force, by column."""
+    table = tables.upper_servers
+    return [dict(row._mapping) for row in connection.execute(select(table).where(table.c.enabled).order_by(table.c.id))]
+
+
+def barred(connection: Connection, limit: int = 100_000) -> list[tuple[str, str]]:
+    """Users (name, domain) that an operator has barred."""
+    table = tables.users  # the first condition finds the index
+    banned = select(table.c.username, table.c.domain).where(table.c.state != "active", table.c.state == "banned")
+    found = connection.execute(banned.limit(limit))
+    return [(row.username, row.domain) for row in found]
+
+
 def settings(connection: Connection) -> list[tuple[str, str]]:
     """The rows (name, value) that are laid over the configuration file."""
     return [(row.name, row.value) for row in connection.execute(select(tables.settings))]

@@ -77,6 +77,10 @@ users = Table(
     _time("created_at"),
     _time("last_seen_at"),
     UniqueConstraint("username", "domain", "upper"),
+    # Those that an operator barred: few.
+    Index(
+        "ix_users_state", "state", sqlite_where=text("state <> 'active'"), postgresql_where=text("state <> 'active'")
+    ),
 )
 
 bindings = Table(
@@ -178,16 +182,18 @@ routes = Table(
     _text("name", default=None),
     _number("position"),
     Column("enabled", Boolean, nullable=False, server_default=text("true")),
+    _text("direction"),
     _text("method"),
     _text("caller"),
     _text("called"),
     _text("domain"),
+    _text("source"),
     _text("days"),
-    _text("from_time"),
-    _text("to_time"),
+    _text("hours"),
     _text("upper"),
-    _number("priority"),
-    _number("weight", default=1),
+    _text("rewrite"),
+    _number("reject"),
+    _text("reason"),
     _time("changed_at"),
 )
 

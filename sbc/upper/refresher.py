@@ -26,6 +26,7 @@ from sbc.transport.flow import Flow
 from sbc.upper.face import contact, path, via
 from sbc.upper.nonces import Nonces
 from sbc.upper.registration import Account, Refresh, Register, Standing, backoff
+from sbc.upper.router import Router
 from sbc.upper.servers import UpperServer
 from sbc.upper.watch import Watch
 from sbc.upper.ways import on_flow
@@ -64,7 +65,7 @@ class Refresher:
     """Refreshes what is due. `tick` is called every `POLL` seconds; `uniform` is a random number in [0, 1).
 
     A registration goes to the best server of its domain; when that one fails, to the next, and back with a later
-    refresh.
+    refresh. `restore(name, domain)` gives a server that a client chose before a restart, where it still may.
     """
 
     def __init__(
@@ -73,6 +74,8 @@ class Refresher:
         ledger: Ledger,
         driver: Driver,
         watch: Watch,
+        router: Router,
+        restore: Callable[[str, str], UpperServer | None],
         identifiers: Identifiers,
         pace: Callable[[], Pace],
         call_later: Callable[..., object],
@@ -82,6 +85,8 @@ class Refresher:
         self.ledger = ledger
         self.driver = driver
         self.watch = watch
+        self.router = router
+        self.restore = restore
         self.identifiers = identifiers
         self.pace = pace
         self.uniform = uniform
@@ -117,7 +122,9 @@ class Refresher:
             )  # fmt: skip
             return
         self._running.add(row.id)
-        servers = [server] if expires == 0 else self.watch.candidates(server, f"{user.username}@{user.domain}")
+        servers = [server]
+        if expires != 0:
+            servers = list(self.router.registrars(server, user.username, user.domain).servers) or servers
         _Run(self, user, row, servers, self.pace().expires if expires is None else expires).begin()
 
     def ended(self, run: _Run, standing: Standing) -> None:
@@ -128,7 +135,8 @@ class Refresher:
     def _server(self, user: User, row: UpperRegistration) -> UpperServer | None:
         """Where the registration is; of a server that is not configured any more, who serves its domain now."""
         servers = self.watch.servers
-        return servers.get(row.upper) or next(iter(servers.of_domain(user.domain.encode())), None)
+        found = servers.get(row.upper) or self.restore(row.upper, user.domain)
+        return found or next(iter(servers.of_domain(user.domain.encode())), None)
 
     def _later(self, row: UpperRegistration) -> float:
         return self.clock_at() + backoff(row.failures, self.uniform())

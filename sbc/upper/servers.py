@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import ipaddress
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sbc.sip.uri import Uri
 from sbc.upper.settings import UpperSettings
 
+MAX_CHOSEN = 10_000
+"""Servers chosen by clients that are remembered, about 1 kB each."""
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
 class UpperServer:
-    """One upper server. `uri` is where requests go, `domain` the host part its users have; `path`: it knows Path."""
+    """One upper server. `uri` is where requests go, `domain` the host part its users have; `path`: it knows Path;
+    `guarded`: a client chose it, so that each address must be checked before it is sent to."""
 
     name: str
     uri: Uri
@@ -23,6 +28,7 @@ class UpperServer:
     weight: int
     trust: tuple[Network, ...]
     path: bool = False
+    guarded: bool = False
 
     @property
     def transport(self) -> bytes:
@@ -50,6 +56,7 @@ class UpperServers:
         self._by_domain: dict[bytes, tuple[UpperServer, ...]] = {}
         self._addresses: dict[str, frozenset[tuple[str, int]]] = {}
         self._by_host: dict[str, UpperServer] = {}
+        self._chosen: OrderedDict[str, UpperServer] = OrderedDict()
         self.configure(servers)
 
     def configure(self, servers: Iterable[UpperServer]) -> None:
@@ -75,8 +82,22 @@ class UpperServers:
         return self._by_name[name]
 
     def get(self, name: str) -> UpperServer | None:
-        """The server of that name, if it is still configured."""
-        return self._by_name.get(name)
+        """The server of that name, if it is still configured, or a client chose it."""
+        return self._by_name.get(name) or self._chosen.get(name)
+
+    def adopt(self, server: UpperServer) -> UpperServer:
+        """A client has chosen this server: it is known by its name and addresses, while there is room."""
+        self._chosen[server.name] = server
+        self._chosen.move_to_end(server.name)
+        while len(self._chosen) > MAX_CHOSEN:
+            name, _ = self._chosen.popitem(last=False)
+            self._addresses.pop(name, None)
+        return server
+
+    @property
+    def domains(self) -> frozenset[bytes]:
+        """The domains of configured servers, and the hosts that their URIs name."""
+        return frozenset(self._by_domain) | {server.uri.host.lower() for server in self.ordered}
 
     def located(self, server: UpperServer, addresses: Iterable[tuple[str, int]]) -> None:
         """These are now all addresses (IP text, port) that the server's URI resolves to."""
@@ -85,7 +106,7 @@ class UpperServers:
 
     def _index(self) -> None:
         hosts: dict[str, UpperServer] = {}
-        for other in self.ordered:
+        for other in (*self.ordered, *self._chosen.values()):
             for host, _port in self._addresses.get(other.name, ()):
                 hosts.setdefault(host, other)
         self._by_host = hosts
@@ -107,8 +128,8 @@ class UpperServers:
         return None
 
     def hosts(self) -> frozenset[str]:
-        """Every address that a server was last resolved to."""
-        return frozenset(self._by_host)
+        """Every address that a configured server was last resolved to."""
+        return frozenset(host for host, server in self._by_host.items() if not server.guarded)
 
     def is_address(self, server: UpperServer, host: str, port: int) -> bool:
         """Whether this is exactly one of the addresses that requests for the server go to."""
@@ -128,7 +149,7 @@ class UpperServers:
 
     def fellows(self, server: UpperServer) -> tuple[UpperServer, ...]:
         """The servers that can stand in for this one, itself among them: those of its domain."""
-        return self._by_domain.get(server.domain, (server,))
+        return (server,) if server.guarded else self._by_domain.get(server.domain, (server,))
 
     def home(self, server: UpperServer) -> UpperServer:
         """The server under whose name the users of this one's domain are stored, whichever takes their requests: the

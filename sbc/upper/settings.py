@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
-from sbc.settings import Duration, Flag, Integer, Networks, SipUri, Text, Words, section, setting
+from sbc.settings import Duration, Flag, Integer, List, Networks, SipUri, Text, Words, section, setting
+from sbc.upper.patterns import Pattern
+from sbc.upper.rules import RuleError, read_rule
 
 
 @section(
@@ -24,6 +27,37 @@ class UpperSettings:
     trust: tuple[IPv4Network | IPv6Network, ...] = setting(
         (), Networks(), doc="sources accepted as this server besides its own addresses, any port"
     )
+
+
+@section("route", array=True, doc="A routing rule; the first that fits decides. docs/routing.rst explains them")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteSettings:
+    """One `[[route]]` entry."""
+
+    name: str = setting(doc="what it is called in timelines and dry runs", kind=Text(required=True))
+    direction: str = setting(
+        "out",
+        Words({"out": None, "in": None, "any": None}),
+        doc="out: requests toward upper servers; in: from them to users here, which a rule can only reject",
+    )
+    method: tuple[str, ...] = setting((), List(Text()), doc="methods; empty: all")
+    caller: tuple[str, ...] = setting((), List(Text()), doc="patterns of the caller's user name; empty: all")
+    called: tuple[str, ...] = setting((), List(Text()), doc="patterns of the called name or number; empty: all")
+    domain: tuple[str, ...] = setting((), List(Text()), doc="patterns of the called domain; empty: all")
+    source: tuple[str, ...] = setting((), List(Text()), doc="networks that the request comes from; empty: all")
+    days: tuple[str, ...] = setting((), List(Text()), doc='days like "mon-fri"; empty: all')
+    hours: str = setting("", Text(), doc='local time of day like "08:00-18:00"; empty: always')
+    upper: tuple[str, ...] = setting((), List(Text()), doc="names of the servers that take it, in order")
+    rewrite: str = setting("", Text(), doc='the called name from here on, with {1} for the first capture: "+49{1}"')
+    reject: int = setting(0, Integer(0, 699), doc="refuse with this status instead")
+    reason: str = setting("", Text(maximum=100), doc="the words of the refusal")
+
+    def problems(self) -> Iterable[tuple[str, str]]:
+        """What is wrong beyond single values."""
+        try:
+            read_rule({each.name: getattr(self, each.name) for each in fields(self)})
+        except RuleError as mistake:
+            yield mistake.key, mistake.what
 
 
 @section("routing", doc="Which upper server a request goes to")
@@ -48,9 +82,37 @@ class RoutingSettings:
     for_register: bool = setting(
         True, Flag(), doc="routing rules also choose the server for REGISTER", aliases=("routingforregister",)
     )
+    client_uppers: tuple[str, ...] = setting(
+        (),
+        List(Text(required=True, maximum=255)),
+        doc="upper servers that clients may choose: host names (*.example.com), addresses and networks; empty: any "
+        "that is public. Loopback, private and own addresses are refused unless they are listed",
+    )
+    local_calls: str = setting(
+        "awake",
+        Words({"off": 0, "awake": None, "on": 1}),
+        doc="calls between users of this SBC go straight to the callee: awake, when one of its devices is connected; "
+        "on, also when they sleep; off: all calls go through the upper server",
+    )
+    quality: bool = setting(
+        False, Flag(), doc="servers whose calls to a destination fail more often than elsewhere are tried later there"
+    )
+    quality_window: float = setting(900.0, Duration(60.0), doc="how long back calls are counted for that")
     upper_server_lookup: str = setting(
         "auto",
         Words({"auto": -1, "no": 0, "fallback": 1, "always": 2}),
-        doc="use the upper server stored with the user",
+        doc="use the upper server that the user is registered at: fallback, when the domain of the request names none; "
+        "always; no: never. auto: fallback",
         aliases=("upperserverlookup",),
     )
+
+    def problems(self) -> Iterable[tuple[str, str]]:
+        """What is wrong beyond single values."""
+        for entry in self.client_uppers:
+            try:
+                ip_network(entry.strip("[]"), strict=False)
+            except ValueError:
+                try:
+                    Pattern.read(entry)
+                except ValueError as mistake:
+                    yield "client_uppers", f"{entry!r} {mistake}"

@@ -16,7 +16,6 @@ from sbc.transaction.retry import Retry
 from sbc.transport.flow import Flow
 from sbc.upper.face import via
 from sbc.upper.health import DOWN, Health
-from sbc.upper.order import ordered
 from sbc.upper.servers import UpperServer, UpperServers
 from sbc.upper.ways import Ways, on_flow
 
@@ -69,12 +68,6 @@ class Watch:
         """Whether the server is to be used only when there is no other."""
         health = self._known.get(server.name)
         return health is not None and health.down
-
-    def candidates(self, server: UpperServer, user: str) -> list[UpperServer]:
-        """The servers that could take a request meant for this one, best first; `user` (`alice@example.com`, or a
-        Call-ID) always finds the same order while nothing changes."""
-        fellows = self.servers.fellows(server)
-        return ordered(fellows, user.encode(), down=self.down) if len(fellows) > 1 else list(fellows)
 
     def tick(self) -> None:
         """Ask every server whose turn it is; forget those that are not configured any more."""

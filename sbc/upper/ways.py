@@ -26,15 +26,21 @@ RESOLVE_AGAIN = 60.0
 class Ways:
     """Finds flows toward upper servers, and tells `UpperServers` the addresses found on the way.
 
-    `connect` gives a flow to one address (UDP at once, a stream reused or opened).
+    `connect` gives a flow to one address (UDP at once, a stream reused or opened). `permits(name, address)`: whether a
+    host name, or an address given as one, that a client brought up may lead to this IP address.
     """
 
     def __init__(
-        self, servers: UpperServers, resolver: Resolver, connect: Callable[[Destination], Deferred[Flow]]
+        self,
+        servers: UpperServers,
+        resolver: Resolver,
+        connect: Callable[[Destination], Deferred[Flow]],
+        permits: Callable[[str, str], bool],
     ) -> None:
         self.servers = servers
         self._resolver = resolver
         self._connect = connect
+        self._permits = permits
         self._known: dict[str, list[Destination]] = {}
 
     def locate_all(self) -> Deferred[None]:
@@ -53,9 +59,20 @@ class Ways:
             return self._first(known, server)
         return self._locate(server).addCallback(self._first, server)
 
-    def flow_to(self, uri: Uri, transport: bytes | None = None) -> Deferred[Flow]:
-        """A flow to where a URI of an upper side's route set or remote target points (RFC 3263)."""
-        return self._resolver.resolve(uri, transport).addCallback(self._first, None)
+    def flow_to(self, uri: Uri, transport: bytes | None = None, *, guarded: bool = False) -> Deferred[Flow]:
+        """A flow to where a URI of an upper side's route set or remote target points (RFC 3263); `guarded`: that side
+        is a server that a client chose."""
+        found = self._resolver.resolve(uri, transport)
+        if guarded:
+            found.addCallback(self._permitted, uri)
+        return found.addCallback(self._first, None)
+
+    def _permitted(self, destinations: list[Destination], uri: Uri) -> list[Destination]:
+        host = uri.host.decode("ascii", "replace").strip("[]")
+        permitted = [each for each in destinations if self._permits(host, each.host)]
+        if not permitted:
+            raise RemoteError(403, b"Upper Server Not Allowed")
+        return permitted
 
     def _locate(self, server: UpperServer) -> Deferred[list[Destination]]:
         def found(destinations: list[Destination]) -> list[Destination]:
@@ -67,7 +84,10 @@ class Ways:
             log.warn("cannot resolve upper server {name}: {why}", name=server.name, why=failure.getErrorMessage())
             return self._known.get(server.name, [])
 
-        return self._resolver.resolve(server.uri, server.transport).addCallbacks(found, missing)
+        located = self._resolver.resolve(server.uri, server.transport)
+        if server.guarded:
+            located.addCallback(self._permitted, server.uri)
+        return located.addCallbacks(found, missing)
 
     def _first(self, destinations: list[Destination], server: UpperServer | None) -> Deferred[Flow]:
         if not destinations:

@@ -1,0 +1,235 @@
+"""Rules, servers that clients choose, calls that stay here."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from twisted.internet import reactor
+from twisted.internet.defer import inlineCallbacks
+
+from sbc.lab.upper import Upper
+from tests.flow.scene import DOMAIN, USERS, FlowCase, until
+
+ELSEWHERE = "127.0.0.5"
+
+
+class Routed(FlowCase):
+    @inlineCallbacks
+    def other(self, domain="trunk.example.net", **more):
+        """A second server, for another domain."""
+        self.trunk = Upper(reactor, host=ELSEWHERE, users=USERS, domain=domain, **more)
+        yield self.trunk.start()
+        self.addCleanup(lambda: self.trunk.stop())
+        return f'name = "trunk"\nuri = "{self.trunk.uri}"\ndomain = "{domain}"\npriority = 5'
+
+    def write(self, statement, *values):
+        """An operator at the database."""
+        with sqlite3.connect(self.world.border.database) as database:
+            database.execute(statement, values)
+
+
+class Rules(Routed):
+    @inlineCallbacks
+    def test_a_number_goes_to_the_trunk_in_its_own_form(self):
+        entry = yield self.other()
+        rule = 'name = "abroad"\ncalled = ["00*"]\nupper = ["trunk"]\nrewrite = "+{1}"'
+        yield self.begin(**{"[upper]": entry, "[route]": rule})
+        self.trunk.answering["+4930123456"] = 0.05
+        self.upper.answering["echo"] = 0.05
+        phone = yield self.awake()
+        call = phone.call("004930123456")
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        [seen] = self.trunk.saw("INVITE")
+        self.assertEqual(seen.request.uri, b"sip:+4930123456@trunk.example.net")
+        yield call.hang_up()
+        [cdr], told = yield self.record(call)
+        self.assertEqual(cdr["upper"], "trunk")
+        self.in_order(told, "routed", "delivered", "answered")
+
+        call = phone.call("echo")
+        status = yield self.final(call)
+        self.assertEqual((status, len(self.upper.saw("INVITE"))), (200, 1))
+
+    @inlineCallbacks
+    def test_a_number_is_refused(self):
+        rule = 'name = "premium"\ncalled = ["0900*"]\nreject = 403\nreason = "Too Expensive"'
+        yield self.begin(**{"[route]": rule})
+        phone = yield self.awake()
+        status = yield self.final(phone.call("0900123"))
+        self.assertEqual(status, 403)
+        self.assertEqual(self.upper.saw("INVITE"), [])
+
+    @inlineCallbacks
+    def test_a_caller_from_outside_is_refused(self):
+        rule = 'name = "spam"\ndirection = "in"\ncaller = ["spam*"]\nreject = 603'
+        yield self.begin(**{"[route]": rule})
+        phone = yield self.awake()
+        status = yield self.final(self.upper.place_call("bob", caller="spammer"))
+        self.assertEqual(status, 603)
+        self.assertEqual(phone.saw("INVITE"), [])
+        status = yield self.final(self.upper.place_call("bob"))
+        self.assertEqual(status, 200)
+
+    @inlineCallbacks
+    def test_rules_and_servers_from_the_database(self):
+        yield self.other()
+        yield self.begin()
+        self.write(
+            "insert into upper_servers (name, uri, domain) values ('trunk', ?, 'trunk.example.net')", self.trunk.uri
+        )
+        self.write("insert into upper_servers (name, uri) values ('broken', 'not a uri')")
+        self.write("insert into routes (name, called, upper) values ('abroad', '00*, +*', 'trunk')")
+        self.write("insert into routes (name, called, upper) values ('broken', '*1*2*', 'trunk')")
+        changed = yield self.sbc.uppers.look()
+        self.assertTrue(changed)
+        self.assertEqual(len(self.flushLoggedErrors()), 0)
+        self.trunk.answering["0049"] = 0.05
+        phone = yield self.awake()
+        status = yield self.final(phone.call("0049"))
+        self.assertEqual((status, len(self.trunk.saw("INVITE"))), (200, 1))
+        changed = yield self.sbc.uppers.look()
+        self.assertFalse(changed)
+
+    @inlineCallbacks
+    def test_all_users_move_to_another_address_with_one_command(self):
+        yield self.other(domain=DOMAIN)
+        yield self.begin()
+        yield self.awake()
+        self.write("insert into upper_servers (name, uri, domain) values ('pbx', ?, ?)", self.trunk.uri, DOMAIN)
+        yield self.sbc.uppers.look()
+        phone = yield self.awake("carol")
+        self.assertIsNotNone(self.trunk.contact_of("carol"))
+        self.assertIsNone(self.upper.contact_of("carol"))
+        status = yield self.final(self.trunk.place_call("carol"))
+        self.assertEqual(status, 200)
+        self.assertEqual(len(phone.saw("INVITE")), 1)
+
+
+class Chosen(Routed):
+    """`routing.allow_client_upper_selection`."""
+
+    ON = "allow_client_upper_selection = true\n"
+
+    @inlineCallbacks
+    def registers(self, routing, **headers):
+        yield self.other()
+        yield self.begin(routing=routing)
+        named = {"x-sy.uppersrv": f"{ELSEWHERE}:{self.trunk.port}", "x-sy.uppersrvd": "trunk.example.net", **headers}
+        stranger = self.stranger()
+        response = yield stranger.ask(
+            "REGISTER",
+            "sip:trunk.example.net",
+            self.world.sip,
+            (b"contact", b"<sip:bob@127.0.0.3:5999>"),
+            *((name.encode(), value.encode()) for name, value in named.items()),
+            to="<sip:bob@trunk.example.net>",
+        )
+        return response
+
+    @inlineCallbacks
+    def test_nobody_chooses_where_it_is_not_allowed(self):
+        response = yield self.registers("")
+        self.assertEqual(response.status, 404)
+        self.assertEqual(self.trunk.seen, [])
+
+    @inlineCallbacks
+    def test_loopback_is_not_chosen_unless_it_is_listed(self):
+        response = yield self.registers(self.ON, **{"x-sy.uppersrvd": ELSEWHERE})
+        self.assertIn(response.status, (403, 503))
+        self.assertEqual(self.trunk.seen, [])
+
+    @inlineCallbacks
+    def test_a_listed_server_is(self):
+        response = yield self.registers(self.ON + f'client_uppers = ["{ELSEWHERE}"]')
+        self.assertEqual(response.status, 401, "the chosen server asks")
+        self.assertEqual(len(self.trunk.saw("REGISTER")), 1)
+
+    @inlineCallbacks
+    def test_our_own_address_never_is(self):
+        yield self.begin(routing=self.ON + 'client_uppers = ["127.0.0.0/8"]')
+        stranger = self.stranger()
+        response = yield stranger.ask(
+            "REGISTER",
+            "sip:x.example",
+            self.world.sip,
+            (b"x-sy.uppersrv", b"127.0.0.1:%d" % self.world.sip),
+            to="<sip:bob@x.example>",
+        )
+        self.assertIn(response.status, (403, 503))
+
+    @inlineCallbacks
+    def test_a_phone_lives_at_its_chosen_server(self):
+        yield self.other()
+        yield self.begin(routing=self.ON + f'client_uppers = ["{ELSEWHERE}", "trunk.example.net"]')
+        choice = [
+            (b"X-Sy.Uppersrv", b"%s:%d" % (ELSEWHERE.encode(), self.trunk.port)),
+            (b"X-Sy.Uppersrvd", b"trunk.example.net"),
+        ]
+        phone = self.phone(domain="trunk.example.net", realm="trunk.example.net", headers=choice)
+        response = yield phone.start()
+        self.assertEqual(response.status, 200)
+        yield self.fall_asleep(phone)
+        status = yield self.final(self.trunk.place_call("bob"))
+        self.assertEqual(status, 200)
+        self.assertEqual(phone.wakes, 2)
+        [user] = self.rows("select * from users")
+        self.assertEqual(user["domain"], "trunk.example.net")
+
+
+class Local(Routed):
+    """`routing.local_calls`."""
+
+    @inlineCallbacks
+    def two_phones(self, setting, **more):
+        yield self.begin(routing=f'local_calls = "{setting}"')
+        alice = yield self.awake("alice")
+        bob = yield self.awake("bob", host="127.0.0.4", **more)
+        return alice, bob
+
+    @inlineCallbacks
+    def test_both_are_connected(self):
+        alice, bob = yield self.two_phones("awake")
+        call = alice.call("bob")
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        self.assertEqual((len(bob.saw("INVITE")), self.upper.saw("INVITE")), (1, []))
+        yield call.hang_up()
+        _, told = yield self.record(call)
+        self.in_order(told, "routed", "delivered", "answered", "ended")
+
+    @inlineCallbacks
+    def test_the_callee_sleeps(self):
+        alice, bob = yield self.two_phones("awake")
+        yield self.fall_asleep(bob)
+        status = yield self.final(alice.call("bob"))
+        self.assertEqual((status, len(self.upper.saw("INVITE"))), (200, 1), "through the upper server")
+
+    @inlineCallbacks
+    def test_the_callee_sleeps_and_is_woken_here(self):
+        alice, bob = yield self.two_phones("on")
+        yield self.fall_asleep(bob)
+        status = yield self.final(alice.call("bob"))
+        self.assertEqual((status, self.upper.saw("INVITE")), (200, []))
+        self.assertEqual(bob.wakes, 2)
+
+    @inlineCallbacks
+    def test_switched_off(self):
+        alice, bob = yield self.two_phones("off")
+        status = yield self.final(alice.call("bob"))
+        self.assertEqual((status, len(self.upper.saw("INVITE"))), (200, 1))
+        self.assertEqual(len(bob.saw("INVITE")), 1)
+
+
+class Barred(Routed):
+    @inlineCallbacks
+    def test_a_barred_user_is_refused_and_loses_its_devices(self):
+        yield self.begin()
+        phone = yield self.awake()
+        self.write("update users set state = 'banned'")
+        yield self.sbc._look_at_tables()
+        status = yield self.final(self.upper.place_call("bob"))
+        self.assertEqual(status, 403)
+        response = yield phone.register()
+        self.assertEqual(response.status, 403)
+        yield until(lambda: self.rows("select * from bindings") == [], "no device is left")
