@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.logger import Logger
 
+from sbc import examining
 from sbc.admin.keys import ApiKey
-from sbc.admin.ports import PushAnswer, PushRequest
+from sbc.admin.ports import Finding, PushAnswer, PushRequest
 from sbc.media.settings import MediaSettings
 from sbc.proxy.target import push_tokens
 from sbc.push.orders import PushOrder, PushResult, PushType
@@ -72,6 +73,31 @@ class Operations:
                 else self._send(request, [push_tokens(device) for device in found.targets], found.user.id)
             )
         )
+
+    def reload_push(self, by: str) -> Deferred[Sequence[str]]:
+        """Read credentials and templates of push again, and connect anew."""
+        self._audit(by, "reload push", "")
+        return succeed(self._node.push.reload(push_configuration(self._node.configuration)))
+
+    def push_status(self) -> Mapping[str, object]:
+        """What push does just now."""
+        return examining.push_status(self._node)
+
+    def examine(self, subject: str, by: str) -> Deferred[Sequence[Finding]]:
+        """What keeps a user or an app from being woken."""
+        self._audit(by, "push doctor", subject)
+        username, _, domain = subject.partition("@")
+        return self._devices(username, domain).addCallback(lambda found: examining.examine(self._node, subject, found))
+
+    def unregister_upper(self, user: str, by: str) -> Deferred[int]:
+        """End a user's registrations at the upper servers."""
+        self._audit(by, "unregister upper", user)
+        username, _, domain = user.partition("@")
+        return self._devices(username, domain).addCallback(lambda found: examining.unregister_upper(self._node, found))
+
+    def load(self) -> int:
+        """How busy the node is."""
+        return self._node.load()
 
     def wake_to_refresh(self, user_id: int) -> None:
         """Ask the user's devices to register again: the upper server wants an answer that only they can give."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import Final, Literal
@@ -77,25 +77,42 @@ class Access:
             raise Refused(421, "this host name is not ours; add it to admin.hosts, or use a key")
         return LOCAL
 
+    def admit_by(self, peer: str, now: float, recognise: Callable[[], Caller | None]) -> Caller:
+        """Who showed a key in a way of its own; raises `Refused` 401, or 429 after too many wrong ones."""
+        count, since = self._throttle(peer, now)
+        known = recognise()
+        if known is None:
+            self._failed(peer, count, since)
+            raise Refused(401, "this key is not known")
+        return known
+
     def _with_key(self, shown: Credentials, need: Role, now: float, now_at: float) -> Caller:
-        count, since = self._failures.get(shown.peer, (0, now))
-        if now - since > FORGET:
-            count, since = 0, now
-        if count >= FAILURES:
-            raise Refused(429, "too many wrong keys; wait a minute")
+        count, since = self._throttle(shown.peer, now)
         scheme, key = _offered(shown.authorization)
         known = self.keyring.recognise(key, now_at) if key else None
         if known is None:
-            self._failures[shown.peer] = (count + 1, since)
-            self._failures.move_to_end(shown.peer)
-            if len(self._failures) > SOURCES:
-                self._failures.popitem(last=False)
+            self._failed(shown.peer, count, since)
             raise Refused(401, "this API key is not known")
         if need == "write" and known.role != "write":
             raise Refused(403, "this API key is for reading only")
         if need == "write" and scheme != "bearer":
             raise Refused(403, "writing needs Authorization: Bearer KEY")
         return Caller(known.name, known.role)
+
+    def _throttle(self, peer: str, now: float) -> tuple[int, float]:
+        """How many wrong keys the peer has shown lately, since when; raises `Refused` 429."""
+        count, since = self._failures.get(peer, (0, now))
+        if now - since > FORGET:
+            count, since = 0, now
+        if count >= FAILURES:
+            raise Refused(429, "too many wrong keys; wait a minute")
+        return count, since
+
+    def _failed(self, peer: str, count: int, since: float) -> None:
+        self._failures[peer] = (count + 1, since)
+        self._failures.move_to_end(peer)
+        if len(self._failures) > SOURCES:
+            self._failures.popitem(last=False)
 
     def _known_host(self, host: str) -> bool:
         name = _host_name(host)

@@ -11,6 +11,7 @@ from sbc.admin.actions import action_routes
 from sbc.admin.health import health_routes
 from sbc.admin.openapi import describe
 from sbc.admin.ports import Node
+from sbc.admin.pushing import push_routes
 from sbc.admin.queries import EVENTS_LIMIT, Record, events, page, plain, registrations_by_state, rfc3339, user
 from sbc.admin.resources import REGISTRATIONS, RESOURCES, USERS, Resource
 from sbc.admin.routes import Answer, Ask, Field, Refused, Route, as_json
@@ -35,6 +36,7 @@ def api_routes(node: Node, version: str) -> tuple[Route, ...]:
         *_node_routes(node, version),
         *_call_routes(node),
         *action_routes(node),
+        *push_routes(node),
         _get("/openapi.json", "openapi", "This description", openapi, "node"),
     )
     return routes

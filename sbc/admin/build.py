@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sbc.admin.api import api_routes
+from sbc.admin.compatible import compatible_routes
 from sbc.admin.pages import page_routes
 from sbc.admin.ports import Node
 from sbc.admin.queries import stored_keys
@@ -29,7 +30,7 @@ def admin_service(
 
     `state` is the node's state directory, for the key of this host. Start it after the store, stop it before.
     """
-    router = Router((*api_routes(node, version), *page_routes(node, version)))
+    router = Router((*api_routes(node, version), *compatible_routes(node), *page_routes(node, version)))
 
     return AdminService(
         reactor,

@@ -17,6 +17,7 @@ from sbc.admin.client import ApiError, Client
 from sbc.admin.doing import DOING
 from sbc.admin.keyfile import read_key
 from sbc.admin.looking import LOOKING
+from sbc.admin.older import OLDER
 from sbc.admin.printing import inert
 from sbc.admin.session import Session
 
@@ -39,6 +40,16 @@ class Console(click.Group):
             if isinstance(added, click.Command):
                 return added
         return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Commands with commas, as older consoles took them: ``sendpush,0,alice,bob,hello``."""
+        if args and "," in args[0]:
+            args = [part.strip() for part in " ".join(args).split(",")]
+            # What begins with a dash is a value there, never an option.
+            args = [args[0], "--", *args[1:]]
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -79,7 +90,7 @@ def _key(path: str) -> str:
         return ""
 
 
-for each in (*LOOKING, *DOING):
+for each in (*LOOKING, *DOING, *OLDER):
     main.add_command(each)
 
 

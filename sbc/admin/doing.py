@@ -28,11 +28,14 @@ def unban(session: Session, source: str) -> None:
 
 
 @click.command()
+@click.argument("what", required=False, type=click.Choice(["rst"]))
 @click.pass_obj
-def reload(session: Session) -> None:
-    """Read configuration, credentials, templates and certificates again."""
-    answer = session.client.ask("POST", "/reload")
-    session.lines(inert(line) for line in answer["lines"] or ["nothing has changed"])
+def reload(session: Session, what: str | None) -> None:
+    """Read configuration, credentials, templates and certificates again; with RST push starts anew in any case."""
+    lines = session.client.ask("POST", "/reload")["lines"]
+    if what:
+        lines += session.client.ask("POST", "/push/reload")["lines"]
+    session.lines(inert(line) for line in lines or ["nothing has changed"])
 
 
 @click.group()
@@ -57,6 +60,39 @@ def push_send(session: Session, /, type_: str, **given: str | None) -> None:
     body = {"type": type_} | {name: value for name, value in given.items() if value}
     answer = session.client.ask("POST", "/pushes", body=body)
     session.show(answer["items"], "outcome status reason provider app seconds")
+
+
+@push.command("status")
+@click.pass_obj
+def push_status(session: Session) -> None:
+    """Connections to the providers, apps, what is suspended, problems."""
+    session.record(session.client.ask("GET", "/push/status"))
+
+
+@push.command("wakes")
+@click.option("--days", type=click.IntRange(1), help="Of the last so many days; 30 when not given.")
+@click.pass_obj
+def push_wakes(session: Session, days: int | None) -> None:
+    """How many phones woke, and how fast, by app, provider and User-Agent."""
+    query = {"days": days} if days else None
+    columns = "app provider user_agent pushes accepted woke share median p95"
+    session.show(session.client.ask("GET", "/push/wakes", query)["items"], columns)
+
+
+@push.command("doctor")
+@click.argument("subject", metavar="USER|APP")
+@click.pass_obj
+def push_doctor(session: Session, subject: str) -> None:
+    """What keeps a user or an app from being woken, and what to do about it."""
+    items = session.client.ask("POST", "/push/doctor", body={"subject": subject})["items"]
+    if session.as_json:
+        session.value(items)
+        return
+    marks = {"good": "ok      ", "warning": "warning ", "bad": "WRONG   "}
+    for item in items:
+        session.lines([marks[item["level"]] + inert(item["text"])])
+        if item["advice"]:
+            session.lines(["        -> " + inert(item["advice"])])
 
 
 @click.group()
@@ -123,5 +159,5 @@ def key_revoke(session: Session, name: str) -> None:
     session.record(session.client.ask("DELETE", f"/keys/{segment(name)}"))
 
 
-DOING: Final = (hangup, unban, reload, push, trace, api_key)
+DOING: Final[tuple[click.Command, ...]] = (hangup, unban, reload, push, trace, api_key)
 """All of them."""

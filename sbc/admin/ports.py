@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -51,6 +51,15 @@ class PushAnswer:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the push doctor: `level` is ``good``, ``warning`` or ``bad``; `advice` what to do, or empty."""
+
+    level: str
+    text: str
+    advice: str = ""
+
+
 class Actions(Protocol):
     """What an operator can make the node do. `by` is the caller's name, for the audit trail.
 
@@ -62,6 +71,21 @@ class Actions(Protocol):
 
     def send_push(self, request: PushRequest, by: str) -> Deferred[Sequence[PushAnswer]]:
         """Send a push to each device meant; an empty answer: there is none."""
+
+    def reload_push(self, by: str) -> Deferred[Sequence[str]]:
+        """Read credentials and templates of push again and connect anew: a line per mistake."""
+
+    def push_status(self) -> Mapping[str, object]:
+        """The connections to the providers, apps, what is suspended, problems. No secrets."""
+
+    def examine(self, subject: str, by: str) -> Deferred[Sequence[Finding]]:
+        """What keeps a user (name, or name@domain) or an app from being woken."""
+
+    def unregister_upper(self, user: str, by: str) -> Deferred[int]:
+        """End a user's registrations at the upper servers; how many there were."""
+
+    def load(self) -> int:
+        """How busy the node is: 0 (low) to 4 (extreme)."""
 
     def end_call(self, call_id: str, by: str) -> Deferred[int]:
         """Hang up the calls with this Call-ID; how many there were."""

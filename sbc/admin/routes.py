@@ -149,6 +149,8 @@ class Route:
     body: tuple[Field, ...] = ()
     answer: Mapping[str, object] = field(default_factory=dict)
     content_type: str = JSON
+    open_query: bool = False
+    """Takes any query parameters, as texts, and lets a key be shown among them (`shared_key`)."""
     hidden: bool = False
     """Not in the OpenAPI description: pages and static files."""
 
@@ -159,6 +161,8 @@ class Route:
 
     def read_query(self, given: Mapping[str, str]) -> dict[str, Any]:
         """The query parameters as values. Raises `Refused` 400; a parameter that is not known is an error, too."""
+        if self.open_query:
+            return {name: storable(value) for name, value in given.items()}
         return _read(self.query, given, "parameter")
 
     def read_body(self, raw: bytes, content_type: str) -> dict[str, Any]:

@@ -20,11 +20,12 @@ from twisted.web.http import Request as AnyRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from sbc.admin.access import PROXY_HEADERS, Access, Credentials
+from sbc.admin.access import PROXY_HEADERS, Access, Caller, Credentials
 from sbc.admin.keyfile import KEY_FILE, host_key
 from sbc.admin.keys import ApiKey, Keyring, digest
-from sbc.admin.routes import Answer, Ask, Refused, Router, as_json
+from sbc.admin.routes import Answer, Ask, Refused, Route, Router, as_json
 from sbc.admin.settings import AdminSettings
+from sbc.admin.shared_key import OFFERED, SharedKey
 from sbc.sip.errors import RemoteError
 from sbc.transport.tls import CertificateError, ServerIdentity
 
@@ -83,11 +84,17 @@ class Door(Resource):
     log = Logger()
 
     def __init__(
-        self, router: Router, access: Access, monotonic: Callable[[], float], utc: Callable[[], float]
+        self,
+        router: Router,
+        access: Access,
+        monotonic: Callable[[], float],
+        utc: Callable[[], float],
+        shared: SharedKey | None = None,
     ) -> None:
         super().__init__()
         self._router = router
         self._access = access
+        self._shared = shared or SharedKey()
         self._monotonic = monotonic
         self._utc = utc
 
@@ -107,12 +114,24 @@ class Door(Resource):
             raise Refused(413, f"the body is larger than {BODY_LIMIT} bytes")
         path = request.path.decode("ascii", "replace")
         route, parameters = self._router.find(request.method.decode("ascii", "replace"), path)
-        caller = self._access.admit(_shown(request), route.need, self._monotonic(), self._utc())
+        caller = self._caller(request, route)
         query = route.read_query(_query(request.args))
         body = route.read_body(cast("IO[bytes]", request.content).read(), _header(request, b"content-type"))
         if route.need == "write":
             self.log.info("{route} by {caller}", route=route.name, caller=caller.name, peer=_peer(request))
         return route.run(Ask(caller, parameters, query, body))
+
+    def _caller(self, request: Request, route: Route) -> Caller:
+        shown, now, now_at = _shown(request), self._monotonic(), self._utc()
+        if not route.open_query:
+            return self._access.admit(shown, route.need, now, now_at)
+        query = _query(request.args)
+        if any(name in query for name in OFFERED):
+            keyring = self._access.keyring
+            return self._access.admit_by(shown.peer, now, lambda: self._shared.recognise(query, keyring, now_at))
+        caller = self._access.admit(shown, route.need, now, now_at)
+        # A browser sends Basic along on foreign pages' behalf, and these routes act by GET.
+        return caller if shown.authorization.lower().startswith("bearer ") else Caller(caller.name, "read")
 
     def _refused(self, failure: Failure, request: Request) -> Answer:
         refused = failure.check(Refused)
@@ -125,6 +144,8 @@ class Door(Resource):
         error = cast(Refused, failure.value)
         if error.status in (401, 429) and _header(request, b"authorization"):
             self.log.warn("a wrong API key from {peer}", peer=_peer(request))
+        if request.path.startswith(b"/mvapireq"):
+            return Answer(f"ERROR, {error.reason}\n".encode(), "text/plain; charset=utf-8", error.status)
         answer = as_json({"error": error.reason}, error.status)
         if error.status == 401:
             return Answer(answer.body, answer.content_type, 401, (("WWW-Authenticate", 'Basic realm="sbc"'),))
@@ -230,7 +251,11 @@ class AdminService(Service):
         self._reading = LoopingCall(self._read_keys)
         self._reading.clock = reactor
         self.access = Access(Keyring(), key_on_loopback=settings.key_on_loopback, hosts=settings.hosts)
-        self.site = QuietSite(Door(router, self.access, monotonic, utc), requestFactory=BoundedRequest, timeout=IDLE)
+        self.shared = SharedKey()
+        self.shared.name, self.shared.key = settings.api_id, settings.api_key
+        self.site = QuietSite(
+            Door(router, self.access, monotonic, utc, self.shared), requestFactory=BoundedRequest, timeout=IDLE
+        )
         self._identity: ServerIdentity | None = None
         self.port: IListeningPort | None = None
 
@@ -238,6 +263,7 @@ class AdminService(Service):
         """Take over what a reload may change, and read the certificate again."""
         self.access.key_on_loopback = settings.key_on_loopback
         self.access.hosts = frozenset(host.lower() for host in settings.hosts)
+        self.shared.name, self.shared.key = settings.api_id, settings.api_key
         if self._identity is not None:
             try:
                 self._identity.reload(self._settings.certificate, self._settings.key, "")

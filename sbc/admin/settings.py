@@ -29,6 +29,13 @@ class AdminSettings:
     key_on_loopback: bool = setting(
         False, Flag(), doc="ask for an API key on the loopback address too, as behind a proxy on the same host"
     )
+    api_id: str = setting("", Text(maximum=64), doc="name that belongs to api_key, the authid of /mvapireq/")
+    api_key: str = setting(
+        "",
+        Text(maximum=255),
+        doc="key of the compatible API /mvapireq/, besides API keys; empty: none",
+        secret=True,
+    )
     hosts: tuple[str, ...] = setting(
         (), List(Text(required=True)), doc="host names under which the page is reached besides addresses and localhost"
     )

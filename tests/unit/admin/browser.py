@@ -12,6 +12,7 @@ from sbc.admin.access import Access
 from sbc.admin.keys import ApiKey, Keyring, digest, make_key
 from sbc.admin.routes import Router
 from sbc.admin.server import BoundedRequest, Door, QuietSite
+from sbc.admin.shared_key import SharedKey
 
 WRITER = make_key(b"w" * 32)
 READER = make_key(b"r" * 32)
@@ -37,7 +38,8 @@ class Browser:
         self.clock = Clock()
         keyring = Keyring((ApiKey("ops", digest(WRITER), "write"), ApiKey("eyes", digest(READER), "read")))
         self.access = Access(keyring)
-        door = Door(Router(routes), self.access, self.clock.seconds, lambda: now_at)
+        self.shared = SharedKey()
+        door = Door(Router(routes), self.access, self.clock.seconds, lambda: now_at, self.shared)
         self.site: Site = QuietSite(door, requestFactory=BoundedRequest, timeout=60, reactor=self.clock)
 
     def send(self, data, peer="127.0.0.1"):

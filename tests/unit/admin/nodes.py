@@ -4,7 +4,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import StaticPool
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 
-from sbc.admin.ports import Node, PushAnswer, UpperView
+from sbc.admin.ports import Finding, Node, PushAnswer, UpperView
 from sbc.admin.settings import AdminSettings
 from sbc.observe.calllog import CallLog
 from sbc.observe.exposition import Exposition
@@ -53,6 +53,22 @@ class Noted:
 
     def send_push(self, request, by):
         return self._note(self.pushed, "push", request, by)
+
+    def reload_push(self, by):
+        return self._note([], "reload push", by)
+
+    def push_status(self):
+        return {"providers": ["apns"], "suspended": [], "connections": [{"server": "apns.example.test"}]}
+
+    def examine(self, subject, by):
+        findings = [Finding("good", "all is well"), Finding("bad", "the key is gone", "make another")]
+        return self._note(findings, "examine", subject, by)
+
+    def unregister_upper(self, user, by):
+        return self._note(1 if user == "bob" else 0, "unregister", user, by)
+
+    def load(self):
+        return 2
 
     def end_call(self, call_id, by):
         return self._note(1 if call_id == "c1" else 0, "end", call_id, by)
