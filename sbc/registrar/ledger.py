@@ -61,24 +61,28 @@ class Ledger:
         refreshed = []
         for user, row in leased:
             if row.state == NEEDS_WAKE:
-                self._ask(user, row, now_at)
+                self._ask(user, row, row, now_at)
                 continue
             refreshed.append((user, row))
             if self._rules().wake == ON:
                 self._wake(user, row)
         return refreshed
 
-    def _ask(self, user: User, row: UpperRegistration, now_at: float) -> None:
+    def _ask(self, user: User, row: UpperRegistration, before: UpperRegistration, now_at: float) -> None:
         """Only the app can refresh this one: `row.failures` pushes were sent for it."""
         asking = ask(self._rules().wake, row.failures, row.expires_at, now_at)
-        self._write(replace(row, next_at=asking.next_at, failures=row.failures + asking.push, node=self._rules().node))
-        if asking.push:
-            self._wake(user, row)
-        if asking.remove:
-            self._remove(user)
+        stands = replace(row, next_at=asking.next_at, failures=row.failures + asking.push, node=self._rules().node)
+
+        def noted() -> None:
+            if asking.push:
+                self._wake(user, row)
+            if asking.remove:
+                self._remove(user)
+
+        self._write(stands, before, noted)
 
     def stand(self, user: User, row: UpperRegistration, standing: Standing, now_at: float) -> None:
-        """See `sbc.upper.refresher.Ledger`."""
+        """See `sbc.upper.refresher.Ledger`. Where a REGISTER came while the refresh was on its way, that one counts."""
         stands = replace(
             row,
             state=standing.state,
@@ -91,11 +95,11 @@ class Ledger:
             node=self._rules().node,
         )
         if standing.state == NEEDS_WAKE:
-            self._ask(user, replace(stands, expires_at=row.expires_at, failures=0), now_at)
-            return
-        self._write(stands)
-        if standing.state == "rejected":
-            self._rejected(user, standing)
+            self._ask(user, replace(stands, expires_at=row.expires_at, failures=0), row, now_at)
+        elif standing.state == "rejected":
+            self._write(stands, row, lambda: self._rejected(user, standing))
+        else:
+            self._write(stands, row)
 
     def _rejected(self, user: User, standing: Standing) -> None:
         log.warn(
@@ -106,17 +110,32 @@ class Ledger:
             code=standing.code,
             reason=standing.reason,
         )
-        forgotten = self._store.write(ForgetHa1(user.id))
-        forgotten.addErrback(lambda failure: log.failure("a wrong HA1 could not be forgotten", failure))
+        if user.ha1:
+            forgotten = self._store.write(ForgetHa1(user.id, user.ha1))
+            forgotten.addErrback(lambda failure: log.failure("a wrong HA1 could not be forgotten", failure))
         if self._rules().remove_rejected:
             self._remove(user)
 
-    def _write(self, row: UpperRegistration) -> None:
-        written = self._store.write(UpdateUpperRegistration(row))
-        written.addErrback(lambda failure: log.failure("an upper registration could not be written", failure))
+    def _write(
+        self, row: UpperRegistration, before: UpperRegistration, noted: Callable[[], None] | None = None
+    ) -> None:
+        """Write how a registration stands, which was `before`; then `noted`, unless it has changed in between."""
+
+        def written(applies: bool) -> None:
+            if applies and noted is not None:
+                noted()
+
+        writing = self._store.write(UpdateUpperRegistration(row, before)).addCallback(written)
+        writing.addErrback(lambda failure: log.failure("an upper registration could not be written", failure))
 
     def _remove(self, user: User) -> None:
-        removed = self._store.write(
-            RemoveBinding(username=user.username, domain=user.domain, upper=user.upper, identity=None)
+        """The user's devices go, unless it was seen since it was looked up."""
+        removal = RemoveBinding(
+            username=user.username,
+            domain=user.domain,
+            upper=user.upper,
+            identity=None,
+            unseen_since=user.last_seen_at,
         )
+        removed = self._store.write(removal)
         removed.addErrback(lambda failure: log.failure("a lost user's devices could not be removed", failure))

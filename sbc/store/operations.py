@@ -7,6 +7,7 @@ No statement depends on rows read before: natural keys (`users`: username, domai
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from sbc.store.marks import MarkToken, RemoveToken, TouchToken
 from sbc.store.operation import Execute, Operation, StoreError, nothing
 from sbc.store.records import UpperRegistration
 from sbc.store.registration import GivenToken, Saved, SaveRegistration
+from sbc.store.rows import HA1
 from sbc.store.secret import Secret
 from sbc.store.session import Session, Statement
 
@@ -33,7 +35,7 @@ __all__ = [
     "UpdateUpperRegistration",
 ]
 
-_USER = "(SELECT id FROM users WHERE username = ? AND domain = ? AND upper = ?)"
+_USER = "(SELECT id FROM users WHERE username = ? AND domain = ? AND upper = ? AND last_seen_at <= ?)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,16 +43,17 @@ class RemoveBinding(Operation[int]):
     """End one device of a user, or with `identity` None every one; tokens and mirrored upper Contacts go with it.
 
     With the user's last device its upper registrations become `ended` (`rejected` ones stay so) and are not refreshed.
-    Gives how many devices went.
+    `unseen_since`: nothing happens to a user that has registered after that. Gives how many devices went.
     """
 
     username: str
     domain: str
     upper: str
     identity: str | None
+    unseen_since: float = math.inf
 
     def run(self, session: Session, secret: Secret) -> Callable[[], int]:
-        user = (self.username, self.domain.lower(), self.upper)
+        user = (self.username, self.domain.lower(), self.upper, self.unseen_since)
         if self.identity is None:
             gone = session.execute(_REMOVE_BINDINGS, user)
         else:
@@ -86,40 +89,54 @@ _REMOVE_USER = Statement("DELETE FROM users WHERE id = ? RETURNING id")
 
 @dataclass(frozen=True, slots=True)
 class ForgetHa1(Operation[None]):
-    """The stored HA1 is wrong (the password changed): never use it again."""
+    """This HA1 is wrong (the password changed): never use it again. Another one that was stored meanwhile stays."""
 
     user_id: int
+    ha1: str
 
     def run(self, session: Session, secret: Secret) -> Callable[[], None]:
-        session.run(_FORGET_HA1, (self.user_id,))
+        session.run(_FORGET_HA1, (self.user_id, secret.seal(self.ha1, HA1)))
         return nothing
 
 
-_FORGET_HA1 = Statement("UPDATE users SET ha1 = NULL WHERE id = ?")
+_FORGET_HA1 = Statement("UPDATE users SET ha1 = NULL WHERE id = ? AND ha1 = ?")
 
 
 @dataclass(frozen=True, slots=True)
-class UpdateUpperRegistration(Operation[None]):
-    """Store how an upper registration stands now: everything of the record but whose it is."""
+class UpdateUpperRegistration(Operation[bool]):
+    """Store how an upper registration stands now: everything of the record but whose it is. Gives whether it was.
+
+    `before`: the record that this follows from. Where a REGISTER or the end of the devices has changed the registration
+    since, that stays; only the CSeq of our own REGISTERs never goes back.
+    """
 
     registration: UpperRegistration
+    before: UpperRegistration | None = None
 
-    def run(self, session: Session, secret: Secret) -> Callable[[], None]:
-        row = self.registration
-        session.run(
-            _UPDATE_UPPER,
-            (
-                row.upper, row.state, row.call_id, row.cseq, row.last_code, row.last_reason, row.expires_at,
-                row.next_at, row.failures, row.node, row.id,
-            ),
+    def run(self, session: Session, secret: Secret) -> Callable[[], bool]:
+        row, before = self.registration, self.before
+        values = (
+            row.upper, row.state, row.call_id, row.cseq, row.last_code, row.last_reason, row.expires_at, row.next_at,
+            row.failures, row.node, row.id,
         )  # fmt: skip
-        return nothing
+        if before is None:
+            changed = session.execute(_UPDATE_UPPER, values)
+        else:
+            expires_at = _NEVER if before.expires_at is None else before.expires_at
+            changed = session.execute(_FOLLOW_UPPER, (*values, before.state, expires_at, before.next_at is None))
+            session.run(_RAISE_CSEQ, (row.cseq, row.id, row.cseq))
+        return lambda: bool(changed())
 
 
-_UPDATE_UPPER = Statement(
-    """
+_NEVER = -1.0
+_UPDATE = """
     UPDATE upper_registrations SET upper = ?, state = ?, call_id = ?, cseq = ?, last_code = ?, last_reason = ?,
       expires_at = ?, next_at = ?, failures = ?, node = ?
     WHERE id = ?
     """
+_UPDATE_UPPER = Statement(f"{_UPDATE} RETURNING id")
+# A REGISTER gives another expires_at; what ends a registration clears next_at, or the state says so. A lease does none.
+_FOLLOW_UPPER = Statement(
+    f"{_UPDATE} AND state = ? AND COALESCE(expires_at, {_NEVER}) = ? AND (next_at IS NOT NULL OR ?) RETURNING id"
 )
+_RAISE_CSEQ = Statement("UPDATE upper_registrations SET cseq = ? WHERE id = ? AND cseq < ?")

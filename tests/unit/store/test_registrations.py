@@ -249,7 +249,9 @@ def test_secrets_are_not_in_the_rows(database: Database) -> None:
     assert b"TOKEN" not in bytes(prid)
     assert digest == hashlib.sha256(b"TOKENTOKEN").hexdigest()
     assert database.read(queries.token, "apns", "com.example.phone", "TOKENTOKEN").binding_id == 1
-    database.write(ForgetHa1(1))
+    database.write(ForgetHa1(1, "f" * 32))
+    assert alice(database).user.ha1 == "deadbeef" * 4, "another than the one that is wrong"
+    database.write(ForgetHa1(1, "deadbeef" * 4))
     assert alice(database).user.ha1 == ""
 
 

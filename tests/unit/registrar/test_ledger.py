@@ -1,0 +1,54 @@
+"""What a refresh that ended badly means for its user, told to a store that keeps what it was asked for."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.defer import succeed
+
+from sbc.registrar.ledger import Ledger, LedgerRules
+from sbc.store.operations import ForgetHa1, RemoveBinding, UpdateUpperRegistration
+from sbc.store.records import UpperRegistration, User
+from sbc.upper.registration import Standing
+
+NOW = 1_800_000_000.0
+BOB = User(id=7, username="bob", domain="pbx.example.com", upper="pbx", ha1="a" * 32, last_seen_at=NOW - 500)
+ROW = UpperRegistration(id=1, user_id=7, upper="pbx", contact="sip:o@h", state="registered", cseq=4, expires_at=NOW + 9)
+
+
+class Store:
+    def __init__(self, applies):
+        self.applies = applies
+        self.asked = []
+
+    def write(self, operation):
+        self.asked.append(operation)
+        return succeed(self.applies)
+
+
+def stood(state, *, applies, wake="auto"):
+    """What was asked of the store, and who was woken, after a refresh ended so."""
+    store, woken = Store(applies), []
+    rules = LedgerRules(node="n", remove_rejected=True, max_offline=0.0, wake=wake)
+    ledger = Ledger(store, lambda: rules, lambda user, row: woken.append(user))
+    ledger.stand(BOB, ROW, Standing(state, 403, "Forbidden", None, None, 1, 6), NOW)
+    return store.asked, woken
+
+
+@pytest.mark.parametrize("state", ["rejected", "needs_wake", "registered", "failing"])
+def test_the_outcome_follows_from_what_was_leased(state):
+    asked, _ = stood(state, applies=True)
+    assert isinstance(asked[0], UpdateUpperRegistration)
+    assert (asked[0].before, asked[0].registration.state, asked[0].registration.cseq) == (ROW, state, 6)
+
+
+def test_a_rejected_user_loses_the_ha1_that_was_tried_and_its_devices():
+    asked, _ = stood("rejected", applies=True)
+    assert asked[1] == ForgetHa1(7, "a" * 32)
+    assert isinstance(asked[2], RemoveBinding)
+    assert asked[2].unseen_since == BOB.last_seen_at
+
+
+def test_nothing_of_that_where_a_register_came_in_between():
+    assert len(stood("rejected", applies=False)[0]) == 1
+    assert stood("needs_wake", applies=True)[1] == [BOB]
+    assert stood("needs_wake", applies=False)[1] == []
