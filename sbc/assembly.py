@@ -158,6 +158,7 @@ class Sbc(MultiService):
             trace=self.trace,
             gone=lambda flow: self.registrar.live.leave(flow.token),
             clock_at=time.time,
+            udp_flow=lambda flow, peer: self.transports.udp_flow(flow.listener, peer),
         )
         trust = ClientTrust(
             ca_file=transport.ca_file, verify=transport.verify, certificate=transport.certificate, key=transport.key
@@ -372,8 +373,10 @@ class Sbc(MultiService):
             if len(self.call_log) and self.reactor.seconds() < patience:
                 self.reactor.callLater(0.1, look)
                 return
-            self.calls.end_all("the SBC stops")
-            done.callback(None)
+            try:
+                self.calls.end_all("the SBC stops")
+            finally:
+                done.callback(None)
 
         look()
         return done
@@ -386,7 +389,14 @@ class Sbc(MultiService):
         return stopped
 
     def _loop(self, function: Callable[[], object], seconds: float) -> None:
-        loop = LoopingCall(function)
+        def turn() -> object:
+            try:
+                return function()
+            except Exception:  # noqa: BLE001 - a clock goes on whatever happens at one of its strokes
+                log.failure("what a clock of the SBC started met a bug")
+                return None
+
+        loop = LoopingCall(turn)
         loop.clock = self.reactor
         loop.start(seconds).addErrback(lambda failure: log.failure("a clock of the SBC stopped", failure))
         self._loops.append(loop)

@@ -87,7 +87,7 @@ class _Arrivals:
         """A new request."""
         self._core.arrived(txn, request)
 
-    def cancelled(self, txn: ServerTransaction, now: float) -> None:
+    def cancelled(self, txn: ServerTransaction, cancel: Request, now: float) -> None:
         """A CANCEL that matched."""
         self._core.cancelled(txn)
 

@@ -44,6 +44,10 @@ class Answers:
             return
         flow = branch.target.txn.hop
         attempt.calls.dialogs.responded(leg, response, flow, now)
+        if not attempt.invite and response.status >= 200:
+            attempt.calls.subscribed(leg, attempt.request, response)
+        if response.status >= 200 and not response.body:
+            leg.offer = ""  # what was offered has been answered in a reliable provisional response, or never will be
         if not response.body or response.status >= 300:
             self._pass(branch, leg, response, response.body)
             return

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from sbc.observe import kinds
 from sbc.proxy import fork as forks
 from sbc.proxy.answers import Answers
-from sbc.proxy.dialog import FORMING, Leg, Side
+from sbc.proxy.dialog import OPENING, Leg, Side
 from sbc.proxy.fork import Branch, Candidate, Fork
 from sbc.proxy.loops import BREADTH, breadth_of, shares
 from sbc.proxy.outgoing import leg_for, onto, request_for
@@ -27,7 +27,7 @@ from sbc.sip.message import Request, Response
 from sbc.soon import when_there
 from sbc.store.records import User
 from sbc.transaction.client import ClientTransaction
-from sbc.transaction.retry import RFC_RETRY
+from sbc.transaction.retry import RFC_RETRY, Retry
 from sbc.transaction.server import ServerTransaction
 from sbc.transport.flow import Flow
 from sbc.upper.servers import UpperServer
@@ -52,6 +52,7 @@ class Attempt:
     __slots__ = (
         "_alarm",
         "_keeps",
+        "_reasons",
         "answers",
         "breadth",
         "caller",
@@ -59,6 +60,7 @@ class Attempt:
         "done",
         "flow",
         "fork",
+        "grows",
         "invite",
         "legs",
         "origin",
@@ -87,6 +89,8 @@ class Attempt:
         self.origin = origin
         self.started = now
         self.invite = request.method == b"INVITE"
+        self.grows = True
+        """Whether other devices of the callee may join; not where one device alone was called."""
         settings = calls.settings()
         wait = settings.max_wait if self.invite else min(settings.max_wait, settings.max_wait_non_invite)
         self.fork: Fork[Target] = Fork(
@@ -99,13 +103,14 @@ class Attempt:
         self.done = False
         self.breadth = BREADTH
         self._keeps = False
+        self._reasons: tuple[bytes, ...] = ()
         self.answers = Answers(self)
-        contacts = request.contacts if request.method in FORMING else []
+        contacts = request.contacts if request.method in OPENING else []
         self.caller = Side(
             b"",
             flow,
             contacts[0].uri.render() if contacts else b"",
-            tuple(request.each(b"record-route")),
+            tuple(route.render() for route in request.record_routes),
             origin.name if origin is not None else None,
             flow.peer[0],
             f"{lodger.username}@{lodger.domain}" if lodger is not None else "",
@@ -156,6 +161,8 @@ class Attempt:
     def woken(self, news: Awake, now: float) -> None:
         """A device of the callee registered."""
         known = self.fork.branches.get(news.identity)
+        if known is None and not self.grows:
+            return
         elsewhere = known is not None and known.target.flow is not news.flow
         held = known is not None and known.state is forks.WAITING
         target = Target(
@@ -167,7 +174,7 @@ class Attempt:
             woken=True,
         )
         if known is not None:
-            target.leg, target.txn = known.target.leg, known.target.txn
+            target.leg, target.txn, target.sent = known.target.leg, known.target.txn, known.target.sent
         effects = self.fork.woken(news.identity, target, bool(news.tokens), elsewhere, now)
         if effects:
             self.story.note(kinds.WOKEN if held else kinds.REGISTER, f"{target.name} registered")
@@ -175,8 +182,9 @@ class Attempt:
             self.calls.woke(self, news)
         self._run(effects, now)
 
-    def cancelled(self, now: float) -> None:
-        """The caller gave up."""
+    def cancelled(self, now: float, reasons: Sequence[bytes] = ()) -> None:
+        """The caller gave up; `reasons` are the Reason values of its CANCEL (RFC 3326)."""
+        self._reasons = tuple(reasons)
         self.story.note(kinds.CANCEL, "the caller gave up")
         self._run(self.fork.cancel(now), now)
         if self.invite and self.calls.calls_off():
@@ -222,13 +230,15 @@ class Attempt:
         if server is not None and not branch.heard and branch.state is not forks.DONE:
             self.calls.uppers.silent(server, f"{self.request.method.decode()}: {reason}")
             self._judge(branch, status, now)
-        self.branch_failed(branch, status, reason, now)
+        self.branch_failed(branch, status, reason, now, lost=status == 503)
 
-    def branch_failed(self, branch: Branch[Target], status: int, reason: str, now: float) -> None:
-        """No final response will come on this branch."""
+    def branch_failed(
+        self, branch: Branch[Target], status: int, reason: str, now: float, *, lost: bool = False
+    ) -> None:
+        """No final response will come on this branch; `lost`: its flow broke."""
         if branch.state is not forks.DONE:
             self.story.note(kinds.TIMEOUT if status == 408 else kinds.BRANCH_FAILED, f"{branch.target.name}: {reason}")
-        self._run(self.fork.failed(branch, status, now), now)
+        self._run(self.fork.failed(branch, status, now, lost=lost), now)
 
     def refuse(self, status: int, reason: bytes = b"") -> None:
         """Answer with an error before any target was tried."""
@@ -245,7 +255,16 @@ class Attempt:
 
     def _run(self, effects: Sequence[forks.Effect[Target]], now: float) -> None:
         for effect in effects:
-            _CARRY_OUT[type(effect)](self, effect, now)
+            try:
+                _CARRY_OUT[type(effect)](self, effect, now)
+            except RemoteError as problem:
+                self.story.note(kinds.ERROR, str(problem))
+                if not self.done:
+                    self.refuse(502, problem.reason)
+            except Exception:  # noqa: BLE001 - whatever it was, the caller gets an answer and the other devices theirs
+                log.failure("an attempt met a bug")
+                if not self.done:
+                    self.refuse(500)
         self._arm(now)
 
     def _forward(self, effect: forks.Forward[Target], now: float) -> None:
@@ -253,7 +272,7 @@ class Attempt:
         target = branch.target
         if target.txn is not None:
             request = onto(target)
-            target.txn = self.calls.driver.send(request, target.flow, _BranchClient(self, branch))
+            target.txn = self.calls.driver.send(request, target.flow, _BranchClient(self, branch), self._retry(target))
             self.story.note(kinds.RESENT, f"{target.name}, after its flow broke")
             return
         if target.flow is not None:
@@ -271,7 +290,7 @@ class Attempt:
         target.flow = flow
         if target.server is not None and self.story.call is not None:
             self.story.call.upper = target.server.name
-        if self.request.method not in FORMING:
+        if self.request.method not in OPENING:
             self._send(branch, flow, self.request.body)
             return
         leg = leg_for(self, branch, flow)
@@ -295,10 +314,15 @@ class Attempt:
             return
         calls, target = self.calls, branch.target
         out = request_for(self, branch, flow, body)
-        retry = calls.settings().wake_retry if target.woken and not flow.reliable and self.invite else RFC_RETRY
-        target.txn = calls.driver.send(out, flow, _BranchClient(self, branch), retry)
+        target.sent = out
+        target.txn = calls.driver.send(out, flow, _BranchClient(self, branch), self._retry(target))
         if self.invite:
             self.story.note(kinds.DELIVERED, f"{target.name}, Request-URI {target.uri.decode('utf-8', 'replace')}")
+
+    def _retry(self, target: Target) -> Retry:
+        """How the request is repeated there: longer to a phone that has just woken, on a path that loses packets."""
+        patient = target.woken and not target.flow.reliable and self.invite
+        return self.calls.settings().wake_retry if patient else RFC_RETRY
 
     def _failover(self, effect: forks.Failover[Target], now: float) -> None:
         target = effect.branch.target
@@ -355,7 +379,9 @@ class Attempt:
         self.story.note(
             kinds.CANCEL, f"to {effect.branch.target.name}" + (", answered elsewhere" if effect.completed else "")
         )
-        self.calls.driver.cancel(txn, [(b"Reason", COMPLETED)] if effect.completed else [])
+        self.calls.driver.cancel(
+            txn, [(b"Reason", reason) for reason in ((COMPLETED,) if effect.completed else self._reasons)]
+        )
 
     def _hang_up(self, effect: forks.HangUp[Target], now: float) -> None:
         branch, response = effect.branch, effect.response

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from sbc.observe.metrics import Metrics
 from sbc.observe.trace import TraceRing
 from sbc.security.guard import Guard
 from sbc.sip.build import respond, stamp
+from sbc.sip.check import check
 from sbc.sip.errors import ParseError, RemoteError
-from sbc.sip.message import Request, parse
+from sbc.sip.message import Request, Response, parse
 from sbc.transaction.driver import Driver
 from sbc.transport.flow import Flow
 from sbc.transport.limits import BANNED
@@ -22,7 +24,7 @@ log = Logger()
 class Border:
     """Parses what arrives and hands it to the driver; counts, traces, and holds offences against those who send junk.
 
-    `gone` is told of flows that ended.
+    `gone` is told of flows that ended; `udp_flow(flow, peer)` is the flow from the same socket to another peer.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Border:
         trace: TraceRing,
         gone: Callable[[Flow], None],
         clock_at: Callable[[], float],
+        udp_flow: Callable[[Flow, tuple[str, int]], Flow],
     ) -> None:
         self._driver = driver
         self._guard = guard
@@ -41,6 +44,9 @@ class Border:
         self._trace = trace
         self._gone = gone
         self._clock_at = clock_at
+        self._udp_flow = udp_flow
+        driver.bug = self.bug
+        driver.theirs = self.theirs
 
     def received(self, data: bytes, flow: Flow) -> None:
         """A whole message came in."""
@@ -52,23 +58,37 @@ class Border:
                 if not self._served(message, flow):
                     return
                 stamp(message, flow.peer[0].encode(), flow.peer[1])
+                self._driver.receive(message, self._back(message, flow))
             else:
                 self._metrics.count_message("in", message.cseq.method, flow.transport)
                 self._metrics.count_response(message.status)
-            self._driver.receive(message, flow)
+                cleaned(message)
+                self._driver.receive(message, flow)
         except ParseError as problem:
             self._malformed(problem, flow)
         except RemoteError as problem:
             self._metrics.refused.add("malformed")
             log.debug("message from {flow} dropped: {problem}", flow=flow, problem=problem)
-        except Exception:  # noqa: BLE001 - the border: our own bug must not cost the listener
-            self._metrics.refused.add("bug")
-            log.failure("a message from {flow} met a bug", flow=flow)
+        except Exception as problem:  # noqa: BLE001 - the border: our own bug must not cost the listener
+            self.bug(problem)
 
     def lost(self, flow: Flow, reason: str) -> None:
         """A connection ended: its device is asleep from now on, its transactions fail."""
-        self._gone(flow)
-        self._driver.lost(flow)
+        try:
+            self._gone(flow)
+            self._driver.lost(flow)
+        except Exception as problem:  # noqa: BLE001 - as above
+            self.bug(problem)
+
+    def theirs(self, problem: RemoteError) -> None:
+        """A message turned out to be unusable where nobody waits for an answer."""
+        self._metrics.refused.add("malformed")
+        log.debug("a message was dropped: {problem}", problem=problem)
+
+    def bug(self, problem: Exception) -> None:
+        """Something of ours raised: it is told with its place, and the next message is served."""
+        self._metrics.refused.add("bug")
+        log.failure("a bug in the SBC", Failure(problem))  # type: ignore[no-untyped-call]
 
     def refused(self, flow: Flow, what: str) -> None:
         """Bytes were dropped unread."""
@@ -98,6 +118,22 @@ class Border:
             return False
         return True
 
+    def _back(self, request: Request, flow: Flow) -> Flow:
+        """Where answers go: the flow, or where RFC 3261 §18.2.2 wants them when a UDP sender did not ask for rport.
+
+        Behind NAT (its Via names another host than it sent from) a sender is answered where it sent from all the same:
+        nothing else would reach it.
+        """
+        via = request.via
+        if flow.reliable or b"rport" in via.params or via.host != flow.peer[0].encode():
+            return flow
+        port = via.port or 5060
+        if port == flow.peer[1]:
+            return flow
+        back = self._udp_flow(flow, (flow.peer[0], port))
+        back.heard_at = flow.heard_at
+        return back
+
     def _malformed(self, problem: ParseError, flow: Flow) -> None:
         self._metrics.refused.add("malformed")
         self.offence(flow, "malformed")
@@ -109,6 +145,25 @@ class Border:
     def offence(self, flow: Flow, kind: str) -> None:
         """Hold an offence (a word of `security.bans.OFFENCES`) against the source of a flow."""
         self._guard.offence(flow.peer[0], kind, self._clock_at(), proven=flow.reliable)
+
+
+def cleaned(response: Response) -> None:
+    """Raise ParseError for a response that cannot be used; take away a Contact or Record-Route that cannot be read."""
+    check(response)
+    for name, read in ((b"contact", _contacts), (b"record-route", _record_routes)):
+        if response.has(name):
+            try:
+                read(response)
+            except ParseError:
+                response.remove(name)
+
+
+def _contacts(response: Response) -> object:
+    return response.star_contact or response.contacts
+
+
+def _record_routes(response: Response) -> object:
+    return response.record_routes
 
 
 def _cseq_method(data: bytes) -> bytes:

@@ -24,6 +24,7 @@ from sbc.proxy.nobody import NOBODY
 from sbc.proxy.passing import Passing, passed_on
 from sbc.proxy.session_timer import dead_at
 from sbc.proxy.sleepers import Sleepers
+from sbc.proxy.subscription import MAX_SUBSCRIPTIONS, subscribed_until
 from sbc.proxy.target import party
 from sbc.proxy.waiting import Waiting
 from sbc.push.service import PushService
@@ -93,6 +94,8 @@ class Calls:
     """Whether a device that was pushed is told now that its caller gave up."""
     timers: dict[Dialog, None] = field(default_factory=dict)
     """Dialogs with a session timer."""
+    subscriptions: dict[Leg, None] = field(default_factory=dict)
+    """Legs that are no calls; each ends with its subscription."""
     open: dict[Attempt, None] = field(default_factory=dict)
     """Requests outside dialogs that have no final answer yet; the transaction table bounds them."""
 
@@ -108,6 +111,8 @@ class Calls:
         now: float,
     ) -> Attempt:
         """A request outside any dialog begins; its targets follow by `Attempt.begin`."""
+        if request.method in (b"SUBSCRIBE", b"REFER") and len(self.subscriptions) >= MAX_SUBSCRIPTIONS:
+            raise RemoteError(503, b"Too Many Subscriptions")
         attempt = Attempt(self, txn, request, flow, origin, lodger, now)
         txn.user = attempt
         self.open[attempt] = None
@@ -220,7 +225,8 @@ class Calls:
         if success:
             for leg in attempt.legs:
                 for dialog in leg.dialogs.values():
-                    self.lasting.changed(dialog)
+                    if dialog.confirmed:
+                        self.lasting.changed(dialog)
             return
         if attempt.story.call is None:
             return
@@ -235,6 +241,14 @@ class Calls:
         else:
             self.timers[dialog] = None
 
+    def subscribed(self, leg: Leg, request: Request, response: Response) -> None:
+        """A response to a SUBSCRIBE or REFER, or to a NOTIFY, says how long its leg is needed."""
+        if leg.story.invite:
+            return
+        now = self.driver.clock()
+        leg.until = subscribed_until(request, response, leg.until, now)
+        self.subscriptions[leg] = None
+
     def watch(self) -> None:
         """End calls whose session timer ran out, forget legs silent for days; call it every `WATCH` s."""
         now = self.driver.clock()
@@ -243,6 +257,8 @@ class Calls:
             if not dialog.ended:
                 dialog.leg.story.note(kinds.TIMEOUT, "the session timer ran out")
                 self._end_both(dialog, b'SIP;cause=200;text="Session timer"', "sbc", "session timer")
+        for leg in [leg for leg in self.subscriptions if leg.until is not None and leg.until <= now]:
+            self._close(leg, None)
         for leg in self.dialogs.idle(now):
             for dialog in tuple(leg.dialogs.values()):
                 if leg.story.invite and dialog.confirmed and not dialog.ended:
@@ -307,14 +323,21 @@ class Calls:
             if hop is not None and hop.open:
                 return succeed(hop)
             return fail(RemoteError(503, b"Flow Gone"))
-        _, _, uri = next_hop(side)
+        try:
+            _, _, uri = next_hop(side)
+        except RemoteError as problem:
+            return fail(problem)
         wanted = (uri.transport or b"UDP").upper()
         if hop is not None and hop.open and hop.transport == wanted and hop.peer == _literal(uri.host, uri.port):
             return succeed(hop)
         return self.ways.flow_to(uri, wanted, guarded=side.upper.startswith(CHOSEN))
 
     def _bye_to(self, side: Side, from_: bytes, to: bytes, cseq: int, reason: bytes) -> None:
-        uri, routes, _ = next_hop(side)
+        try:
+            uri, routes, _ = next_hop(side)
+        except RemoteError as problem:
+            log.warn("no BYE sent: {why}", why=problem)
+            return
 
         def send(flow: Flow) -> None:
             headers = [(b"Route", route) for route in routes]
@@ -357,7 +380,7 @@ class Calls:
             return
         dialog.ended = True
         leg = dialog.leg
-        if any(not other.ended for other in leg.dialogs.values()):
+        if any(other.confirmed and not other.ended for other in leg.dialogs.values()):
             return
         call = leg.story.call
         self._close(leg, call).addCallback(lambda _: self._end(call, 200, reason, by))
@@ -366,6 +389,7 @@ class Calls:
         for dialog in leg.dialogs.values():
             self.lasting.ended(dialog)
         self.dialogs.close(leg)
+        self.subscriptions.pop(leg, None)
         return self.media.close(leg.token.decode()).addCallback(self._note_media, call)
 
     def _note_media(self, statistics: Statistics, call: Call | None) -> None:

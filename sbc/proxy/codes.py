@@ -10,9 +10,9 @@ LOCAL = {
     480: (480, "Temporarily Unavailable"),
     487: (487, "Request Terminated"),
     500: (500, "Server Internal Error"),
-    503: (500, "Server Internal Error"),
+    503: (503, "Service Unavailable"),
 }
-"""What the sender hears for a branch that ended without a response of its own; a 503 is not passed on (§16.7)."""
+"""What the sender hears for a branch that ended without a response of its own. 503: we have no room for its media."""
 
 
 def rank(status: int, heard: bool) -> tuple[int, int, int]:

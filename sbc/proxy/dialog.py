@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sbc.proxy.story import Story
+from sbc.sip.errors import ParseError
 from sbc.sip.message import Request, Response
 from sbc.sip.uri import Uri
 
@@ -20,8 +21,14 @@ MAX_LEGS = 200_000
 IDLE_LEG = 3 * 86_400.0
 """Seconds after which a leg without any message is dropped: a call or subscription of three silent days is lost."""
 
-FORMING = frozenset((b"INVITE", b"SUBSCRIBE", b"REFER", b"NOTIFY"))
-"""Methods whose success makes a dialog or a usage of one."""
+MAX_FORKS = 64
+"""Dialogs of one leg at most: more downstream branches than any server rings."""
+
+OPENING = frozenset((b"INVITE", b"SUBSCRIBE", b"REFER"))
+"""Methods that make a dialog when they come outside one. An unsolicited NOTIFY (message waiting) makes none."""
+
+FORMING = OPENING | {b"NOTIFY"}
+"""Methods by which a dialog may become known: the NOTIFY of a subscription can come before its 2xx."""
 
 REFRESHING = frozenset((b"INVITE", b"UPDATE", b"SUBSCRIBE", b"NOTIFY", b"REFER"))
 """Methods that refresh a remote target (RFC 3261 §12.2, 3311, 6665)."""
@@ -92,6 +99,8 @@ class Leg:
     from_: bytes = b""
     to: bytes = b""
     cseq: int = 0
+    until: float | None = None
+    """When a leg that is no call ends by itself: its subscription's expiry."""
     offer: str = ""
     """Which side ("a", "b") has an SDP offer open on this leg; empty: none."""
     dialogs: dict[bytes, Dialog] = field(default_factory=dict)
@@ -174,13 +183,13 @@ class Dialogs:
         dialog = leg.dialogs.get(tag)
         if dialog is None:
             dialog = self._learn(leg, tag)
+        if dialog is None:
+            return None
         side = dialog.b
         side.hop = hop
         if not dialog.confirmed:
             side.routes = tuple(reversed(response.each(b"record-route"))) or side.routes
-        contacts = response.contacts
-        if contacts:
-            side.target = contacts[0].uri.render()
+        side.target = contact_of(response) or side.target
         if response.status >= 200:
             dialog.confirmed = True
         return dialog
@@ -190,9 +199,7 @@ class Dialogs:
         sender = inside.sender
         sender.hop = hop
         if request.method in REFRESHING and not request.star_contact:
-            contacts = request.contacts
-            if contacts:
-                sender.target = contacts[0].uri.render()
+            sender.target = contact_of(request) or sender.target
         if not sender.routes and not inside.dialog.confirmed and not inside.from_a:
             sender.routes = tuple(request.each(b"record-route"))
         number = request.cseq.number
@@ -244,11 +251,22 @@ class Dialogs:
         """Every leg."""
         return list(self._legs.values())
 
-    def _learn(self, leg: Leg, tag: bytes) -> Dialog:
+    def _learn(self, leg: Leg, tag: bytes) -> Dialog | None:
+        if len(leg.dialogs) >= MAX_FORKS:
+            return None
         side = leg.b.shown(leg.b.contact)
         dialog = Dialog(leg, tag, side, cseq_a=leg.cseq)
         leg.dialogs[tag] = dialog
         return dialog
+
+
+def contact_of(message: Request | Response) -> bytes | None:
+    """The URI of the first Contact; None where there is none that can be read."""
+    try:
+        contacts = [] if message.star_contact else message.contacts
+    except ParseError:
+        return None
+    return contacts[0].uri.render() if contacts else None
 
 
 def next_hop(side: Side) -> tuple[bytes, tuple[bytes, ...], Uri]:

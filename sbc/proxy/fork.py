@@ -265,14 +265,16 @@ class Fork(Generic[T]):
             effects += self._stop(branch, completed=status < 300)
         return effects + self._conclude()
 
-    def failed(self, branch: Branch[T], status: int, now: float) -> list[Effect[T]]:
-        """No final response will come on this branch: 408 after silence, 503 when its flow broke.
+    def failed(self, branch: Branch[T], status: int, now: float, *, lost: bool = False) -> list[Effect[T]]:
+        """No final response will come on this branch: 408 after silence, another status for our own reasons.
 
-        A device whose flow broke before it answered anything is pushed instead, where it can be.
+        `lost`: its flow broke. A device whose flow broke before it answered anything is pushed instead, where it can
+        be and is still waited for.
         """
         if branch.state is DONE:
             return []
-        if status == 503 and branch.pushable and not branch.heard and not self.cancelled and not self.finished:
+        patient = not branch.pushed or self._deadline is not None
+        if lost and patient and branch.pushable and not (branch.heard or self.cancelled or self.finished):
             branch.state = WAITING
             return [] if branch.pushed else [self._wake(branch, now)]
         effects: list[Effect[T]] = []
@@ -280,7 +282,7 @@ class Fork(Generic[T]):
             branch.cancelled = True
             effects.append(Cancel(branch, False))
         branch.state = DONE
-        branch.status = status
+        branch.status = 500 if lost else status
         if not (status == 408 and branch.rang) and self._has_next(branch):
             reason = "no answer" if status == 408 else "cannot be reached"
             return effects + self._next(branch, reason, False, now)
@@ -397,6 +399,7 @@ class Fork(Generic[T]):
         best = min(done, key=lambda branch: rank(branch.status, branch.response is not None))
         if best.status == 408 and not self.invite:
             return Desist()
-        if best.response is not None and best.status != 503:
-            return Relay(best, best.response)
+        if best.response is not None:
+            # One server's 503 says nothing of the whole service (§16.7): it goes no further.
+            return Relay(best, best.response) if best.status != 503 else Answer(*LOCAL[500])
         return Answer(*LOCAL.get(best.status, (best.status, "Temporarily Unavailable")))

@@ -16,14 +16,14 @@ from sbc.sip.values import NameAddr
 OURS = (
     b"x-mpush",
     b"x-piid",
-    b"x-sy.uppersrv",
-    b"x-sy.upperproxy",
-    b"x-sy.uppersrvd",
     b"record-route",
     b"path",
     b"service-route",
 )
 """Headers that concern one side and us alone."""
+
+_FAMILY = b"x-sy."
+"""Every header that begins so is between an app and us."""
 
 _NOT_THEIRS: dict[bytes, Sequence[bytes]] = dict.fromkeys(OURS, ())
 
@@ -52,6 +52,7 @@ def outward(
         {
             **rules.changes(request),
             **_NOT_THEIRS,
+            **{name: () for name in request.names() if name.startswith(_FAMILY)},
             **({} if call_id is None else {b"call-id": (call_id,)}),
             b"via": (via,),
             b"route": routes,

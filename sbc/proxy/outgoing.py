@@ -72,7 +72,7 @@ def request_for(attempt: Attempt, branch: Branch[Target], flow: Flow, body: byte
 def onto(target: Target) -> Request:
     """The request already sent to this device, for its new flow: same branch, so that it is no second one to it."""
     flow, txn = target.flow, target.txn
-    request: Request = txn.request
+    request: Request = target.sent
     request.uri = target.uri
     request.set_top(b"via", via(flow.listener, txn.branch))
     if target.leg is not None:

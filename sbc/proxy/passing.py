@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from twisted.python.failure import Failure
 
 from sbc.observe import kinds
-from sbc.proxy.dialog import REFRESHING, Inside, next_hop
+from sbc.proxy.dialog import REFRESHING, Inside, contact_of, next_hop
 from sbc.proxy.hiding import homeward, outward
 from sbc.proxy.sleepers import DOUBT, FRESH, Hold
 from sbc.sip.build import respond
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 class Passing:
     """A request inside a dialog: the client of its transaction toward the receiver."""
 
-    __slots__ = ("_answered", "_doubt", "_hold", "_sent", "calls", "flow", "inside", "request", "txn")
+    __slots__ = ("_answered", "_doubt", "_hold", "_over", "_sent", "calls", "flow", "inside", "request", "txn")
 
     def __init__(self, calls: Calls, txn: ServerTransaction, request: Request, flow: Flow, inside: Inside) -> None:
         self.calls = calls
@@ -37,6 +38,8 @@ class Passing:
         self.inside = inside
         self._sent: ClientTransaction | None = None
         self._answered: Response | None = None
+        self._over = False
+        """Cancelled before it was sent."""
         self._hold: Hold | None = None
         self._doubt: Any = None
 
@@ -50,15 +53,16 @@ class Passing:
             return
         on_flow(self.calls.reach(self.inside.receiver), self._describe, partial(self._refused, 503))
 
-    def cancelled(self, now: float) -> None:
-        """The sender gave up on its re-INVITE."""
+    def cancelled(self, now: float, reasons: Sequence[bytes] = ()) -> None:
+        """The sender gave up on its re-INVITE; `reasons` are the Reason values of its CANCEL."""
         sent = self._sent
         if sent is None:
             if self._hold is not None:
                 self._hold.stop()
+            self._over = True
             self._answer(respond(self.request, 487))
         else:
-            self.calls.driver.cancel(sent)
+            self.calls.driver.cancel(sent, [(b"Reason", reason) for reason in reasons])
 
     def woken(self, flow: Flow) -> None:
         """The receiver has registered, on this flow."""
@@ -84,10 +88,12 @@ class Passing:
             return
         inside = self.inside
         leg = inside.dialog.leg
-        if response.status < 300 and self.request.method in REFRESHING and response.has(b"contact"):
-            inside.receiver.target = response.contacts[0].uri.render()
-        if response.status >= 300 and self.request.method in (b"INVITE", b"UPDATE"):
-            leg.offer = ""
+        if response.status < 300 and self.request.method in REFRESHING:
+            inside.receiver.target = contact_of(response) or inside.receiver.target
+        if response.status >= 200:
+            self.calls.subscribed(leg, self.request, response)
+            if self.request.method in (b"INVITE", b"UPDATE") and (response.status >= 300 or not response.body):
+                leg.offer = ""
         if response.body and response.status < 300:
             side: Literal["a", "b"] = "b" if inside.from_a else "a"
             body = self.calls.described(leg, side, response, flow_of(txn), self.flow, final=response.status >= 200)
@@ -129,6 +135,8 @@ class Passing:
         when_there(body, partial(self._send, flow), self._no_media)
 
     def _send(self, flow: Flow, body: bytes) -> None:
+        if self._over:
+            return
         out = passed_on(self.calls, self.request, self.inside, flow, body)
         self._sent = self.calls.driver.send(out, flow, self)
         if self.inside.receiver.device and not flow.reliable and flow.heard_at + FRESH < self.calls.driver.clock():

@@ -118,11 +118,11 @@ class Switch:
             tag = self.calls.identifiers.tag()
             self.driver.respond(txn, respond(request, problem.status, problem.reason or None, to_tag=tag))
 
-    def cancelled(self, txn: ServerTransaction, now: float) -> None:
+    def cancelled(self, txn: ServerTransaction, cancel: Request, now: float) -> None:
         """The sender of an INVITE gave up."""
         user = txn.user
         if isinstance(user, Attempt | Passing):
-            user.cancelled(now)
+            user.cancelled(now, cancel.lines(b"reason"))
 
     def ack(self, request: Request, hop: Any, now: float) -> None:
         """An ACK for a 2xx."""
@@ -144,6 +144,8 @@ class Switch:
         flow = flow_of(txn)
         ours = self.ours()
         refuse_loop(request, ours)
+        if request.method in (b"INVITE", b"SUBSCRIBE") and not request.contacts:
+            raise RemoteError(400, b"Missing Contact")
         way = choose(
             request,
             source=flow.peer,
@@ -193,6 +195,7 @@ class Switch:
             attempt.origin = None
             self._upward(attempt, way.fallback, None, now)
             return
+        attempt.grows = way.token is None or not self.registrar.rules().mirror
         if subscriber.user.state == "active":
             self._ring(subscriber, attempt, now)
         else:
@@ -234,6 +237,7 @@ class Switch:
         if subscriber is None or not targets:
             attempt.refuse(481)
         elif not attempt.fork.cancelled:
+            attempt.grows = False
             self._ring(replace(subscriber, targets=targets), attempt, self.driver.clock())
 
     def _ring(self, subscriber: Subscriber, attempt: Attempt, now: float) -> None:
@@ -265,6 +269,10 @@ class Switch:
         attempt.begin(first, None, now, reserve)
 
     def _unfound(self, failure: Failure, attempt: Attempt) -> None:
+        problem = failure.value
+        if isinstance(problem, RemoteError):
+            attempt.refuse(problem.status, problem.reason)
+            return
         log.failure("a call could not be routed", failure)
         attempt.refuse(500)
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from sbc.sip.build import respond
+from sbc.sip.errors import RemoteError
 from sbc.sip.message import Message, Request, Response
 from sbc.transaction.client import ClientTransaction
 from sbc.transaction.effects import (
@@ -51,7 +53,7 @@ class Server(Protocol):
     def request(self, txn: ServerTransaction, request: Request, now: float) -> None:
         """A new request. It is answered through `Driver.respond`, now or later."""
 
-    def cancelled(self, txn: ServerTransaction, now: float) -> None:
+    def cancelled(self, txn: ServerTransaction, cancel: Request, now: float) -> None:
         """The sender of this INVITE gave up; its CANCEL is answered already."""
 
     def ack(self, request: Request, hop: Any, now: float) -> None:
@@ -68,7 +70,8 @@ class Driver:
     """Carries out what the table decides.
 
     `clock` returns monotonic seconds. `server` must be set before the first message arrives. `sent` is told of every
-    message put on a hop (bytes, hop), for counting and tracing.
+    message put on a hop (bytes, hop), for counting and tracing. `bug` is told what a user raised, `theirs` what it
+    found wrong in a message that needs no answer; the next effect is carried out all the same.
     """
 
     def __init__(
@@ -78,6 +81,8 @@ class Driver:
         self.clock = clock
         self.server: Server | None = None
         self.sent = sent
+        self.bug: Callable[[Exception], None] = _raise
+        self.theirs: Callable[[RemoteError], None] = _raise
         self._run: dict[type, Callable[[Any, float], None]] = {
             Send: self._send,
             NewRequest: self._new_request,
@@ -137,7 +142,12 @@ class Driver:
         """Carry out effects in order; what they cause runs before the next one."""
         table = self._run
         for effect in effects:
-            table[type(effect)](effect, now)
+            try:
+                table[type(effect)](effect, now)
+            except RemoteError as problem:
+                self.theirs(problem)
+            except Exception as problem:  # noqa: BLE001 - one user's bug must cost neither the other effects nor a clock
+                self.bug(problem)
 
     def _send(self, effect: Send, now: float) -> None:
         data, hop = effect.data, effect.hop
@@ -147,7 +157,11 @@ class Driver:
 
     def _new_request(self, effect: NewRequest, now: float) -> None:
         assert self.server is not None
-        self.server.request(effect.txn, effect.request, now)
+        try:
+            self.server.request(effect.txn, effect.request, now)
+        except Exception:
+            self.respond(effect.txn, respond(effect.request, 500, to_tag=b"bug"))
+            raise
 
     def _received(self, effect: Received, now: float) -> None:
         effect.txn.user.received(effect.txn, effect.response, now)
@@ -158,7 +172,7 @@ class Driver:
 
     def _cancelled(self, effect: Cancelled, now: float) -> None:
         assert self.server is not None
-        self.server.cancelled(effect.txn, now)
+        self.server.cancelled(effect.txn, effect.request, now)
 
     def _timed_out(self, effect: TimedOut, now: float) -> None:
         effect.txn.user.timed_out(effect.txn, now)
@@ -173,3 +187,7 @@ class Driver:
     def _unacknowledged(self, effect: Unacknowledged, now: float) -> None:
         assert self.server is not None
         self.server.unacknowledged(effect.txn, now)
+
+
+def _raise(problem: Exception) -> None:
+    raise problem

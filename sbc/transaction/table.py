@@ -40,6 +40,7 @@ class TransactionTable:
         self._by_hop: dict[Hop, dict[ClientTransaction, None]] = {}  # unanswered ones on reliable hops
         self._answered: deque[tuple[float, ClientTransaction | ServerTransaction]] = deque()  # and since when
         self._wheel: Wheel[ClientTransaction | ServerTransaction] = Wheel()
+        self._ended: list[ClientTransaction | ServerTransaction] = []  # still holding their users, until the next tick
 
     def __len__(self) -> int:
         return len(self._servers) + len(self._clients)
@@ -162,6 +163,10 @@ class TransactionTable:
     def expire(self, now: float) -> list[Effect]:
         """Carry out what is due."""
         out: list[Effect] = []
+        # Not at once: effects that name them may still be carried out.
+        for ended in self._ended:
+            ended.user = None
+        self._ended.clear()
         answered = self._answered
         while answered and answered[0][0] <= now:
             answered.popleft()[1].let_go()
@@ -227,6 +232,7 @@ class TransactionTable:
         if txn.state is State.TERMINATED:
             self._wheel.disarm(txn)
             self._servers.pop(txn.key, None)
+            self._ended.append(txn)
         else:
             ends_at, resend_at = txn.ends_at, txn.resend_at
             self._wheel.arm(txn, resend_at if resend_at < ends_at else ends_at, now)  # noqa: FURB136 (half the time)
@@ -236,6 +242,7 @@ class TransactionTable:
             self._wheel.disarm(txn)
             self._clients.pop((txn.branch, txn.method), None)
             self._forget_hop(txn)
+            self._ended.append(txn)
             return
         ends_at, resend_at = txn.ends_at, txn.resend_at
         self._wheel.arm(txn, resend_at if resend_at < ends_at else ends_at, now)  # noqa: FURB136 (half the time)

@@ -205,7 +205,7 @@ def test_a_device_that_rings_is_not_pushed():
 def test_a_broken_flow_falls_back_to_a_push():
     fork, _ = started(awake("phone"))
     phone = fork.branches["phone"]
-    assert fork.failed(phone, 503, 0.1) == [Wake(phone)]
+    assert fork.failed(phone, 503, 0.1, lost=True) == [Wake(phone)]
     assert fork.waiting
     assert kinds(fork.woken("phone", "new flow", True, True, 2.0)) == [Forward]
 
@@ -306,7 +306,7 @@ def test_whatever_the_order_no_phone_sees_a_request_twice_and_none_rings_after_t
         elif kind == "failed" and on_the_wire:
             if what == 503 and not branch.heard:
                 broken.add(key)
-            effects = fork.failed(branch, what, now)
+            effects = fork.failed(branch, what, now, lost=what == 503)
         elif kind == "pushed" and branch is not None and branch.pushed:
             effects = fork.pushed(branch, what, now)
         elif kind == "cancel":

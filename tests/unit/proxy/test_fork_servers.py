@@ -99,10 +99,10 @@ def test_a_silent_server_that_answers_after_another_one_did():
 
 def test_a_server_that_cannot_be_reached():
     fork = started("a", "b", "c")
-    assert tried(fork.failed(fork.branches["a"], 503, 0.1)) == ["b"]
-    [failover, _] = fork.failed(fork.branches["b"], 503, 0.2)
+    assert tried(fork.failed(fork.branches["a"], 503, 0.1, lost=True)) == ["b"]
+    [failover, _] = fork.failed(fork.branches["b"], 503, 0.2, lost=True)
     assert (failover.reason, failover.silent) == ("cannot be reached", False)
-    assert fork.failed(fork.branches["c"], 503, 0.3) == [Answer(500, "Server Internal Error")]
+    assert fork.failed(fork.branches["c"], 503, 0.3, lost=True) == [Answer(500, "Server Internal Error")]
 
 
 def test_all_fail_and_the_best_refusal_is_told():
@@ -178,7 +178,7 @@ def test_whatever_happens_each_server_is_tried_once_and_the_caller_hears_one_end
         elif kind == "response":
             effects = fork.response(branch, said(what, key.encode()), now)
         else:
-            effects = fork.failed(branch, what, now)
+            effects = fork.failed(branch, what, now, lost=what == 503)
         assert not (over and tried(effects))
         sent += tried(effects)
         refusals += sum(
