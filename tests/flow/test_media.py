@@ -135,7 +135,7 @@ class Media(FlowCase):
 
     @inlineCallbacks
     def test_a_call_through_two_phones_of_the_sbc_is_relayed_twice_and_heard(self):
-        yield self.begin()
+        yield self.begin(routing='local_calls = "off"')
         alice = yield self.awake("alice", talks=True)
         bob = yield self.awake("bob", talks=True, transport="udp")
         call = alice.call("bob")
