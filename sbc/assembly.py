@@ -351,6 +351,7 @@ class Sbc(MultiService):
         self._loop(self.uppers.watch.tick, LOOK)
         self._loop(self._look_at_tables, READ_AGAIN)
         self._loop(self._expire, EXPIRE_EVERY)
+        self._loop(lambda: self.registrar.live.age(time.monotonic()), 1.0)
         self._loop(lambda: self.guard.bans.expire(time.time()), 1.0)
         bans = self.store.report(lambda connection: queries.bans(connection, time.time()))
         bans.addCallback(lambda rows: self.guard.bans.restore(map(ban_of, rows), time.time()))

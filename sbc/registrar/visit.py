@@ -49,21 +49,9 @@ class Visit:
     users of that domain are stored, `at` the one that answered."""
 
     __slots__ = (
-        *("at", "bare", "expires", "flow", "handover", "known", "known_ha1", "mirror", "plan", "promise"),
-        *(
-            "proved",
-            "purr",
-            "reach",
-            "refreshed",
-            "registrar",
-            "request",
-            "rows",
-            "server",
-            "servers",
-            "txn",
-            "upper_contact",
-            "way",
-        ),
+        *("at", "bare", "expires", "flow", "handover", "known", "known_ha1", "mirror", "plan", "promise", "proved"),
+        *("purr", "reach", "refreshed", "registrar", "request", "rows", "server", "servers", "txn", "upper_contact"),
+        "way",
     )
 
     plan: Plan
@@ -344,7 +332,8 @@ class Visit:
         plan, registrar = self.plan, self.registrar
         domain = self.server.domain.decode()
         user = User(username=plan.username, domain=domain, upper=self.server.name, last_seen_at=registrar.clock_at())
-        registrar.guests.settle(self.token(self.identities[0]), user, binding(self, registrar.clock_at()))
+        if self.flow.open:
+            registrar.guests.settle(self.token(self.identities[0]), user, binding(self, registrar.clock_at()))
         self._registered(decide.settled(plan, response, granted, self_refreshed=False), response)
 
     def _forget(self, identity: str) -> None:
@@ -366,20 +355,12 @@ class Visit:
         registrar.guests.leave(self.reach.token)
         self._registered(seconds, response)
         domain = self.server.domain.decode()
-        if registrar.awake is not None:
-            registrar.awake(
-                Awake(
-                    result.user_id,
-                    result.binding_id,
-                    plan.username,
-                    domain,
-                    self.server.name,
-                    plan.identity,
-                    plan.contact,
-                    self.reach,
-                    self.tokens,
-                )
-            )
+        if registrar.awake is not None and self.flow.open:
+            news = Awake(
+                result.user_id, result.binding_id, plan.username, domain, self.server.name, plan.identity, plan.contact,
+                self.reach, self.tokens,
+            )  # fmt: skip
+            registrar.awake(news)
 
     def _registered(self, seconds: int, response: Response) -> None:
         """The 2xx goes to the phone; from now on it is known on its flow."""
@@ -387,7 +368,7 @@ class Visit:
         gruu = gruus(response, self.upper_contact) if self.mirror else {}
         self.answer(self._success(response, decide.answer_contact(self.request, plan, seconds, gruu)))
         resident = Resident(plan.username, self.server.domain.decode(), self.server.name, plan.identity, plan.contact)
-        registrar.live.settle(self.flow.token, self.flow.reliable, resident, registrar.driver.clock())
+        registrar.live.settle(self.flow, resident, registrar.driver.clock(), seconds)
         registrar.vouch(self.flow.peer[0], registrar.clock_at() + max(seconds, VOUCHED))
 
     def _success(self, response: Response, shown: bytes | None) -> Response:

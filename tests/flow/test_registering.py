@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet import reactor
 from twisted.internet.defer import inlineCallbacks
+from twisted.internet.task import deferLater
 
 from sbc.lab.world import BORDER
 from sbc.sip.digest import ha1
-from tests.flow.scene import DOMAIN, USERS, FlowCase, until
+from sbc.store.operations import SaveRegistration
+from tests.flow.scene import DOMAIN, USERS, FlowCase, pause, until
 
 PRIVATE = (b"x-mpush", b"x-piid", b"pn-", b"push-token", b"app-id", b"pnspurr")
 
@@ -225,3 +228,26 @@ class Unregistering(FlowCase):
         status = yield self.final(call)
         self.assertEqual(status, 200)
         self.assertEqual(len(self.pushes(phone)), 1)
+
+
+class Gone(FlowCase):
+    @inlineCallbacks
+    def test_a_connection_that_ends_before_its_register_is_stored(self):
+        """Nobody lives on it, and nobody is told that its device is awake."""
+        yield self.begin()
+        phone = self.phone("bob")
+        write, news = self.sbc.store.write, []
+        self.patch(self.sbc.registrar, "awake", news.append)
+
+        def slow(operation):
+            done = write(operation)
+            if isinstance(operation, SaveRegistration):
+                phone.party.close()
+                done.addCallback(lambda result: deferLater(reactor, 0.2, lambda: result))
+            return done
+
+        self.patch(self.sbc.store, "write", slow)
+        phone.start().addErrback(lambda failure: None)
+        yield until(lambda: self.rows("select * from bindings"), "the REGISTER is stored")
+        yield pause(0.4)
+        self.assertEqual((len(self.sbc.registrar.live), news), (0, []))
