@@ -24,19 +24,17 @@ if TYPE_CHECKING:
 class Answers:
     """Rewrites responses for the sender of the request, media included; a 2xx that comes again goes out as before."""
 
-    __slots__ = ("_attempt", "_sent")
+    __slots__ = ("_sent",)
 
-    def __init__(self, attempt: Attempt) -> None:
-        self._attempt = attempt
+    def __init__(self) -> None:
         self._sent: dict[bytes, Response] = {}
         """2xx that went out, by To tag."""
 
-    def relay(self, branch: Branch[Target], response: Response, now: float) -> None:
+    def relay(self, attempt: Attempt, branch: Branch[Target], response: Response, now: float) -> None:
         """Pass this response of a branch on."""
-        attempt = self._attempt
         leg = branch.target.leg
         if leg is None:
-            self._pass(branch, None, response, response.body)
+            self._pass(attempt, branch, None, response, response.body)
             return
         again = self._sent.get(response.to_tag or b"") if response.status >= 200 else None
         if again is not None:
@@ -49,35 +47,39 @@ class Answers:
         if response.status >= 200 and not response.body:
             leg.offer = ""  # what was offered has been answered in a reliable provisional response, or never will be
         if not response.body or response.status >= 300:
-            self._pass(branch, leg, response, response.body)
+            self._pass(attempt, branch, leg, response, response.body)
             return
         answered = attempt.calls.described(leg, "b", response, flow, attempt.flow, final=response.status >= 200)
-        when_there(answered, partial(self._pass, branch, leg, response), partial(self._unfit, branch, leg, response))
+        when_there(
+            answered,
+            partial(self._pass, attempt, branch, leg, response),
+            partial(self._unfit, attempt, branch, leg, response),
+        )
 
-    def _unfit(self, branch: Branch[Target], leg: Leg, response: Response, failure: Failure) -> None:
+    def _unfit(self, attempt: Attempt, branch: Branch[Target], leg: Leg, response: Response, failure: Failure) -> None:
         """The relay cannot use the media of this answer."""
-        attempt = self._attempt
         problem = refusal(failure)
         attempt.story.note(kinds.ERROR, f"{branch.target.name}: media refused: {problem}")
         if response.status < 200:
-            self._pass(branch, leg, response, b"")
+            self._pass(attempt, branch, leg, response, b"")
             return
         # An answer that cannot be relayed would leave a call without sound, and show the device's address.
         attempt.calls.reject_answer(leg, response.to_tag or b"", branch.target.txn, True)
         attempt.answer(respond(attempt.request, 502, str(problem).encode(), to_tag=attempt.calls.identifiers.tag()))
 
-    def _pass(self, branch: Branch[Target], leg: Leg | None, response: Response, body: bytes) -> None:
-        attempt = self._attempt
+    def _pass(self, attempt: Attempt, branch: Branch[Target], leg: Leg | None, response: Response, body: bytes) -> None:
         rules = attempt.calls.settings().header_rules
         back = homeward(response, attempt.request, contact=leg.a.contact if leg is not None else None, rules=rules)
         if body is not response.body:
             back.body = body
         if attempt.invite:
-            self._note(branch, leg, response, back)
+            self._note(attempt, branch, leg, response, back)
         attempt.answer(back)
 
-    def _note(self, branch: Branch[Target], leg: Leg | None, response: Response, back: Response) -> None:
-        attempt, tag = self._attempt, response.to_tag or b""
+    def _note(
+        self, attempt: Attempt, branch: Branch[Target], leg: Leg | None, response: Response, back: Response
+    ) -> None:
+        tag = response.to_tag or b""
         if 200 <= response.status < 300:
             self._sent[tag] = back
             if leg is not None and (dialog := leg.dialogs.get(tag)) is not None:

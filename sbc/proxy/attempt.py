@@ -97,14 +97,14 @@ class Attempt:
             self.invite, wait=wait, no_wake=settings.no_wake_code, patience=settings.failover_after
         )
         self.user: User | None = None
-        self.summons = Summons(self)
+        self.summons = Summons()
         self.legs: list[Leg] = []
         self._alarm: Any = None
         self.done = False
         self.breadth = BREADTH
         self._keeps = False
         self._reasons: tuple[bytes, ...] = ()
-        self.answers = Answers(self)
+        self.answers = Answers()
         contacts = request.contacts if request.method in OPENING else []
         self.caller = Side(
             b"",
@@ -150,7 +150,7 @@ class Attempt:
         self.user = user
         for candidate in candidates:
             if candidate.pushable and not candidate.awake:
-                self.summons.announce(candidate.target)
+                self.summons.announce(self, candidate.target)
         awake = [candidate.target for candidate in candidates if candidate.awake]
         stored = self.calls.mailbox.store(self.request, user)
         stored.addCallback(self._kept, 480, None, now)
@@ -190,7 +190,7 @@ class Attempt:
         if self.invite and self.calls.calls_off():
             for branch in self.fork.branches.values():
                 if branch.pushed and not branch.heard and not branch.target.woken:
-                    self.summons.call_off(branch)
+                    self.summons.call_off(self, branch)
 
     def responded(self, branch: Branch[Target], response: Response, now: float) -> None:
         """A response came on one of the branches."""
@@ -344,10 +344,10 @@ class Attempt:
         self.calls.driver.move(target.txn, target.flow)
 
     def _wake(self, effect: forks.Wake[Target], now: float) -> None:
-        self.summons.wake(effect.branch)
+        self.summons.wake(self, effect.branch)
 
     def _relay(self, effect: forks.Relay[Target], now: float) -> None:
-        self.answers.relay(effect.branch, effect.response, now)
+        self.answers.relay(self, effect.branch, effect.response, now)
 
     def _local(self, effect: forks.Answer, now: float) -> None:
         mailbox, user = self.calls.mailbox, self.user

@@ -23,28 +23,26 @@ log = Logger()
 class Summons:
     """Sends pushes for an attempt and tells its fork what became of them. `pushed_at`: when the first went out, UTC."""
 
-    __slots__ = ("_again", "_attempt", "pushed_at")
+    __slots__ = ("_again", "pushed_at")
 
-    def __init__(self, attempt: Attempt) -> None:
-        self._attempt = attempt
+    def __init__(self) -> None:
         self._again: list[Any] = []
         self.pushed_at: float | None = None
 
-    def wake(self, branch: Branch[Target]) -> None:
+    def wake(self, attempt: Attempt, branch: Branch[Target]) -> None:
         """Ask the branch's device to come."""
-        attempt = self._attempt
         calls, request = attempt.calls, attempt.request
         token = branch.target.tokens[0]
         attempt.story.note(kinds.PUSH_SENT, f"{token.provider}, app {token.param}")
         if self.pushed_at is None:
             self.pushed_at = calls.clock_at()
         order = replace(
-            self._order(branch.target, PUSH_TYPES[request.method]),
-            deadline=self.pushed_at + self._wait(),
-            wanted=partial(self._wanted, branch),
+            self._order(attempt, branch.target, PUSH_TYPES[request.method]),
+            deadline=self.pushed_at + _wait(attempt),
+            wanted=partial(self._wanted, attempt, branch),
         )
         calls.push.send(order).addCallbacks(
-            partial(self._pushed, branch, order), lambda failure: log.failure("a push failed", failure)
+            partial(self._pushed, attempt, branch, order), lambda failure: log.failure("a push failed", failure)
         )
 
     def over(self) -> None:
@@ -54,23 +52,21 @@ class Summons:
                 again.cancel()
         self._again.clear()
 
-    def announce(self, target: Target) -> None:
+    def announce(self, attempt: Attempt, target: Target) -> None:
         """Tell a device of a message that is kept for it; nobody waits for what becomes of the push."""
-        self._attempt.calls.push.send(self._order(target, PushType.CHAT)).addErrback(
+        attempt.calls.push.send(self._order(attempt, target, PushType.CHAT)).addErrback(
             lambda failure: log.failure("a push failed", failure)
         )
 
-    def call_off(self, branch: Branch[Target]) -> None:
+    def call_off(self, attempt: Attempt, branch: Branch[Target]) -> None:
         """Tell a device that was pushed, and has not come yet, that the call is over."""
-        attempt = self._attempt
         attempt.story.note(kinds.PUSH_SENT, f"{branch.target.tokens[0].provider}, the caller gave up")
-        attempt.calls.push.send(self._order(branch.target, PushType.CANCEL)).addCallbacks(
-            self._told, lambda failure: log.failure("a push failed", failure)
+        attempt.calls.push.send(self._order(attempt, branch.target, PushType.CANCEL)).addCallbacks(
+            partial(self._told, attempt), lambda failure: log.failure("a push failed", failure)
         )
 
-    def _order(self, target: Target, kind: PushType) -> PushOrder:
+    def _order(self, attempt: Attempt, target: Target, kind: PushType) -> PushOrder:
         """A push about this request to a device."""
-        attempt = self._attempt
         caller, callee = attempt.request.from_, attempt.request.to
         chat = kind is PushType.CHAT
         return PushOrder(
@@ -86,37 +82,37 @@ class Summons:
             user_id=attempt.user.id if attempt.user is not None else None,
         )
 
-    def _wanted(self, branch: Branch[Target]) -> bool:
+    def _wanted(self, attempt: Attempt, branch: Branch[Target]) -> bool:
         """Whether a push can still do any good for this branch."""
-        fork = self._attempt.fork
+        fork = attempt.fork
         return not (fork.finished or fork.cancelled or branch.heard or branch.target.woken)
 
-    def _told(self, result: PushResult) -> bool:
+    def _told(self, attempt: Attempt, result: PushResult) -> bool:
         """Note what became of a push; whether the provider took it."""
         accepted = result.outcome is Outcome.ACCEPTED
         told = f"{result.status} {result.reason}".strip() + f" after {result.latency * 1000:.1f} ms"
         kind = kinds.PUSH_ACCEPTED if accepted else kinds.PUSH_FAILED
-        self._attempt.story.note(kind, f"{result.outcome.value}: {told}")
+        attempt.story.note(kind, f"{result.outcome.value}: {told}")
         return accepted
 
-    def _pushed(self, branch: Branch[Target], order: PushOrder, result: PushResult) -> None:
-        accepted = self._told(result)
-        late = push_again(habit(branch.target.wakes), self._wait()) if accepted else None
-        if late is not None and self._wanted(branch):
-            again = partial(self._push_again, branch, order)
-            self._again.append(self._attempt.calls.call_later(max(0.0, late - result.latency), again))
-        self._attempt.pushed(branch, accepted)
+    def _pushed(self, attempt: Attempt, branch: Branch[Target], order: PushOrder, result: PushResult) -> None:
+        accepted = self._told(attempt, result)
+        late = push_again(habit(branch.target.wakes), _wait(attempt)) if accepted else None
+        if late is not None and self._wanted(attempt, branch):
+            again = partial(self._push_again, attempt, branch, order)
+            self._again.append(attempt.calls.call_later(max(0.0, late - result.latency), again))
+        attempt.pushed(branch, accepted)
 
-    def _push_again(self, branch: Branch[Target], order: PushOrder) -> None:
+    def _push_again(self, attempt: Attempt, branch: Branch[Target], order: PushOrder) -> None:
         """The device should have come by now: the same push once more, which takes the place of the first one."""
-        if self._wanted(branch) and branch.state is WAITING:
-            attempt = self._attempt
+        if self._wanted(attempt, branch) and branch.state is WAITING:
             attempt.story.note(kinds.PUSH_SENT, f"{branch.target.tokens[0].provider}, later than usual: once more")
             attempt.calls.push.send(order).addCallbacks(
-                self._told, lambda failure: log.failure("a push failed", failure)
+                partial(self._told, attempt), lambda failure: log.failure("a push failed", failure)
             )
 
-    def _wait(self) -> float:
-        """Seconds that the request waits for a device."""
-        settings = self._attempt.calls.settings()
-        return settings.max_wait if self._attempt.invite else settings.max_wait_non_invite
+
+def _wait(attempt: Attempt) -> float:
+    """Seconds that the request waits for a device."""
+    settings = attempt.calls.settings()
+    return settings.max_wait if attempt.invite else settings.max_wait_non_invite
