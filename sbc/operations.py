@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.logger import Logger
+from twisted.python.usage import UsageError
 
 from sbc import examining
 from sbc.admin.keys import ApiKey
@@ -33,14 +34,17 @@ REFRESH_PATIENCE = 60.0
 
 
 class Operations:
-    """The actions of a node. `read` gives the configuration as it stands in the file now."""
+    """The actions of a node. `read` gives the configuration as it stands in the file now; it raises ConfigurationErrors
+    for what is wrong in it, UsageError for a file that is not to be used."""
 
     def __init__(self, node: Sbc, read: Callable[[], Configuration]) -> None:
         self._node = node
         self._read = read
 
     def reload(self, by: str) -> Deferred[Sequence[str]]:
-        """Read configuration, credentials and templates again. A mistake leaves everything as it was.
+        """Read configuration, credentials and templates again.
+
+        A mistake, or a file that cannot be read or is not private, leaves everything as it was.
 
         A certificate that cannot be read is kept as it was; the rest takes effect.
         """
@@ -49,6 +53,8 @@ class Operations:
             configuration = self._read()
         except ConfigurationErrors as mistakes:
             return succeed([*(str(mistake) for mistake in mistakes.mistakes), "nothing was changed"])
+        except UsageError as mistake:
+            return succeed([str(mistake), "nothing was changed"])
         told = [_told(change) for change in changes(node.configuration, configuration)]
         node.media.reload(configuration[MediaSettings])
         told += node.push.reload(push_configuration(configuration))

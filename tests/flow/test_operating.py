@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.internet.defer import inlineCallbacks
 
-from sbc import assembly
+from sbc import assembly, service
 from tests.flow.scene import FlowCase, pause, until
 
 TEMPLATE = {"aps": {"alert": {"title": "TITLE", "body": "BODY"}}, "mark": "MINE", "who": "FROMUSERNAME"}
@@ -56,6 +56,25 @@ class Reloading(FlowCase):
         self.assertEqual(len(self.pushes(carol)), 1)
         response = yield self.ringing(phone).hang_up()
         self.assertEqual(response.status, 200)
+
+    @inlineCallbacks
+    def test_a_file_that_is_not_to_be_used_changes_nothing(self):
+        yield self.begin()
+        path = self.world.border.path
+        before = self.sbc.configuration
+        self.patch(self.sbc.operations, "_read", lambda: service.read(str(path)))
+        path.write_text(path.read_text().replace("[admin]\n", '[admin]\napi_id = "me"\napi_key = "0123456789abcdef"\n'))
+        path.chmod(0o644)
+        told = yield self.sbc.operations.reload("SIGHUP")
+        self.assertIn("chmod 600", told[0])
+        self.assertEqual(told[1:], ["nothing was changed"])
+        path.write_bytes(b"\xff\xfe")
+        told = yield self.sbc.operations.reload("SIGHUP")
+        self.assertIn("cannot be read", told[0])
+        path.unlink()
+        told = yield self.sbc.operations.reload("SIGHUP")
+        self.assertIn("cannot be read", told[0])
+        self.assertIs(self.sbc.configuration, before)
 
     @inlineCallbacks
     def test_a_mistake_in_the_file_changes_nothing(self):
