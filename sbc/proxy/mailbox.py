@@ -152,7 +152,7 @@ class Mailbox:
         return False
 
     def _broken(self, failure: Failure) -> None:
-        log.failure("the waiting messages could not be read", failure)
+        log.failure("the waiting messages could not be read or sent", failure)
 
 
 class Delivery:
@@ -173,7 +173,7 @@ class Delivery:
         found = mailbox._store.read(
             lambda connection: queries.waiting_messages(connection, self._user_id, now_at, limit=1)
         )
-        found.addCallbacks(self._send, self._broken)
+        found.addCallback(self._send).addErrback(self._broken)
 
     def _send(self, messages: list[Message]) -> None:
         mailbox, flow = self._mailbox, self._flow
@@ -186,7 +186,13 @@ class Delivery:
             self._over()
             return
         self._message, self._last = message, message.id
-        mailbox._driver.send(self._request(message, flow), flow, self)
+        try:
+            request = self._request(message, flow)
+        except ValueError:
+            log.failure("the message {id} cannot be delivered to anybody", id=message.id)
+            self._mark("failed", goes_on=True)
+            return
+        mailbox._driver.send(request, flow, self)
 
     def _request(self, message: Message, flow: Flow) -> Request:
         mailbox = self._mailbox
@@ -237,7 +243,7 @@ class Delivery:
         detail = f"message {message.id}: {state}"
         mailbox._log.event(message.call_id, kinds.DELIVERED, detail, mailbox._clock_at())
         marked = mailbox._store.write(MarkMessage(message.id, state, mailbox._clock_at()))
-        marked.addCallbacks(lambda _: self.next() if goes_on else self._over(), self._broken)
+        marked.addCallback(lambda _: self.next() if goes_on else self._over()).addErrback(self._broken)
 
     def _over(self) -> None:
         self._mailbox._delivering.pop(self._user_id, None)

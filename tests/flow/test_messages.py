@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults, inlineCallbacks
 
+from sbc.store import Execute
 from sbc.store.mail import ExpireMessages
 from tests.flow.scene import FlowCase, pause, until
 
@@ -106,6 +107,35 @@ class Mail(FlowCase):
         yield phone.register()
         yield pause(0.2)
         self.assertEqual(len(phone.saw("MESSAGE")), 2)
+
+    @inlineCallbacks
+    def test_one_that_cannot_be_sent_holds_up_nobody(self):
+        phone = yield self.gone()
+        yield gatherResults([self.sent("first"), self.sent("second")])
+        broken = "update messages set headers = ? where id = (select min(id) from messages)"
+        yield self.sbc.store.write(Execute(lambda connection: connection.exec_driver_sql(broken, ("no JSON",))))
+        yield self.back(phone)
+        yield until(lambda: self.states() == ["failed", "delivered"], "the one behind it is delivered")
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    @inlineCallbacks
+    def test_a_bug_in_a_delivery_does_not_end_all_later_ones(self):
+        phone = yield self.gone()
+        yield self.sent("hello?")
+        send, driver = self.sbc.driver.send, self.sbc.driver
+
+        def broken(request, *more):
+            if request.method == b"MESSAGE":
+                raise RuntimeError("a bug")
+            send(request, *more)
+
+        self.patch(driver, "send", broken)
+        yield self.back(phone)
+        yield until(lambda: self.flushLoggedErrors(RuntimeError), "the bug is told")
+        self.patch(driver, "send", send)
+        yield self.fall_asleep(phone)
+        yield self.back(phone)
+        yield until(lambda: self.states() == ["delivered"], "the next REGISTER gets it")
 
     @inlineCallbacks
     def test_switched_off_the_sender_hears_480(self):
