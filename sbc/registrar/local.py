@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ NONCE_LIFE = 600
 """Seconds that a nonce of ours may be used."""
 MAX_NONCES = 100_000
 """Nonces whose use is remembered, about 150 bytes each; one that is forgotten can be used once more while it lives."""
+_COUNT = re.compile(rb"[0-9A-Fa-f]{8}")
+"""How a client counts the uses of a nonce (RFC 7616 section 3.4)."""
 SOON = 60.0
 """Seconds of the upper registration that must be left, that a REGISTER may be answered here."""
 
@@ -64,6 +67,8 @@ class Door:
             if given.username != names or given.realm != user.realm.encode() or not given.qop:
                 return Said.WRONG
             if given.algorithm != "MD5" or not verify(given, user.ha1, b"REGISTER", request.body):
+                return Said.WRONG
+            if not _COUNT.fullmatch(given.nc):
                 return Said.WRONG
             return Said.PROVED if self._count(given.nonce, int(given.nc, 16)) else Said.STALE
         return Said.NOTHING

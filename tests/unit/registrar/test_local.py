@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import md5
 
 import pytest
 
@@ -60,6 +61,19 @@ def test_who_does_not_know_it():
     assert not door.ours(foreign.first(b"authorization"))
     assert door.ours(answered(door).first(b"authorization"))
     assert not door.ours(b"Basic xyz")
+
+
+@pytest.mark.parametrize("count", [b"", b"x", b"-0000001", b"0x000001", b"1", b"000000001", b"0000_001"])
+def test_a_count_that_is_none_proves_nothing(count):
+    door = Door(b"k" * 32)
+    nonce = Challenge.parse(door.challenge("pbx.example.com", NOW, b"r1")).nonce
+    first = md5(b"REGISTER:sip:pbx.example.com").hexdigest()
+    response = md5(b":".join((HA1.encode(), nonce, count, b"x", b"auth", first.encode()))).hexdigest().encode()
+    value = (
+        b'Digest username="bob", realm="pbx.example.com", nonce="%s", uri="sip:pbx.example.com", response="%s",'
+        b' algorithm=MD5, cnonce="x", qop=auth, nc=%s' % (nonce, response, count)
+    )
+    assert door.ask(register((b"Authorization", value)), BOB, NOW) is Said.WRONG
 
 
 def test_an_unusable_nonce_is_nothing():
