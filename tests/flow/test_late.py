@@ -13,8 +13,8 @@ from tests.flow.scene import FlowCase, pause, until
 
 class Late(FlowCase):
     def setUp(self):
-        self.patch(habits, "USUAL", 0.5)
-        self.patch(habits, "EARLIEST", 0.3)
+        self.patch(habits, "USUAL", 1.0)
+        self.patch(habits, "EARLIEST", 0.5)
 
     @inlineCallbacks
     def test_a_lost_push_is_followed_by_one_more_about_the_same_call(self):
@@ -29,7 +29,7 @@ class Late(FlowCase):
 
     @inlineCallbacks
     def test_no_third_push(self):
-        yield self.begin(push='max_wait = "4s"')
+        yield self.begin(push='max_wait = "5s"')
         phone = yield self.asleep(killed=True)
         status = yield self.final(self.upper.place_call("bob"))
         self.assertEqual((status, len(self.pushes(phone))), (480, 2))
@@ -40,7 +40,7 @@ class Late(FlowCase):
         phone = yield self.asleep()
         status = yield self.final(self.upper.place_call("bob"))
         self.assertEqual(status, 200)
-        yield pause(0.8)
+        yield pause(1.3)
         self.assertEqual(len(self.pushes(phone)), 1)
 
     @inlineCallbacks
@@ -51,7 +51,7 @@ class Late(FlowCase):
         yield self.happened(phone.diary, "push")
         call.cancel()
         yield self.final(call)
-        yield pause(0.8)
+        yield pause(1.3)
         self.assertEqual(len(self.pushes(phone)), 1)
 
     @inlineCallbacks
@@ -61,7 +61,7 @@ class Late(FlowCase):
         self.apns.script.plan(phone.token.prid, Answer(status=400, reason="PayloadEmpty"))
         status = yield self.final(self.upper.place_call("bob"))
         self.assertEqual(status, 480)
-        yield pause(0.8)
+        yield pause(1.3)
         self.assertEqual(len(self.pushes(phone)), 1)
 
     def knows(self, count):
@@ -71,12 +71,12 @@ class Late(FlowCase):
     @inlineCallbacks
     def test_a_slow_phone_is_known_to_be_slow_and_left_its_time(self):
         yield self.begin()
-        phone = yield self.asleep(wake_delay=0.7)
+        phone = yield self.asleep(wake_delay=1.3)
         for count in range(1, habits.ENOUGH + 1):
             status = yield self.final(self.upper.place_call("bob"))
             self.assertEqual(status, 200)
             yield until(partial(self.knows, count), "learned")
-            yield pause(0.8)  # the second push has had its effect, which is none
+            yield pause(1.4)  # the second push has had its effect, which is none
             yield self.ringing(phone).hang_up()
             yield self.fall_asleep(phone)
         before = len(self.pushes(phone))

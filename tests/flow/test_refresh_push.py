@@ -39,7 +39,7 @@ class RefreshPush(FlowCase):
     @inlineCallbacks
     def test_who_does_not_come_is_asked_again_a_few_times(self):
         phone = yield self.away("auto", killed=True)
-        yield until(lambda: len(self.pushes(phone)) == 3, "three pushes", 6)
+        yield until(lambda: len(self.pushes(phone)) == 3, "three pushes", 10)
         yield pause(1.0)
         self.assertEqual(self.types(phone), ["4"] * 3, "and then left alone")
         phone.manners.killed = False
@@ -81,7 +81,7 @@ class RefreshPush(FlowCase):
         self.assertEqual(self.pushes(phone), [])
 
     @inlineCallbacks
-    def test_statement_23_an_app_that_refreshes_by_itself_is_not_pushed(self):
+    def test_an_app_that_refreshes_by_itself_is_not_pushed(self):
         yield self.begin(push="upper_expires = 2")
         self.upper.rules.expires, self.upper.rules.min_expires = 2, 1
         phone = yield self.awake(sends_ha1=False)

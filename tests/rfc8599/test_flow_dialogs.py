@@ -7,7 +7,7 @@ import time
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults, inlineCallbacks
 
-from tests.flow.scene import FlowCase, until
+from tests.flow.scene import FlowCase, pause, until
 
 
 class Dialogs(FlowCase):
@@ -139,6 +139,7 @@ class Dialogs(FlowCase):
         phone, call = yield self.sleeping(child=True)
         yield until(lambda: self.rows("select * from dialogs"), "the dialog is stored")
         yield self.world.restart(crash=True)
+        yield pause(0.5)  # its dialogs are read beside everything else
         response = yield call.ask(b"INFO").addTimeout(6, reactor)
         self.assertEqual(response.status, 200)
         self.assertEqual(len(self.pushes(phone)), 1)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from sbc.push import dialects
 from sbc.push.indication import NOTHING, REFRESH_LEAD, SHORTEST, Serving, feature_caps, promise
 from sbc.push.orders import PushOrder, PushType
 from sbc.push.purr import LENGTH, PERIOD, purr, said_purr
-from sbc.push.settings import ApnsSettings
 from sbc.push.tokens import AppRules
 from sbc.push.webpush import build as web_push
 from sbc.push.webpush import subscription
 from sbc.registrar import answers
+from sbc.registrar.asking import PAUSES, ask, in_time
 from sbc.registrar.decide import plan
 from sbc.sip.build import REASONS, respond
 from sbc.sip.message import parse
@@ -211,6 +209,24 @@ def test_statement_20_the_words_of_555():
     assert REASONS[555] == b"Push Notification Service Not Supported"
 
 
+# Refresh
+
+
+def test_statement_22_the_app_is_woken_in_time_and_again_with_longer_pauses():
+    now = 1_000_000.0
+    for granted in (300, 600, 3600):
+        assert now + granted - in_time(now + granted, granted, now) >= 120
+    pauses = [ask("auto", times, now + 130, now).next_at for times in range(len(PAUSES))]
+    assert pauses == sorted(pauses)
+    assert pauses[0] - now < 120, "the second push comes before the end, too"
+    assert not ask("auto", len(PAUSES) + 1, now + 130, now).push, "and then it is left alone"
+
+
+def test_statement_23_a_register_of_its_own_moves_the_push():
+    now = 1_000_000.0
+    assert in_time(now + 1000, 600, now + 400) - in_time(now + 600, 600, now) == 400
+
+
 # Matching
 
 
@@ -271,8 +287,3 @@ def test_statement_45_nothing_of_push_is_left_in_what_goes_up():
         for private in (b"pn-", b"x-mpush", b"x-piid", TOKEN.encode()):
             assert private not in text
     assert TOKEN not in repr(said().tokens), "nor in a log of ours"
-
-
-def test_all_settings_of_this_page_have_defaults_that_promise_nothing_false():
-    assert dataclasses.fields(ApnsSettings)
-    assert Serving(providers=(), ready=lambda token: False).send_555 is False
