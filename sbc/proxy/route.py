@@ -11,7 +11,7 @@ from sbc.registrar.flows import Resident
 from sbc.sip.errors import RemoteError
 from sbc.sip.message import Request
 from sbc.sip.uri import escape_user
-from sbc.upper.router import Inquiry
+from sbc.upper.rules import Inquiry
 from sbc.upper.servers import UpperServer, UpperServers
 
 TOKEN_LENGTH = 24

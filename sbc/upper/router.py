@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from sbc.upper import rules as rulebook
 from sbc.upper.order import drawn, ordered
 from sbc.upper.quality import Figures, Quality, destination, outcome
-from sbc.upper.rules import Ask, Rule, Tried
+from sbc.upper.rules import Ask, Inquiry, Rule, Tried
 from sbc.upper.servers import UpperServer, UpperServers
 from sbc.upper.watch import Watch
 
@@ -26,18 +26,6 @@ class Routing:
     quality: bool
     window: float
     local_calls: str
-
-
-@dataclass(frozen=True, slots=True)
-class Inquiry:
-    """A request to be routed: users and domain as text, `source` an IP address; `direction` as in `rules.Ask`."""
-
-    method: str
-    caller: str
-    called: str
-    domain: str
-    source: str
-    direction: str = rulebook.OUT
 
 
 @dataclass(frozen=True, slots=True)

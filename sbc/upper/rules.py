@@ -22,6 +22,18 @@ Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
+class Inquiry:
+    """A request to be routed: users and domain as text, `source` an IP address; `direction` as in `Ask`."""
+
+    method: str
+    caller: str
+    called: str
+    domain: str
+    source: str
+    direction: str = OUT
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """What is known of a request. `direction` is `out` (to an upper server) or `in` (from one, to a user of ours);
     `weekday` counts from Monday, 0, `minute` from midnight, both in the node's local time."""

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from sbc.sip.uri import Uri
 from sbc.upper.health import DOWN, UP
 from sbc.upper.quality import ENOUGH
-from sbc.upper.router import Inquiry, Router, Routing
-from sbc.upper.rules import read_rule
+from sbc.upper.router import Router, Routing
+from sbc.upper.rules import Inquiry, read_rule
 from sbc.upper.servers import UpperServer, UpperServers
 
 
