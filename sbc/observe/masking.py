@@ -1,8 +1,8 @@
 """Secrets out of text: what a log line, a timeline or a trace may show.
 
 Masked: credentials (Authorization, Proxy-Authorization, X-PIID, HA1, passwords, API keys), push tokens (X-MPUSH,
-pn-prid, pn-tok, push-token-id, provider paths), and media keys (SDES, ICE passwords). Everything that names a party, a
-server or a reason stays, so that a trace is still worth reading.
+pn-prid, pn-tok, push-token-id, provider paths, and the keys pn-auth and pn-p256dh of Web Push), and media keys (SDES,
+ICE passwords). Everything that names a party, a server or a reason stays, so that a trace is still worth reading.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ _HEADERS: Final = re.compile(
 """A header by name up to the end of its (folded) line, wherever in the text it stands."""
 
 _PARAMETERS: Final = re.compile(
-    r"\b(pn-prid|pn-tok|push-token-id)(\s{0,8}=\s{0,8})(\"[^\"\r\n]*\"?|'[^'\r\n]*'?|[^\s;>,\"']+)", re.IGNORECASE
+    r"\b(pn-prid|pn-tok|pn-auth|pn-p256dh|push-token-id)(\s{0,8}=\s{0,8})(\"[^\"\r\n]*\"?|'[^'\r\n]*'?|[^\s;>,\"']+)",
+    re.IGNORECASE,
 )
 """A push token as URI or header parameter. ``&`` and ``:`` belong to the value: APNs may have two tokens in one."""
 

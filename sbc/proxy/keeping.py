@@ -1,4 +1,8 @@
-"""A dialog as text, for the store: what is needed to route its requests after a restart. Pure."""
+"""A dialog as text, for the store: what is needed to route its requests after a restart. Pure.
+
+The push parameters that a phone puts into its Contact (RFC 8599 section 4.1) are not: tokens are kept encrypted, and
+elsewhere. A phone knows itself by the rest of its URI.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from typing import Any
 
 from sbc.proxy.dialog import Dialog, Leg, Side
 from sbc.proxy.story import Story
+from sbc.push.dialects import stripped
 
 VERSION = 1
 """Of the text's form; other forms are not read."""
@@ -67,7 +72,7 @@ def _side(side: Side) -> dict[str, object]:
     return {
         "contact": _text(side.contact),
         "flow": side.hop.token if side.hop is not None else "",
-        "target": _text(side.target),
+        "target": _text(stripped(b"<%s>" % side.target)[1:-1]),
         "routes": [_text(route) for route in side.routes],
         "upper": side.upper,
         "address": side.address,

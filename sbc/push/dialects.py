@@ -165,14 +165,16 @@ def strip(request: Headers) -> None:
     if mine:
         request.remove(*mine)
     lines = request.lines(b"contact")
-    kept = [
-        without(line, [parameter for parameter in parameters(line) if _ours(parameter.name)])
-        if _speaks_of_push(line)
-        else line
-        for line in lines
-    ]
+    kept = [stripped(line) for line in lines]
     if kept != lines:
         request.replace(b"contact", kept)
+
+
+def stripped(contact: bytes) -> bytes:
+    """A Contact line, or a URI in angle brackets, without the push parameters; the rest keeps its bytes."""
+    if not _speaks_of_push(contact):
+        return contact
+    return without(contact, [parameter for parameter in parameters(contact) if _ours(parameter.name)])
 
 
 _HEARD = frozenset((*_PRIVATE_HEADERS, b"feature-caps"))

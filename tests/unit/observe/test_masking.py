@@ -42,6 +42,7 @@ def test_a_register_keeps_its_shape_and_loses_its_secrets():
         f"pn-prid={TOKEN}:remote&{TOKEN}:voip;expires=60",
         f'Contact: <sip:a@b>;pn-prid="{TOKEN}"',
         f"PN-TOK={TOKEN}",
+        f"Contact: <sip:a@b;pn-provider=webpush;pn-p256dh={TOKEN};pn-auth={TOKEN}>",
         f"push-token-id={TOKEN}",
         f"X-MPUSH: i:com.example.app:{TOKEN}",
         f"X-MPUSH: d:w:com.example.app:{TOKEN}",
