@@ -36,7 +36,8 @@ def world(kamailio, sbc, lossy):
             {"uri": f"udp:127.0.0.1:{inner}", "advertise": f"{NEAR}:{back}", "side": "upper"},
         ]
         server = {"name": "pbx", "uri": f"sip:{NEAR}:{outer};transport=udp", "domain": upper.realm}
-        border = sbc([server], port=client, listen=listen, sections={"media": {"relay": "never"}})
+        sections = {"media": {"relay": "never"}, "routing": {"local_calls": "off"}}
+        border = sbc([server], port=client, listen=listen, sections=sections)
         return upper, border, before.address
 
     return make
