@@ -1,0 +1,46 @@
+"""A hundred calls for a hundred sleeping phones, some pushes lost: every call ends right, nobody rings twice."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from twisted.internet.defer import gatherResults, inlineCallbacks
+
+from sbc.push import habits
+from tests.flow.scene import FlowCase, pause
+
+PHONES = 100
+LOST = 5  # of a hundred pushes
+
+
+class Hundred(FlowCase):
+    timeout = 90
+
+    @pytest.mark.slow
+    @inlineCallbacks
+    def test_every_call_is_answered_once_although_pushes_are_lost(self):
+        self.patch(habits, "USUAL", 3.0)
+        random = Random(8599)
+        names = [f"user{number}" for number in range(PHONES)]
+        yield self.begin(users=dict.fromkeys(names, "secret"))
+        phones = []
+        for name in names:
+            phone = yield self.awake(name, wake_delay=random.uniform(0.1, 1.5), transport=random.choice(("udp", "tcp")))
+            phones.append(phone)
+        for phone in random.sample(phones, LOST):
+            phone.manners.lost_pushes = 1
+        yield gatherResults([self.fall_asleep(phone) for phone in phones])
+        giving_up = random.sample(names, 5)
+        calls = {name: self.upper.place_call(name, media=False) for name in names}
+        yield pause(0.05)
+        for name in giving_up:
+            calls[name].cancel()
+        statuses = yield gatherResults([self.final(calls[name], 40.0) for name in names])
+        for name, status in zip(names, statuses, strict=True):
+            self.assertEqual(status, 487 if name in giving_up else 200, name)
+        yield pause(1.6)
+        for phone in phones:
+            gone = phone.username in giving_up
+            self.assertEqual(len(phone.saw("INVITE")), 0 if gone else 1, phone.username)
+            self.assertLessEqual(len(self.pushes(phone)), 2)
