@@ -346,7 +346,10 @@ class Sbc(MultiService):
         self._loop(self.lasting.settle, SETTLE)
         self._loop(self.calls.mailbox.look, LOOK_AGAIN)
         self._loop(self.calls.watch, WATCH)
-        self._loop(self.refresher.tick, POLL)
+        name = self.configuration[NodeSettings].name
+        resumed = self.uppers.resume(name, self.configuration[PushSettings].resume_on_start)
+        resumed.addErrback(lambda failure: log.failure("not all registrations were ended as set", failure))
+        resumed.addCallback(lambda _: self._loop(self.refresher.tick, POLL) if self.running else None)
         self._loop(self._locate, RESOLVE_AGAIN)
         self._loop(self.uppers.watch.tick, LOOK)
         self._loop(self._look_at_tables, READ_AGAIN)

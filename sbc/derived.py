@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from sbc.proxy.absence import SEVERAL
 from sbc.proxy.calls import CallSettings
 from sbc.proxy.header_rules import HeaderRules
 from sbc.proxy.settings import ProxySettings
@@ -43,6 +44,7 @@ def derive(configuration: Configuration, apps: AppRules) -> Derived:
             no_wake_code=routing.no_wake_code,
             waiting_answer=routing.waiting_answer,
             failover_after=routing.failover_after,
+            missed_calls=missed_calls(remove_on),
             wake_retry=wake_retry(push.invite_retry, push.max_invites, push.max_wait),
             mask_call_id=proxy.mask_call_id,
             header_rules=HeaderRules(proxy.strip_headers, proxy.allow_headers),
@@ -76,6 +78,13 @@ def derive(configuration: Configuration, apps: AppRules) -> Derived:
         ),
         udp_awake=registrar.udp_awake,
     )
+
+
+def missed_calls(remove_on: RemoveOnSettings) -> int:
+    """Calls in a row that a pushed device may miss; 0: any number. `auto` means off."""
+    if remove_on.no_answer == "on":
+        return 1
+    return SEVERAL if remove_on.subsequent_call_failure == "on" else 0
 
 
 def wake_retry(times: int, sends: int, seconds: float) -> Retry:

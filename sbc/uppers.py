@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from ipaddress import ip_network
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from sbc.admin.ports import UpperView
@@ -16,8 +17,9 @@ from sbc.security.targets import Targets
 from sbc.settings import Configuration
 from sbc.sip.errors import RemoteError
 from sbc.sip.uri import Uri
-from sbc.store.pacing import BringForward
-from sbc.store.queries import routes, upper_servers
+from sbc.store.housekeeping import CHUNK
+from sbc.store.pacing import BringForward, EndKeeping
+from sbc.store.queries import chosen_uppers, routes, upper_servers
 from sbc.store.service import Store
 from sbc.transaction.driver import Driver
 from sbc.transaction.identifiers import Identifiers
@@ -27,7 +29,7 @@ from sbc.upper.health import Health
 from sbc.upper.router import Router, Routing
 from sbc.upper.rules import MAX_RULES, read_rule
 from sbc.upper.selection import CHOSEN, Choice, Selection
-from sbc.upper.servers import UpperServer, UpperServers, server_from
+from sbc.upper.servers import MAX_CHOSEN, UpperServer, UpperServers, server_from
 from sbc.upper.settings import RouteSettings, RoutingSettings, UpperSettings
 from sbc.upper.watch import Watch
 from sbc.upper.ways import Ways
@@ -137,6 +139,32 @@ class Uppers:
         except RemoteError:
             return None
         return self.servers.adopt(server)
+
+    def resume(self, node: str, setting: str | float) -> Deferred[None]:
+        """The node has started: what it kept goes on as `push.resume_on_start` says, and the servers that clients chose
+        are known again."""
+        seen_before = {"auto": None, "off": math.inf}.get(setting) if isinstance(setting, str) else setting
+        if isinstance(setting, float):
+            seen_before = self._clock_at() - setting
+        ended = self._end(node, seen_before) if seen_before is not None else succeed(None)
+        if self.selection is not None:
+            chosen = self._store.report(lambda connection: chosen_uppers(connection, MAX_CHOSEN))
+            chosen.addCallback(self._restored).addErrback(
+                lambda failure: log.failure("the servers that clients chose could not be read", failure)
+            )
+        return ended
+
+    def _restored(self, found: Sequence[tuple[str, str]]) -> None:
+        for name, domain in found:
+            server = self.restore(name, domain)
+            if server is not None:
+                self.ways.locate(server)
+
+    def _end(self, node: str, seen_before: float) -> Deferred[None]:
+        def more(count: int) -> Deferred[None] | None:
+            return self._end(node, seen_before) if count >= CHUNK else None
+
+        return self._store.write(EndKeeping(node=node, seen_before=seen_before)).addCallback(more)
 
     def _permits(self, host: str, address: str) -> bool:
         if self.selection is None:

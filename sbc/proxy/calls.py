@@ -15,6 +15,7 @@ from sbc.media.engine import Statistics
 from sbc.observe import kinds
 from sbc.observe.calllog import Call, CallLog
 from sbc.observe.metrics import Metrics
+from sbc.proxy.absence import Absences
 from sbc.proxy.attempt import Attempt
 from sbc.proxy.dialog import Dialog, Dialogs, Inside, Leg, Side, next_hop
 from sbc.proxy.header_rules import HeaderRules
@@ -34,7 +35,7 @@ from sbc.sip.build import make_request
 from sbc.sip.errors import RemoteError
 from sbc.sip.message import Message, Request, Response
 from sbc.soon import when_there
-from sbc.store.operations import TouchToken
+from sbc.store.operations import RemoveBinding, TouchToken
 from sbc.transaction.client import ClientTransaction
 from sbc.transaction.driver import Driver
 from sbc.transaction.identifiers import Identifiers
@@ -66,6 +67,8 @@ class CallSettings:
     header_rules: HeaderRules
     wake_retry: Retry
     failover_after: float
+    missed_calls: int
+    """Calls in a row that a pushed device may miss until it is removed; 0: any number."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -88,6 +91,7 @@ class Calls:
     lasting: Lasting
     uppers: Watch
     router: Router
+    absences: Absences = field(default_factory=Absences)
     sleepers: Sleepers
     mailbox: Mailbox
     calls_off: Callable[[], bool]
@@ -141,6 +145,7 @@ class Calls:
 
     def awake(self, news: Awake, now: float) -> None:
         """A device registered: requests that wait for it go on, dialogs that lost their flow have one again."""
+        self.absences.came(news.user_id, news.identity)
         self.mailbox.awake(news)
         self.waiting.awake(news, now)
         self.dialogs.moved(f"{news.username}@{news.domain}", news.identity, news.flow)
@@ -218,6 +223,7 @@ class Calls:
     def answered(self, attempt: Attempt, status: int, reason: str, by: str) -> None:
         """An attempt has its final response, `by` whom: legs without a dialog go, a failed call is over."""
         self.open.pop(attempt, None)
+        self._missed(attempt)
         success = 200 <= status < 300
         for leg in attempt.legs:
             if not success or not any(dialog.confirmed for dialog in leg.dialogs.values()):
@@ -232,6 +238,20 @@ class Calls:
             return
         attempt.story.note(kinds.CANCELLED if by == "caller" else kinds.REJECTED, f"{status} {reason}")
         self._end(attempt.story.call, status, reason, by)
+
+    def _missed(self, attempt: Attempt) -> None:
+        """Devices that were pushed for this call and did not come while it waited for them (`push.remove_on`)."""
+        settings, user = self.settings(), attempt.user
+        if not settings.missed_calls or user is None or not attempt.invite or attempt.fork.cancelled:
+            return
+        for branch in attempt.fork.branches.values():
+            if not branch.pushed or branch.heard or branch.target.woken or branch.status != settings.no_wake_code:
+                continue
+            if self.absences.missed(user.id, branch.key, settings.missed_calls):
+                attempt.story.note(kinds.UNREGISTER, f"{branch.target.name}: did not come, removed")
+                self.lasting.write(
+                    RemoveBinding(username=user.username, domain=user.domain, upper=user.upper, identity=branch.key)
+                )
 
     def timed(self, dialog: Dialog, request: Request, response: Response) -> None:
         """A 2xx inside this dialog, or the one that made it, may start or stop its session timer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -108,7 +109,7 @@ class Lasting:
             changed_at=self._clock_at(),
         )
 
-    def write(self, operation: Operation[None]) -> None:
+    def write(self, operation: Operation[Any]) -> None:
         """Write what nobody waits for."""
         self._store.write(operation).addErrback(lambda failure: log.failure("a call could not be noted", failure))
 

@@ -219,7 +219,7 @@ class RemoveOnSettings:
     subsequent_call_failure: str = setting(
         "auto",
         Words(_AUTO_SWITCH),
-        doc="several calls in a row failed (auto: off)",
+        doc="the device did not come for three calls in a row (auto: off)",
         aliases=("pushnotification_removeon_subscallfail",),
     )
     push_failure: bool = setting(
@@ -228,7 +228,7 @@ class RemoveOnSettings:
     no_answer: str = setting(
         "auto",
         Words(_AUTO_SWITCH),
-        doc="the user did not answer (auto: off)",
+        doc="the device did not come for a call that waited for it (auto: off)",
         aliases=("pushnotification_removeon_noanswer",),
     )
     reject: bool = setting(

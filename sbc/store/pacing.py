@@ -35,6 +35,30 @@ class BringForward(Operation[int]):
         return lambda: len(rows())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndKeeping(Operation[int]):
+    """Up to `limit` registrations that this node kept, of users not seen since `seen_before`, are refreshed no more.
+
+    The next REGISTER of their app brings them back. Gives how many; when that is `limit` there may be more.
+    """
+
+    node: str
+    seen_before: float
+    limit: int = CHUNK
+
+    def run(self, session: Session, secret: Secret) -> Callable[[], int]:
+        rows = session.execute(_END_ONES, (self.node, self.seen_before, self.limit))
+        return lambda: len(rows())
+
+
+_END_ONES = Statement(
+    """
+    UPDATE upper_registrations SET state = 'ended', next_at = NULL
+    WHERE id IN (SELECT r.id FROM upper_registrations r JOIN users u ON u.id = r.user_id
+                 WHERE r.next_at IS NOT NULL AND r.node = ? AND u.last_seen_at < ? LIMIT ?)
+    RETURNING id
+    """
+)
 _BRING_ONES = f"""
     UPDATE upper_registrations SET next_at = ? + (id - id / {SLOTS} * {SLOTS}) * ? / {SLOTS}.0
     WHERE id IN (SELECT id FROM upper_registrations WHERE upper = ? AND next_at > ? {{}} LIMIT ?) RETURNING id

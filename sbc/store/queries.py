@@ -174,6 +174,14 @@ def upper_servers(connection: Connection) -> list[dict[str, Any]]:
     return [dict(row._mapping) for row in connection.execute(select(table).where(table.c.enabled).order_by(table.c.id))]
 
 
+def chosen_uppers(connection: Connection, limit: int) -> list[tuple[str, str]]:
+    """Upper servers (name, domain) that clients chose and that hold registrations. Reads a whole table."""
+    registrations, users = tables.upper_registrations, tables.users
+    joined = select(registrations.c.upper, users.c.domain).join(users, users.c.id == registrations.c.user_id)
+    found = connection.execute(joined.where(registrations.c.upper.like("sip:%")).distinct().limit(limit))
+    return [(row.upper, row.domain) for row in found]
+
+
 def barred(connection: Connection, limit: int = 100_000) -> list[tuple[str, str]]:
     """Users (name, domain) that an operator has barred."""
     table = tables.users  # the first condition finds the index

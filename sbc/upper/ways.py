@@ -48,6 +48,10 @@ class Ways:
         located = [self._locate(server) for server in self.servers.ordered]
         return DeferredList(located).addCallback(lambda _: None)
 
+    def locate(self, server: UpperServer) -> None:
+        """Look one server up, so that its requests are known by their source."""
+        self._locate(server)
+
     def forget(self) -> None:
         """The servers have changed: look every address up again before it is used."""
         self._known.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import inlineCallbacks
 
-from tests.flow.scene import FlowCase
+from tests.flow.scene import FlowCase, pause, until
 
 
 class Mirror(FlowCase):
@@ -150,3 +150,21 @@ class Ending(FlowCase):
         response = yield phone.register()
         self.assertEqual(response.status, 200)
         self.assertEqual(self.rows("select * from push_tokens"), [])
+
+    @inlineCallbacks
+    def test_a_device_that_does_not_come_is_removed_where_that_is_wanted(self):
+        yield self.begin(push="max_wait = 1", push__remove_on='no_answer = "on"')
+        phone = yield self.asleep(killed=True)
+        status = yield self.final(self.upper.place_call("bob"))
+        self.assertEqual(status, 480)
+        self.assertEqual(len(self.pushes(phone)), 1)
+        yield until(lambda: self.rows("select * from bindings") == [], "removed")
+
+    @inlineCallbacks
+    def test_it_takes_three_calls_in_a_row(self):
+        yield self.begin(push="max_wait = 1", push__remove_on='subsequent_call_failure = "on"')
+        yield self.asleep(killed=True)
+        for left in (1, 1, 0):
+            yield self.final(self.upper.place_call("bob"))
+            yield pause(0.1)
+            self.assertEqual(len(self.rows("select * from bindings")), left)

@@ -170,6 +170,16 @@ class KeptAlive(FlowCase):
         self.assertEqual(len(phone.saw("INVITE")), 1)
 
     @inlineCallbacks
+    def test_it_is_not_resumed_where_that_is_switched_off(self):
+        yield self.begin(push='upper_expires = 3\nresume_on_start = "off"')
+        self.short(3)
+        phone = yield self.asleep()
+        yield self.world.restart()
+        yield until(lambda: self.state()[0] == "ended", "left to expire")
+        response = yield phone.wake()
+        self.assertEqual((response.status, self.state()[0]), (200, "registered"))
+
+    @inlineCallbacks
     def test_one_contact_for_two_devices(self):
         yield self.begin(push="upper_expires = 1")
         self.short()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sbc.store import queries
 from sbc.store.operations import SaveRegistration, UpdateUpperRegistration
-from sbc.store.pacing import BringForward
+from sbc.store.pacing import BringForward, EndKeeping
 
 from .conftest import Database
 
@@ -58,3 +58,16 @@ def test_only_those_that_failed(database: Database) -> None:
     database.write(UpdateUpperRegistration(type(row)(**changed)))
     assert database.write(BringForward(upper="pbx", at=1000.0, over=30.0, failing=True)) == 1
     assert [next_at < 1031.0 for next_at in due(database)] == [True, False, False]
+
+
+def test_what_is_not_resumed_at_a_start(database: Database) -> None:
+    register(database, 3)
+    database.write(EndKeeping(node="", seen_before=100.0))
+    assert len(due(database)) == 3, "all were seen at 100"
+    assert [database.write(EndKeeping(node="", seen_before=float("inf"), limit=2)) for _ in range(3)] == [2, 1, 0]
+    assert due(database) == []
+
+
+def test_another_nodes_registrations_go_on(database: Database) -> None:
+    register(database, 2)
+    assert database.write(EndKeeping(node="edge-2", seen_before=float("inf"))) == 0
