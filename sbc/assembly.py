@@ -240,6 +240,7 @@ class Sbc(MultiService):
             clock_at=time.time,
             event=lambda call_id, kind, detail: self.call_log.event(call_id, kind, detail, time.time()),
             vouch=self.guard.bans.vouch,
+            offence=lambda flow, kind: self.border.offence(flow, kind),
             udp_flow=lambda flow, peer: self.transports.udp_flow(flow.listener, peer),
         )
 

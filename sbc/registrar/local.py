@@ -81,6 +81,12 @@ class Door:
             return False
         return hmac.compare_digest(self._seal(said), seal)
 
+    def proves_upward(self, request: Request) -> bool:
+        """Whether a request has credentials that are for the upper server to judge."""
+        if request.has(b"proxy-authorization"):
+            return True
+        return any(not self.ours(value) for value in request.lines(b"authorization"))
+
     def _count(self, nonce: bytes, count: int) -> bool:
         if count <= self._used.get(nonce, 0):
             return False

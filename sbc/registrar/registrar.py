@@ -11,11 +11,12 @@ from sbc.push import dialects
 from sbc.push.indication import Serving
 from sbc.push.tokens import AppRules
 from sbc.registrar.flows import Awake, LiveFlows
+from sbc.registrar.guesses import UNKNOWN_USER, guess
 from sbc.registrar.guests import Guests
 from sbc.registrar.local import Door
 from sbc.registrar.visit import Visit
 from sbc.sip.errors import RemoteError
-from sbc.sip.message import Request
+from sbc.sip.message import Request, Response
 from sbc.store.service import Store
 from sbc.transaction.driver import Driver
 from sbc.transaction.identifiers import Identifiers
@@ -67,8 +68,8 @@ class Registrar:
     `secret` makes the upper Contacts unguessable, `purr_secret` the PURRs, `nonce_secret` the nonces of ours; `serving`
     is what an app may be promised; `event(call_id, kind, detail)` notes what an operator should see;
     `udp_flow(flow, peer)` is the flow from the same socket to another peer; `vouch(host, until)` tells that somebody
-    authenticated is there; `awake` hears of devices that registered; `choose` gives the server that a client
-    asks for, where it may.
+    authenticated is there, `offence(flow, kind)` that somebody guesses; `awake` hears of devices that registered;
+    `choose` gives the server that a client asks for, where it may.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Registrar:
         event: Callable[[str, str, str], None],
         udp_flow: Callable[[Flow, tuple[str, int]], Flow],
         vouch: Callable[[str, float], None],
+        offence: Callable[[Flow, str], None],
     ) -> None:
         self.driver = driver
         self.servers = servers
@@ -119,6 +121,7 @@ class Registrar:
         self.event = event
         self.udp_flow = udp_flow
         self.vouch = vouch
+        self._offence = offence
         self.awake: Callable[[Awake], None] | None = None
 
     def bar(self, users: Iterable[tuple[str, str]]) -> None:
@@ -138,7 +141,12 @@ class Registrar:
         if not silent:
             bare = request.copy()
             dialects.strip(bare)
-        server = self._server(request, handover)
+        try:
+            server = self._server(request, handover)
+        except RemoteError as problem:
+            if problem.status == 404:
+                self._offence(flow, UNKNOWN_USER)
+            raise
         user = request.to.uri
         if not user.is_sip:
             raise RemoteError(400, b"To Names No User")
@@ -146,6 +154,13 @@ class Registrar:
         if routed.reject:
             raise RemoteError(routed.reject, routed.reason.encode())
         Visit(self, txn, request, bare, flow, list(routed.servers), handover).enter()
+
+    def refused(self, flow: Flow, request: Request, handover: dialects.Handover, response: Response) -> None:
+        """The upper server has refused a REGISTER: what this says of its sender is held against the sender."""
+        tried = handover.ha1 is not None and self.rules().prefer_md5
+        kind = guess(response, credentials=tried or self.door.proves_upward(request))
+        if kind is not None:
+            self._offence(flow, kind)
 
     def _tell_open(self, flow: Flow) -> None:
         """RFC 8599 §13 wants TLS; a deployment may have reasons not to use it, and is told now and then."""

@@ -35,6 +35,10 @@ OFFENCES = {
 }
 """What each offence adds to the score of its source."""
 
+GUESSES = frozenset(("wrong-credentials", "unknown-user"))
+"""Offences that an honest user's mistyped password shows too: behind a NAT with authenticated phones nobody is shut out
+for them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ban:
@@ -109,11 +113,12 @@ class BanTable:
 
         `proven`: the address is known to be the sender's own (a stream, or a correct answer to our challenge). What is
         not proven never bans a source with a live authenticated flow, nor anybody for longer than `policy.unproven`.
+        Guesses do not ban such a source either.
         Raises KeyError for a kind that is not in OFFENCES.
         """
         source = source_of(host)
         weight = OFFENCES[kind]
-        if not proven and (self._vouched.get(source) or 0.0) > at:
+        if (not proven or kind in GUESSES) and (self._vouched.get(source) or 0.0) > at:
             return None
         suspect = self._suspects.get(source)
         if suspect is None:

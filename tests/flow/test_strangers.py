@@ -8,8 +8,14 @@ from twisted.internet import reactor
 from twisted.internet.defer import inlineCallbacks
 
 from sbc.lab.location import Contact
+from sbc.lab.upper import Reply
 from sbc.lab.world import BORDER
 from tests.flow.scene import DOMAIN, FlowCase, pause, until
+
+GUESS = (
+    b"authorization",
+    b'Digest username="bob", realm="pbx.example.com", nonce="n", uri="sip:pbx.example.com", response="0"',
+)
 
 
 class Strangers(FlowCase):
@@ -159,3 +165,58 @@ class Subscriptions(FlowCase):
 def contact_at(uri):
     """A binding at the upper server for somebody who is not behind the SBC."""
     return Contact(uri, reactor.seconds() + 600, [], b"c", 1, reactor.seconds())
+
+
+class Guessing(FlowCase):
+    """Names and passwords tried one after the other; the upper server's refusals tell."""
+
+    @inlineCallbacks
+    def tried(self, times, status, *headers, user="bob", transport=b"TCP"):
+        """So many REGISTERs that the upper server refuses; what is held against their sender then."""
+        self.upper.script.always("REGISTER", Reply(status=status))
+        stranger = self.stranger("127.0.0.9")
+        for _ in range(times):
+            to = f"<sip:{user}@{DOMAIN}>"
+            response = yield stranger.ask(
+                "REGISTER", f"sip:{DOMAIN}", self.world.sip, *headers, to=to, transport=transport
+            )
+            self.assertEqual(response.status, status)
+        return [(ban.source, ban.reason) for ban in self.sbc.guard.bans.each()]
+
+    @inlineCallbacks
+    def test_passwords(self):
+        yield self.begin()
+        bans = yield self.tried(4, 403, GUESS, transport=b"UDP")
+        self.assertEqual(bans, [])
+        bans = yield self.tried(2, 403, GUESS, transport=b"UDP")
+        self.assertEqual(bans, [("127.0.0.9", "wrong-credentials")])
+
+    @inlineCallbacks
+    def test_names(self):
+        yield self.begin()
+        bans = yield self.tried(6, 404, user="100", transport=b"UDP")
+        self.assertEqual(bans, [("127.0.0.9", "unknown-user")])
+
+    @inlineCallbacks
+    def test_domains(self):
+        yield self.begin()
+        stranger = self.stranger("127.0.0.9")
+        for _ in range(6):
+            to = "<sip:x@elsewhere.example>"
+            response = yield stranger.ask("REGISTER", "sip:elsewhere.example", self.world.sip, to=to)
+            self.assertEqual(response.status, 404)
+        self.assertEqual([ban.reason for ban in self.sbc.guard.bans.each()], ["unknown-user"])
+
+    @inlineCallbacks
+    def test_what_is_no_guess(self):
+        yield self.begin()
+        for status, headers in ((401, ()), (401, (GUESS,)), (403, ()), (503, (GUESS,))):
+            bans = yield self.tried(7, status, *headers)
+            self.assertEqual(bans, [], (status, headers))
+
+    @inlineCallbacks
+    def test_a_wrong_password_beside_a_phone_that_is_registered(self):
+        yield self.begin()
+        yield self.awake(host="127.0.0.9")
+        bans = yield self.tried(12, 403, GUESS)
+        self.assertEqual(bans, [])

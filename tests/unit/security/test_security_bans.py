@@ -137,3 +137,11 @@ def test_the_table_is_bounded(table: BanTable, monkeypatch: pytest.MonkeyPatch) 
 
 def test_every_refusal_of_the_transports_has_a_weight_or_is_none_of_the_sources_doing() -> None:
     assert set(REFUSALS) - set(OFFENCES) == {BANNED, TOO_MANY, TOO_MANY_FROM_SOURCE}
+
+
+@pytest.mark.parametrize("kind", ["wrong-credentials", "unknown-user"])
+def test_a_mistyped_password_beside_phones_that_are_registered_bans_nobody(table: BanTable, kind: str) -> None:
+    table.vouch(PHONE, AT + 300.0)
+    assert offend(table, PHONE, kind, 50) is None
+    assert offend(table, SCANNER, kind, 4) is None
+    assert offend(table, SCANNER, kind, 1) is not None
