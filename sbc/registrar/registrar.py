@@ -17,6 +17,7 @@ from sbc.registrar.local import Door
 from sbc.registrar.visit import Visit
 from sbc.sip.errors import RemoteError
 from sbc.sip.message import Request, Response
+from sbc.store import queries
 from sbc.store.service import Store
 from sbc.transaction.driver import Driver
 from sbc.transaction.identifiers import Identifiers
@@ -155,12 +156,20 @@ class Registrar:
             raise RemoteError(routed.reject, routed.reason.encode())
         Visit(self, txn, request, bare, flow, list(routed.servers), handover).enter()
 
-    def refused(self, flow: Flow, request: Request, handover: dialects.Handover, response: Response) -> None:
-        """The upper server has refused a REGISTER: what this says of its sender is held against the sender."""
-        tried = handover.ha1 is not None and self.rules().prefer_md5
-        kind = guess(response, credentials=tried or self.door.proves_upward(request))
-        if kind is not None:
-            self._offence(flow, kind)
+    def refused(self, visit: Visit, response: Response) -> None:
+        """The upper server has refused a REGISTER: what this says of its sender is held against the sender.
+
+        Not where it forgets a user that is known here: then whole networks of phones would be shut out with it.
+        """
+        tried = visit.handover.ha1 is not None and self.rules().prefer_md5
+        kind = guess(response, credentials=tried or self.door.proves_upward(visit.request))
+        if kind == UNKNOWN_USER:
+            username, domain = visit.request.to.uri.username, visit.server.domain.decode()
+            found = self.store.read(lambda connection: queries.subscriber(connection, username, domain))
+            found.addCallback(lambda known: self._offence(visit.flow, UNKNOWN_USER) if known is None else None)
+            found.addErrback(lambda failure: log.failure("whether a user is known could not be read", failure))
+        elif kind is not None:
+            self._offence(visit.flow, kind)
 
     def _tell_open(self, flow: Flow) -> None:
         """RFC 8599 §13 wants TLS; a deployment may have reasons not to use it, and is told now and then."""

@@ -285,7 +285,7 @@ class Visit:
         if least is not None:
             self.registrar.least[server.name] = least
         self.answer(refused(response, self.request, self.server.domain))
-        self.registrar.refused(self.flow, self.request, self.handover, response)
+        self.registrar.refused(self, response)
 
     def unheard(self, reason: str, *, reached: bool) -> None:
         """See `upward.Sender`."""

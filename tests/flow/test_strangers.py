@@ -198,6 +198,13 @@ class Guessing(FlowCase):
         self.assertEqual(bans, [("127.0.0.9", "unknown-user")])
 
     @inlineCallbacks
+    def test_a_server_that_forgets_its_users_shuts_out_none_of_their_networks(self):
+        yield self.begin()
+        yield self.awake("bob")
+        bans = yield self.tried(12, 404, user="bob", transport=b"UDP")
+        self.assertEqual(bans, [])
+
+    @inlineCallbacks
     def test_domains(self):
         yield self.begin()
         stranger = self.stranger("127.0.0.9")
