@@ -22,8 +22,8 @@ class Sender(Protocol):
     def written(self, server: UpperServer, flow: Flow) -> Request:
         """The request for this server, with a Via of ours for this flow."""
 
-    def responded(self, server: UpperServer, sent: Request, response: Response) -> None:
-        """The final response of the server that had something to say, or of the last one."""
+    def responded(self, way: Upward, server: UpperServer, sent: Request, response: Response) -> None:
+        """The final response of the server that had something to say, or of the last one; `way` can ask it again."""
 
     def unheard(self, reason: str, *, reached: bool) -> None:
         """No server answered; `reached`: the last one could at least be sent to."""
@@ -60,7 +60,7 @@ class Upward:
         if response.status in REGISTRATIONS and self._servers:
             self._next()
         else:
-            self._sender.responded(self._server, txn.request, response)
+            self._sender.responded(self, self._server, txn.request, response)
 
     def timed_out(self, txn: ClientTransaction, now: float) -> None:
         self._silent("no answer", reached=True)

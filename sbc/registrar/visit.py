@@ -51,11 +51,9 @@ class Visit:
     __slots__ = (
         *("at", "bare", "expires", "flow", "handover", "known", "known_ha1", "mirror", "plan", "promise", "proved"),
         *("purr", "reach", "refreshed", "registrar", "request", "rows", "server", "servers", "txn", "upper_contact"),
-        "way",
     )
 
     plan: Plan
-    way: Upward
 
     def __init__(
         self,
@@ -233,7 +231,7 @@ class Visit:
     def _go(self, expires: int) -> None:
         registrar = self.registrar
         self.expires = expires
-        self.way = Upward(registrar.driver, registrar.watch, self, self.servers, lambda: registrar.rules().patience)
+        Upward(registrar.driver, registrar.watch, self, self.servers, lambda: registrar.rules().patience)
 
     def written(self, server: UpperServer, flow: Flow) -> Request:
         """See `upward.Sender`."""
@@ -271,7 +269,7 @@ class Visit:
             return (self.plan.identity,)
         return tuple(target.binding.identity for target in self.known.targets) if self.known is not None else ()
 
-    def responded(self, server: UpperServer, sent: Request, response: Response) -> None:
+    def responded(self, way: Upward, server: UpperServer, sent: Request, response: Response) -> None:
         """See `upward.Sender`."""
         self.at = server
         if response.status < 300:
@@ -279,7 +277,7 @@ class Visit:
             return
         again = proof_for(self, sent, response)
         if again is not None:
-            self.way.again(again)
+            way.again(again)
             return
         least = minimum_expires(response) if response.status == 423 else None
         if least is not None:
