@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
 
@@ -47,7 +47,7 @@ def push_status(node: Sbc) -> Mapping[str, object]:
 
 
 @inlineCallbacks
-def examine(node: Sbc, subject: str, found: Subscriber | None):  # type: ignore[no-untyped-def]
+def examine(node: Sbc, subject: str, found: Subscriber | None) -> Generator[Deferred[Any], Any, list[Finding]]:
     """The findings about a user, or about an app where `subject` is the id of one."""
     push = node.push
     around = doctor.Surroundings(
@@ -89,7 +89,7 @@ def _dry(node: Sbc, provider: str, name: str) -> Deferred[Finding]:
 
 
 @inlineCallbacks
-def unregister_upper(node: Sbc, found: Subscriber | None):  # type: ignore[no-untyped-def]
+def unregister_upper(node: Sbc, found: Subscriber | None) -> Generator[Deferred[Any], Any, int]:
     """End the user's registrations at the upper servers; how many there were."""
     if found is None:
         return 0
