@@ -27,7 +27,7 @@ from sbc.lab.webpush import WebPush
 
 BORDER, UPPER, PHONE = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 PROVIDERS = ("apns", "fcm", "webpush")
-UDP_AWAKE = 0.5  # s the SBC takes a silent UDP phone for awake; so short that nobody has to wait
+UDP_AWAKE = 1.5  # s the SBC takes a silent UDP phone for awake; short, for somebody may wait for it
 MEDIA_PORTS = 200  # of the SBC's relay
 
 

@@ -22,6 +22,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from sbc import assembly
+from sbc.lab import world
 from sbc.lab.border import Border
 from sbc.lab.call import IncomingCall
 from sbc.lab.loop import close
@@ -34,13 +35,14 @@ from sbc.sip import Request, Response, parse
 from sbc.sip.build import make_request, respond
 from sbc.store.engine import open_engine
 from sbc.store.migrate import upgrade
+from sbc.transport.flow import Flow
 
 USERS = {"alice": "secret-alice", "bob": "secret-bob", "carol": "secret-carol"}
 DOMAIN = "pbx.example.com"
 OWN = ("node", "database", "registrar", "media", "admin", "push", "apns", "fcm", "webpush")
 """Sections that the laboratory's configuration has already: a test adds lines to them."""
-UDP_AWAKE = 0.3
-"""Seconds that the SBC takes a silent UDP phone for awake."""
+UDP_AWAKE = 60
+"""Seconds that the SBC takes a silent UDP phone for awake; `FlowCase.unheard` makes them pass."""
 
 Row = sqlite3.Row
 
@@ -113,7 +115,7 @@ class Scene(World):
 
     def configuration(self, database: Path) -> str:
         text = super().configuration(database)
-        for old, new in {'udp_awake = "0.5s"': f'udp_awake = "{UDP_AWAKE}s"', **self.changes}.items():
+        for old, new in {f'udp_awake = "{world.UDP_AWAKE}s"': f'udp_awake = "{UDP_AWAKE}s"', **self.changes}.items():
             assert old in text, f"no {old!r} in the configuration"
             text = text.replace(old, new)
         return text
@@ -204,9 +206,30 @@ class FlowCase(TestCase):
 
     @inlineCallbacks
     def fall_asleep(self, phone: Phone) -> Any:
-        """Its sockets are closed; a UDP phone is silent for as long as it takes to be thought asleep."""
+        """Its sockets are closed, and the SBC has noticed; a UDP phone has been silent for as long as it takes to be
+        thought asleep."""
+        self.unheard(phone)
+        flows = self.flows(phone)
         yield phone.sleep()
-        yield pause(UDP_AWAKE + 0.1 if phone.transport == b"UDP" else 0.05)
+        if phone.transport == b"UDP" or not isinstance(self.world, Scene):
+            yield pause(0.05)
+        else:
+            yield until(lambda: not any(flow.open for flow in flows), "the ends of the connections")
+
+    def unheard(self, phone: Phone) -> None:
+        """The SBC has not heard a UDP phone for longer than it takes such a phone for awake. (Its clock is turned back
+        for this phone: a test that waited would depend on how busy the machine is.)"""
+        if phone.transport == b"UDP":
+            for flow in self.flows(phone):
+                flow.heard_at -= UDP_AWAKE + 1
+
+    def flows(self, phone: Phone) -> list[Flow]:
+        """Where the SBC in this process has the phone's registrations."""
+        if phone.wire is None or not isinstance(self.world, Scene):
+            return []
+        tokens = [row["flow"] for row in self.rows("select flow from bindings where flow is not null")]
+        found = [self.sbc.transports.flow(token) for token in tokens]
+        return [flow for flow in found if flow is not None and flow.peer == phone.wire.local]
 
     def stranger(self, host: str = PHONE, **more: Any) -> Stranger:
         """Somebody whom the SBC does not know."""

@@ -194,8 +194,10 @@ class Guessing(FlowCase):
     @inlineCallbacks
     def test_names(self):
         yield self.begin()
-        bans = yield self.tried(6, 404, user="100", transport=b"UDP")
-        self.assertEqual(bans, [("127.0.0.9", "unknown-user")])
+        yield self.tried(6, 404, user="100", transport=b"UDP")
+        yield until(lambda: [*self.sbc.guard.bans.each()], "a ban: whether we know the user is asked of the database")
+        [ban] = self.sbc.guard.bans.each()
+        self.assertEqual((ban.source, ban.reason), ("127.0.0.9", "unknown-user"))
 
     @inlineCallbacks
     def test_a_server_that_forgets_its_users_shuts_out_none_of_their_networks(self):
