@@ -17,6 +17,7 @@ from typing import Protocol
 
 from sbc.media.addresses import Address
 from sbc.media.latch import FOREIGN, GRACE, Latch, Memory, Source
+from sbc.media.pins import Pin, Pins
 from sbc.media.rtp import HEADER, HEADER_SIZE, MEDIA_BYTE, Reception, looks_like_rtcp, looks_like_rtp
 
 #: Sockets served per turn; the rest is served by the next one, after other work had its chance.
@@ -56,8 +57,8 @@ class End(Latch):
     """
 
     __slots__ = (
-        "carries", "connected", "direct", "foreign", "homeless", "name", "names", "peer", "receive", "receive_direct",
-        "reception", "refused", "send", "send_direct", "socket", "unsent",
+        "carries", "connected", "direct", "foreign", "homeless", "name", "names", "peer", "pin", "receive",
+        "receive_direct", "reception", "refused", "send", "send_direct", "socket", "unsent",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, carries: str) -> None:
@@ -76,6 +77,8 @@ class End(Latch):
         self.homeless = 0
         self.refused = 0
         self.unsent = 0
+        #: What the kernel forwards of this party's packets, see `pins`.
+        self.pin: Pin | None = None
         host, port = sock.getsockname()[:2]
         #: Where other ports of this process reach this one.
         self.name: Address = (_LOOPBACK.get(host, host), port)
@@ -86,6 +89,11 @@ class End(Latch):
     def port(self) -> int:
         """The local port."""
         return self.name[1]
+
+    @property
+    def streams(self) -> bool:
+        """Whether RTP is among what the port carries, clear or encrypted."""
+        return self.carries in (RTP, SECURED)
 
     def connect(self) -> int:
         """Open the second socket, connected to the latched source; returns its descriptor, -1 when that fails."""
@@ -169,6 +177,8 @@ class Forwarder:
         self.clock = clock
         #: Whether strangers may latch at all, see `latch`.
         self.strangers = False
+        #: What the kernel forwards in place of `turn`.
+        self.pins = Pins()
         self._packets_before = 0
 
     def __len__(self) -> int:
@@ -251,6 +261,12 @@ class Forwarder:
         """Go on after a restart as the end did whose memory this is."""
         end.recall(memory)
         self._signal(end, memory.described, memory.signalled, muted=memory.muted)
+
+    def resume(self, end: End) -> None:
+        """Take over, after a restart, what the kernel still forwards for this port."""
+        flow = None if self.pins.offload is None else self.pins.offload.left(end.port)
+        if flow is not None and end.accept(flow.source, self.clock()):
+            self._connect(end)
 
     def _circles(self, end: End, target: End) -> bool:
         """Whether a packet sent by `end` to `target` could reach `end` or its peer again."""
@@ -368,9 +384,11 @@ class Forwarder:
         if descriptor >= 0:
             self._ends[descriptor] = end
             self._epoll.register(descriptor, select.EPOLLIN)
+            self.pins.pair(end, self._names)
 
     def _disconnect(self, end: End) -> None:
         if end.direct >= 0:
+            self.pins.part(end)
             self._epoll.unregister(end.direct)
             del self._ends[end.direct]
             end.disconnect()

@@ -105,7 +105,7 @@ class PythonEngine:
     def reload(self, settings: MediaSettings) -> None:
         """See `Engine.reload`."""
         self._timeout = settings.timeout
-        self._sockets.dscp = settings.dscp
+        self._sockets.dscp = self.forwarder.pins.dscp = settings.dscp
         self.forwarder.strangers = settings.latch == "open"
 
     @property
@@ -230,6 +230,8 @@ class PythonEngine:
             return False
         for each in memory.channels:
             each.recall(leg.channels[each.index], self.forwarder)
+            for end in leg.channels[each.index].rtp.values():
+                self.forwarder.resume(end)
         self._legs[key] = leg
         self._guard.addresses.update(leg.addresses.values())
         return True
@@ -237,6 +239,7 @@ class PythonEngine:
     def sweep(self) -> None:
         """Report silent legs and those whose encryption failed, free the ports of rejected lines."""
         now = self._clock()
+        self.forwarder.pins.refresh()
         silent: list[str] = []
         failed = [(key, KEYS_LOST) for key, since in self._lost.items() if now - since >= LOST_FOR]
         for key, leg in self._legs.items():
@@ -348,6 +351,9 @@ class PythonEngine:
         if leg is None:
             return Statistics()
         now = self._clock()
+        for channel in leg.channels.values():
+            for end in channel.rtp.values():
+                self.forwarder.pins.part(end)
         streams = tuple(channel.statistics(index) for index, channel in sorted(leg.channels.items()))
         for index, channel in leg.channels.items():
             leg.negotiation.close(index)

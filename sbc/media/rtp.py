@@ -75,6 +75,10 @@ class Reception:
         self.clocks = clocks
         self.kind = -1
 
+    def interrupted(self) -> None:
+        """Packets were received elsewhere: what follows is a new beginning, not a gap."""
+        self.ssrc = self.expected = self.kind = -1
+
     def take(self, packet: bytes, size: int, now: float) -> None:
         """A clear packet with at least a header, which came as `size` bytes; what the loop does, for other callers."""
         self.packets += 1
