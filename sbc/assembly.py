@@ -6,7 +6,6 @@ import gc
 import os
 import random
 import time
-from collections import Counter as TallyOf
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -14,30 +13,31 @@ from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
+from sbc import gauges
 from sbc.admin.build import admin_service
 from sbc.admin.ports import Node
 from sbc.admin.settings import AdminSettings
-from sbc.bookkeeping import BanRecords, ban_of
+from sbc.bookkeeping import BanRecords, call_log, expire_bindings, restore_bans
+from sbc.clocks import Clocks
 from sbc.counted import Counted
 from sbc.credentials import ApiKeys
 from sbc.derived import derive
+from sbc.draining import drained
 from sbc.media.calls import MediaCalls
 from sbc.media.python import PythonEngine
 from sbc.media.settings import MediaSettings
-from sbc.observe.calllog import Batch, CallLog
 from sbc.observe.exposition import Exposition
 from sbc.observe.flushing import Flushing
 from sbc.observe.lag import LagProbe
 from sbc.observe.load import level
 from sbc.observe.log import LogObserver, observe
-from sbc.observe.metrics import Metrics, Reading
+from sbc.observe.metrics import Metrics
 from sbc.observe.settings import LogSettings
 from sbc.observe.trace import TraceRing
 from sbc.operations import Operations
+from sbc.policy import Policy
 from sbc.proxy.border import Border
 from sbc.proxy.calls import WATCH, Calls
 from sbc.proxy.dialog import Dialogs
@@ -46,10 +46,7 @@ from sbc.proxy.mailbox import LOOK_AGAIN, Mailbox
 from sbc.proxy.settings import ProxySettings
 from sbc.proxy.sleepers import Sleepers
 from sbc.proxy.switch import Switch
-from sbc.proxy.target import push_tokens
 from sbc.proxy.waiting import Waiting
-from sbc.push.decide import decide
-from sbc.push.indication import Serving
 from sbc.push.orders import PushType
 from sbc.push.service import PushService
 from sbc.push.settings import PushSettings
@@ -61,8 +58,6 @@ from sbc.security.guard import Guard
 from sbc.security.settings import SecuritySettings
 from sbc.settings import Configuration, NodeSettings
 from sbc.store import queries
-from sbc.store.housekeeping import ExpireBindings
-from sbc.store.journal import SaveCalls
 from sbc.store.records import Subscriber, UpperRegistration, User
 from sbc.store.records import Target as Device
 from sbc.store.secret import Secret
@@ -112,7 +107,7 @@ class Sbc(MultiService):
         self.started_at = time.time()
         self.serving = False
         self._ours: frozenset[bytes] = frozenset()
-        self._loops: list[LoopingCall] = []
+        self.clocks = Clocks(reactor)
         state = Path(configuration[NodeSettings].state)
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         secret = Secret.from_file(state / "secret.key")
@@ -121,7 +116,7 @@ class Sbc(MultiService):
         if configuration[LogSettings].trace:
             self.trace.start()
         self.store = Store(reactor, configuration[DatabaseSettings].url, secret)
-        self.call_log = CallLog(self._write_calls)
+        self.call_log = call_log(self.store, configuration[NodeSettings].name)
         self.identifiers = Identifiers(os.urandom)
         table = TransactionTable(limit=configuration[ProxySettings].transactions)
         self.driver = Driver(table, time.monotonic, self._sent)
@@ -144,6 +139,7 @@ class Sbc(MultiService):
         self.servers, self.ways = self.uppers.servers, self.uppers.ways
         records = PushRecords(self.store, self.metrics)
         self.push = PushService(reactor, push_configuration(configuration), recorder=records, meter=records)
+        self.policy = Policy(lambda: self.configuration, self.push, self.load)
         self.derived = derive(configuration, self.push.rules())
         self.engine = PythonEngine(configuration[MediaSettings], reactor)
         self.media = MediaCalls(configuration[MediaSettings], self.engine)
@@ -169,7 +165,7 @@ class Sbc(MultiService):
         self.media.on_silence = self.calls.silent
         self.operations = Operations(self, read)
         self._offspring(state)
-        self._watch()
+        gauges.watch(self)
 
     def _make_calls(self) -> Calls:
         dialogs, waiting = Dialogs(), Waiting()
@@ -205,15 +201,15 @@ class Sbc(MultiService):
                 driver=self.driver,
                 identifiers=self.identifiers,
                 log=self.call_log,
-                keep=self._keep_messages,
+                keep=self.policy.keep_messages,
                 clock_at=time.time,
             ),
-            calls_off=self._calls_off,
+            calls_off=self.policy.calls_off,
             sleepers=Sleepers(
                 store=self.store,
                 push=self.push,
                 waiting=waiting,
-                pushes=self._pushes,
+                pushes=self.policy.pushes,
                 clock=self.driver.clock,
                 clock_at=time.time,
                 call_later=self.reactor.callLater,
@@ -234,7 +230,7 @@ class Sbc(MultiService):
             secret=secret.derive("upper contact"),
             nonce_secret=secret.derive("nonces"),
             purr_secret=secret.derive("purr"),
-            serving=self._serving,
+            serving=self.policy.serving,
             ours=self.ours,
             uniform=random.random,
             clock_at=time.time,
@@ -267,7 +263,7 @@ class Sbc(MultiService):
             metrics=self.metrics,
             ours=self.ours,
             udp_awake=lambda: self.derived.udp_awake,
-            pushes=self._pushes,
+            pushes=self.policy.pushes,
             clock_at=time.time,
             node=self.configuration[NodeSettings].name,
             accepting=lambda: self.serving,
@@ -318,23 +314,6 @@ class Sbc(MultiService):
         ):
             service.setServiceParent(self)  # type: ignore[no-untyped-call]
 
-    def _watch(self) -> None:
-        """The gauges."""
-        watch = self.metrics.watch
-        engine = self.engine
-        watch("sbc_transactions", lambda: len(self.driver.table))
-        watch("sbc_calls", lambda: len(self.call_log))
-        watch("sbc_waiting_requests", lambda: len(self.calls.waiting))
-        watch("sbc_bans", lambda: len(self.guard.bans))
-        watch("sbc_event_loop_lag_seconds", self.lag.worst)
-        watch("sbc_load", self.load)
-        watch("sbc_bindings", self.counted.bindings)
-        watch("sbc_upper_registrations", self.counted.registrations)
-        watch("sbc_call_log_dropped_total", lambda: self.call_log.dropped)
-        watch("sbc_flows", self._flows)
-        watch("sbc_relay_packets_total", lambda: engine.packets)
-        watch("sbc_relay_streams", lambda: {(engine.name,): engine.streams})
-
     # Life
 
     def startService(self) -> None:
@@ -343,23 +322,21 @@ class Sbc(MultiService):
         hosts = {host for each in self.transports.listeners for host in (each.advertise_host, each.host.encode())}
         self._ours = frozenset(host.strip(b"[]").lower() for host in hosts) - {b"0.0.0.0", b"::"}
         self.lasting.restore().addErrback(lambda failure: log.failure("dialogs could not be restored", failure))
-        self._loop(self.driver.tick, TICK)
-        self._loop(self.lasting.settle, SETTLE)
-        self._loop(self.calls.mailbox.look, LOOK_AGAIN)
-        self._loop(self.calls.watch, WATCH)
+        self.clocks.every(TICK, self.driver.tick)
+        self.clocks.every(SETTLE, self.lasting.settle)
+        self.clocks.every(LOOK_AGAIN, self.calls.mailbox.look)
+        self.clocks.every(WATCH, self.calls.watch)
         name = self.configuration[NodeSettings].name
         resumed = self.uppers.resume(name, self.configuration[PushSettings].resume_on_start)
         resumed.addErrback(lambda failure: log.failure("not all registrations were ended as set", failure))
-        resumed.addCallback(lambda _: self._loop(self.refresher.tick, POLL) if self.running else None)
-        self._loop(self._locate, RESOLVE_AGAIN)
-        self._loop(self.uppers.watch.tick, LOOK)
-        self._loop(self._look_at_tables, READ_AGAIN)
-        self._loop(self._expire, EXPIRE_EVERY)
-        self._loop(lambda: self.registrar.live.age(time.monotonic()), 1.0)
-        self._loop(lambda: self.guard.bans.expire(time.time()), 1.0)
-        bans = self.store.report(lambda connection: queries.bans(connection, time.time()))
-        bans.addCallback(lambda rows: self.guard.bans.restore(map(ban_of, rows), time.time()))
-        bans.addErrback(lambda failure: log.failure("the bans could not be read", failure))
+        resumed.addCallback(lambda _: self.clocks.every(POLL, self.refresher.tick) if self.running else None)
+        self.clocks.every(RESOLVE_AGAIN, self._locate)
+        self.clocks.every(LOOK, self.uppers.watch.tick)
+        self.clocks.every(READ_AGAIN, self._look_at_tables)
+        self.clocks.every(EXPIRE_EVERY, lambda: expire_bindings(self.store))
+        self.clocks.every(1.0, lambda: self.registrar.live.age(time.monotonic()))
+        self.clocks.every(1.0, lambda: self.guard.bans.expire(time.time()))
+        restore_bans(self.store, self.guard.bans)
         self.serving = True
         gc.collect()
         gc.freeze()
@@ -368,47 +345,15 @@ class Sbc(MultiService):
     def stopService(self) -> Deferred[None]:
         """Drain: no new calls; those there are may end by themselves for `DRAIN` seconds, then both sides get a BYE."""
         self.serving = False
-        return self._drained().addCallback(self._stop)
-
-    def _drained(self) -> Deferred[None]:
-        done: Deferred[None] = Deferred()
-        patience = self.reactor.seconds() + DRAIN
-
-        def look() -> None:
-            if len(self.call_log) and self.reactor.seconds() < patience:
-                self.reactor.callLater(0.1, look)
-                return
-            try:
-                self.calls.end_all("the SBC stops")
-            finally:
-                done.callback(None)
-
-        look()
-        return done
+        calls_end = drained(
+            self.reactor, lambda: len(self.call_log), lambda: self.calls.end_all("the SBC stops"), DRAIN
+        )
+        return calls_end.addCallback(self._stop)
 
     def _stop(self, _: None) -> Deferred[None]:
-        for loop in self._loops:
-            loop.stop()
-        self._loops.clear()
+        self.clocks.stop()
         stopped: Deferred[None] = super().stopService()  # type: ignore[no-untyped-call]
         return stopped
-
-    def _loop(self, function: Callable[[], object], seconds: float) -> None:
-        def turn() -> object:
-            try:
-                return function()
-            except Exception:  # noqa: BLE001 - a clock goes on whatever happens at one of its strokes
-                log.failure("what a clock of the SBC started met a bug")
-                return None
-
-        loop = LoopingCall(turn)
-        loop.clock = self.reactor
-        loop.start(seconds).addErrback(lambda failure: log.failure("a clock of the SBC stopped", failure))
-        self._loops.append(loop)
-
-    def _flows(self) -> Reading:
-        held = TallyOf(connection.listener.transport for connection in self.transports.connections.all)
-        return {(transport,): float(count) for transport, count in held.items()}
 
     # What the rooms ask
 
@@ -448,15 +393,6 @@ class Sbc(MultiService):
     def _sent(self, data: bytes, flow: Flow) -> None:
         self.border.sent(data, flow)
 
-    def _write_calls(self, batch: Batch) -> None:
-        node = self.configuration[NodeSettings].name
-        written = self.store.write(SaveCalls(batch.calls, batch.events, node))
-        written.addErrback(self._calls_lost, batch)
-
-    def _calls_lost(self, failure: Failure, batch: Batch) -> None:
-        self.call_log.lost(batch)
-        log.failure("calls could not be written", failure)
-
     def _metric_failed(self, name: str, error: Exception) -> None:
         log.error("metric {name} failed: {error}", name=name, error=error)
 
@@ -471,37 +407,10 @@ class Sbc(MultiService):
         barred.addErrback(lambda failure: log.failure("the barred users could not be read", failure))
         return gatherResults([looked, barred]).addCallback(lambda _: None)
 
-    def _expire(self) -> None:
-        expired = self.store.write(ExpireBindings(time.time()))
-        expired.addErrback(lambda failure: log.failure("expired bindings could not be removed", failure))
-
-    def _keep_messages(self) -> float | None:
-        keeps = self.configuration[ProxySettings].store_messages
-        return self.configuration[DatabaseSettings].keep_messages if keeps else None
-
-    def _serving(self) -> Serving:
-        push = self.configuration[PushSettings]
-        return Serving(
-            providers=self.push.providers(),
-            ready=self.push.ready,
-            vapid=self.push.vapid_key(),
-            send_555=push.send_555,
-            short=push.short_registration,
-        )
-
-    def _pushes(self, kind: PushType, device: Device, awake: bool, subscriber: Subscriber) -> bool:
-        offline = time.time() - subscriber.user.last_seen_at
-        settings = self.configuration[PushSettings]
-        ready = any(self.push.ready(token) for token in push_tokens(device))
-        return decide(settings, kind, awake=awake, load=self.load(), ready=ready, offline_for=offline).push
-
-    def _calls_off(self) -> bool:
-        return decide(self.configuration[PushSettings], PushType.CANCEL, awake=False, load=self.load()).push
-
     def asleep(self, device: Device, subscriber: Subscriber) -> bool:
         """Whether a push may ask this device to register again: it is not here, and the settings let one go out."""
         awake = self.switch.reach(self.driver.clock(), device).awake
-        return not awake and self._pushes(PushType.REFRESH, device, awake, subscriber)
+        return not awake and self.policy.pushes(PushType.REFRESH, device, awake, subscriber)
 
     def load(self) -> int:
         """How busy the node is: 0 (low) to 4 (extreme)."""

@@ -40,7 +40,7 @@ class BadPeers(Calls):
         self.sbc.driver.clock = lambda: time.monotonic() + 40
         status = yield self.final(call)
         self.assertEqual(status, 486)
-        self.assertTrue(all(loop.running for loop in self.sbc._loops))
+        self.assertTrue(all(loop.running for loop in self.sbc.clocks.loops))
         yield until(lambda: not self.sbc.calls.open and not self.sbc.calls.dialogs.all(), "nothing is left open")
 
     @inlineCallbacks
