@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from twisted.python.failure import Failure
 
 from sbc.observe import kinds
+from sbc.proxy.branch import Branch
 from sbc.proxy.dialog import Leg
-from sbc.proxy.fork import Branch
 from sbc.proxy.hiding import homeward
 from sbc.proxy.target import Target
 from sbc.sip.build import respond

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from sbc.observe import kinds
-from sbc.proxy import fork as forks
+from sbc.proxy import sending
 from sbc.proxy.answers import Answers
+from sbc.proxy.branch import (
+    DONE,
+    WAITING,
+    Answer,
+    Branch,
+    Cancel,
+    Candidate,
+    Desist,
+    Effect,
+    Failover,
+    Forward,
+    HangUp,
+    Move,
+    Relay,
+    Wake,
+)
 from sbc.proxy.dialog import OPENING, Leg, Side
-from sbc.proxy.fork import Branch, Candidate, Fork
+from sbc.proxy.fork import Fork
 from sbc.proxy.loops import BREADTH, breadth_of, shares
-from sbc.proxy.outgoing import leg_for, onto, request_for
 from sbc.proxy.story import Story
 from sbc.proxy.summons import Summons
 from sbc.proxy.target import Target
@@ -24,22 +37,15 @@ from sbc.registrar.registrar import Awake
 from sbc.sip.build import respond
 from sbc.sip.errors import RemoteError
 from sbc.sip.message import Request, Response
-from sbc.soon import when_there
 from sbc.store.records import User
-from sbc.transaction.client import ClientTransaction
-from sbc.transaction.retry import RFC_RETRY, Retry
 from sbc.transaction.server import ServerTransaction
 from sbc.transport.flow import Flow
 from sbc.upper.servers import UpperServer
-from sbc.upper.ways import on_flow, refusal
 
 if TYPE_CHECKING:
     from sbc.proxy.calls import Calls
 
 log = Logger()
-
-COMPLETED = b'SIP;cause=200;text="Call completed elsewhere"'
-"""The Reason of a CANCEL to a device that was slower than another (RFC 3326)."""
 
 
 class Attempt:
@@ -52,7 +58,6 @@ class Attempt:
     __slots__ = (
         "_alarm",
         "_keeps",
-        "_reasons",
         "answers",
         "breadth",
         "caller",
@@ -64,6 +69,7 @@ class Attempt:
         "invite",
         "legs",
         "origin",
+        "reasons",
         "request",
         "started",
         "story",
@@ -103,7 +109,7 @@ class Attempt:
         self.done = False
         self.breadth = BREADTH
         self._keeps = False
-        self._reasons: tuple[bytes, ...] = ()
+        self.reasons: tuple[bytes, ...] = ()
         self.answers = Answers()
         contacts = request.contacts if request.method in OPENING else []
         self.caller = Side(
@@ -164,7 +170,7 @@ class Attempt:
         if known is None and not self.grows:
             return
         elsewhere = known is not None and known.target.flow is not news.flow
-        held = known is not None and known.state is forks.WAITING
+        held = known is not None and known.state is WAITING
         target = Target(
             news.contact.encode(),
             f"{news.flow.transport.decode()} {news.flow.peer[0]}:{news.flow.peer[1]}",
@@ -184,7 +190,7 @@ class Attempt:
 
     def cancelled(self, now: float, reasons: Sequence[bytes] = ()) -> None:
         """The caller gave up; `reasons` are the Reason values of its CANCEL (RFC 3326)."""
-        self._reasons = tuple(reasons)
+        self.reasons = tuple(reasons)
         self.story.note(kinds.CANCEL, "the caller gave up")
         self._run(self.fork.cancel(now), now)
         if self.invite and self.calls.calls_off():
@@ -197,9 +203,9 @@ class Attempt:
         server = branch.target.server
         if server is not None and not branch.heard:
             self.calls.uppers.served(server, response.status)
-        if server is not None and self.invite and branch.state is not forks.DONE:
+        if server is not None and self.invite and branch.state is not DONE:
             self._judge(branch, response.status, now)
-        if branch.state is forks.DONE and not (self.invite and response.status < 300):
+        if branch.state is DONE and not (self.invite and response.status < 300):
             return
         if response.status >= 300 and self.invite:
             kind = kinds.CHALLENGED if response.status in (401, 407) else kinds.BRANCH_FAILED
@@ -227,7 +233,7 @@ class Attempt:
     def silent(self, branch: Branch[Target], status: int, reason: str, now: float) -> None:
         """The branch's target could not be reached, or says nothing more."""
         server = branch.target.server
-        if server is not None and not branch.heard and branch.state is not forks.DONE:
+        if server is not None and not branch.heard and branch.state is not DONE:
             self.calls.uppers.silent(server, f"{self.request.method.decode()}: {reason}")
             self._judge(branch, status, now)
         self.branch_failed(branch, status, reason, now, lost=status == 503)
@@ -236,7 +242,7 @@ class Attempt:
         self, branch: Branch[Target], status: int, reason: str, now: float, *, lost: bool = False
     ) -> None:
         """No final response will come on this branch; `lost`: its flow broke."""
-        if branch.state is not forks.DONE:
+        if branch.state is not DONE:
             self.story.note(kinds.TIMEOUT if status == 408 else kinds.BRANCH_FAILED, f"{branch.target.name}: {reason}")
         self._run(self.fork.failed(branch, status, now, lost=lost), now)
 
@@ -247,13 +253,13 @@ class Attempt:
 
     def give_up(self, status: int, reason: bytes, now: float) -> None:
         """End it on our own account: nobody rings afterwards."""
-        self._run([effect for effect in self.fork.cancel(now) if not isinstance(effect, forks.Answer)], now)
+        self._run([effect for effect in self.fork.cancel(now) if not isinstance(effect, Answer)], now)
         if not self.done:
             self.refuse(status, reason)
 
     # What the fork decides
 
-    def _run(self, effects: Sequence[forks.Effect[Target]], now: float) -> None:
+    def _run(self, effects: Sequence[Effect[Target]], now: float) -> None:
         for effect in effects:
             try:
                 _CARRY_OUT[type(effect)](self, effect, now)
@@ -267,89 +273,20 @@ class Attempt:
                     self.refuse(500)
         self._arm(now)
 
-    def _forward(self, effect: forks.Forward[Target], now: float) -> None:
-        branch = effect.branch
-        target = branch.target
-        if target.txn is not None:
-            request = onto(target)
-            target.txn = self.calls.driver.send(request, target.flow, _BranchClient(self, branch), self._retry(target))
-            self.story.note(kinds.RESENT, f"{target.name}, after its flow broke")
-            return
-        if target.flow is not None:
-            self._offer(branch, target.flow)
-            return
-        assert target.server is not None
-        unreachable = partial(self._unreached, branch)
-        on_flow(self.calls.ways.flow(target.server), partial(self._offer, branch), unreachable)
-
-    def _offer(self, branch: Branch[Target], flow: Flow) -> None:
-        """Open the branch's leg and rewrite its media; then it can be sent."""
-        if branch.state is forks.DONE:
-            return
-        calls, target = self.calls, branch.target
-        target.flow = flow
-        if target.server is not None and self.story.call is not None:
-            self.story.call.upper = target.server.name
-        if self.request.method not in OPENING:
-            self._send(branch, flow, self.request.body)
-            return
-        leg = leg_for(self, branch, flow)
-        if not calls.dialogs.open(leg):
-            self._unreachable(branch, "too many dialogs")
-            return
-        target.leg = leg
-        self.legs.append(leg)
-        if not self.request.body:
-            self._send(branch, flow, b"")
-            return
-        body = calls.described(leg, "a", self.request, self.flow, flow, final=True)
-        when_there(body, partial(self._send, branch, flow), partial(self._no_media, branch))
-
-    def _no_media(self, branch: Branch[Target], failure: Failure) -> None:
-        problem = refusal(failure)
-        self.branch_failed(branch, problem.status, str(problem), self.calls.driver.clock())
-
-    def _send(self, branch: Branch[Target], flow: Flow, body: bytes) -> None:
-        if branch.state is forks.DONE:
-            return
-        calls, target = self.calls, branch.target
-        out = request_for(self, branch, flow, body)
-        target.sent = out
-        target.txn = calls.driver.send(out, flow, _BranchClient(self, branch), self._retry(target))
-        if self.invite:
-            self.story.note(kinds.DELIVERED, f"{target.name}, Request-URI {target.uri.decode('utf-8', 'replace')}")
-
-    def _retry(self, target: Target) -> Retry:
-        """How the request is repeated there: longer to a phone that has just woken, on a path that loses packets."""
-        patient = target.woken and not target.flow.reliable and self.invite
-        return self.calls.settings().wake_retry if patient else RFC_RETRY
-
-    def _failover(self, effect: forks.Failover[Target], now: float) -> None:
+    def _failover(self, effect: Failover[Target], now: float) -> None:
         target = effect.branch.target
         self.story.note(kinds.FAILOVER, f"{target.name}: {effect.reason}")
         if effect.silent and target.server is not None:
             self.calls.uppers.silent(target.server, f"INVITE: {effect.reason}")
             self._judge(effect.branch, 408, now)
 
-    def _unreached(self, branch: Branch[Target], reason: str) -> None:
-        self.silent(branch, 503, reason, self.calls.driver.clock())
-
-    def _unreachable(self, branch: Branch[Target], reason: str) -> None:
-        self.branch_failed(branch, 503, reason, self.calls.driver.clock())
-
-    def _move(self, effect: forks.Move[Target], now: float) -> None:
-        target = effect.branch.target
-        onto(target)
-        self.story.note(kinds.RESENT, f"{target.name}, on its new flow")
-        self.calls.driver.move(target.txn, target.flow)
-
-    def _wake(self, effect: forks.Wake[Target], now: float) -> None:
+    def _wake(self, effect: Wake[Target], now: float) -> None:
         self.summons.wake(self, effect.branch)
 
-    def _relay(self, effect: forks.Relay[Target], now: float) -> None:
+    def _relay(self, effect: Relay[Target], now: float) -> None:
         self.answers.relay(self, effect.branch, effect.response, now)
 
-    def _local(self, effect: forks.Answer, now: float) -> None:
+    def _local(self, effect: Answer, now: float) -> None:
         mailbox, user = self.calls.mailbox, self.user
         asleep = self._keeps and effect.status == self.calls.settings().no_wake_code
         if user is not None and asleep and mailbox.takes(self.request):
@@ -369,26 +306,8 @@ class Attempt:
             for news in self.calls.waiting.since(self.user.id, since, self.calls.driver.clock()):
                 self.calls.mailbox.awake(news)
 
-    def _desist(self, effect: forks.Desist, now: float) -> None:
+    def _desist(self, effect: Desist, now: float) -> None:
         self._finish(408, "no answer", "callee")
-
-    def _cancel(self, effect: forks.Cancel[Target], now: float) -> None:
-        txn = effect.branch.target.txn
-        if txn is None:
-            return
-        self.story.note(
-            kinds.CANCEL, f"to {effect.branch.target.name}" + (", answered elsewhere" if effect.completed else "")
-        )
-        self.calls.driver.cancel(
-            txn, [(b"Reason", reason) for reason in ((COMPLETED,) if effect.completed else self._reasons)]
-        )
-
-    def _hang_up(self, effect: forks.HangUp[Target], now: float) -> None:
-        branch, response = effect.branch, effect.response
-        leg = branch.target.leg
-        first = response.to_tag not in leg.dialogs
-        self.calls.dialogs.responded(leg, response, branch.target.txn.hop, now)
-        self.calls.reject_answer(leg, response.to_tag or b"", branch.target.txn, first)
 
     # Ending
 
@@ -441,33 +360,14 @@ class Attempt:
                 self.story.note(kinds.ROUTED, f"to upper server {candidate.target.server.name}")
 
 
-class _BranchClient:
-    """The client of one branch's transaction."""
-
-    __slots__ = ("attempt", "branch")
-
-    def __init__(self, attempt: Attempt, branch: Branch[Target]) -> None:
-        self.attempt = attempt
-        self.branch = branch
-
-    def received(self, txn: ClientTransaction, response: Response, now: float) -> None:
-        self.attempt.responded(self.branch, response, now)
-
-    def timed_out(self, txn: ClientTransaction, now: float) -> None:
-        self.attempt.silent(self.branch, 408, "no answer", now)
-
-    def failed(self, txn: ClientTransaction, reason: str, now: float) -> None:
-        self.attempt.silent(self.branch, 503, reason, now)
-
-
 _CARRY_OUT: dict[type, Any] = {
-    forks.Failover: Attempt._failover,
-    forks.Forward: Attempt._forward,
-    forks.Move: Attempt._move,
-    forks.Wake: Attempt._wake,
-    forks.Relay: Attempt._relay,
-    forks.Answer: Attempt._local,
-    forks.Desist: Attempt._desist,
-    forks.Cancel: Attempt._cancel,
-    forks.HangUp: Attempt._hang_up,
+    Failover: Attempt._failover,
+    Forward: sending.forward,
+    Move: sending.move,
+    Wake: Attempt._wake,
+    Relay: Attempt._relay,
+    Answer: Attempt._local,
+    Desist: Attempt._desist,
+    Cancel: sending.cancel,
+    HangUp: sending.hang_up,
 }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sbc.proxy.branch import Branch
 from sbc.proxy.dialog import Leg, Side
-from sbc.proxy.fork import Branch
 from sbc.proxy.hiding import outward, renamed, show_contact
 from sbc.proxy.loops import mark
 from sbc.proxy.target import Target

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from sbc.proxy.fork import Candidate
+from sbc.proxy.branch import Candidate
 from sbc.proxy.target import Target
 from sbc.registrar.flows import Resident
 from sbc.sip.errors import RemoteError

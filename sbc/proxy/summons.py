@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.logger import Logger
 
 from sbc.observe import kinds
-from sbc.proxy.fork import WAITING, Branch
+from sbc.proxy.branch import WAITING, Branch
 from sbc.proxy.target import PUSH_TYPES, Target, party
 from sbc.push.habits import habit, push_again
 from sbc.push.orders import Outcome, PushOrder, PushResult, PushType

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sbc.proxy.fork import Candidate
+from sbc.proxy.branch import Candidate
 from sbc.push.orders import PushType
 from sbc.push.tokens import PushToken
 from sbc.sip.uri import Uri

@@ -5,19 +5,18 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbc.proxy.fork import (
-    DOUBT,
+from sbc.proxy.branch import (
     Answer,
     Cancel,
     Candidate,
     Desist,
-    Fork,
     Forward,
     HangUp,
     Move,
     Relay,
     Wake,
 )
+from sbc.proxy.fork import DOUBT, Fork
 from sbc.sip.build import make_request, respond
 
 INVITE = make_request(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sbc.proxy.fork import Answer, Cancel, Candidate, Failover, Fork, Forward, HangUp, Relay
+from sbc.proxy.branch import Answer, Cancel, Candidate, Failover, Forward, HangUp, Relay
+from sbc.proxy.fork import Fork
 from sbc.sip.build import make_request, respond
 
 INVITE = make_request(

@@ -1,0 +1,138 @@
+"""How the request of a branch gets to its target, and back what comes of it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from twisted.python.failure import Failure
+
+from sbc.observe import kinds
+from sbc.proxy.branch import DONE, Branch, Cancel, Forward, HangUp, Move
+from sbc.proxy.dialog import OPENING
+from sbc.proxy.outgoing import leg_for, onto, request_for
+from sbc.proxy.target import Target
+from sbc.sip.message import Response
+from sbc.soon import when_there
+from sbc.transaction.client import ClientTransaction
+from sbc.transaction.retry import RFC_RETRY, Retry
+from sbc.transport.flow import Flow
+from sbc.upper.ways import on_flow, refusal
+
+if TYPE_CHECKING:
+    from sbc.proxy.attempt import Attempt
+
+COMPLETED = b'SIP;cause=200;text="Call completed elsewhere"'
+"""The Reason of a CANCEL to a device that was slower than another (RFC 3326)."""
+
+
+def forward(attempt: Attempt, effect: Forward[Target], now: float) -> None:
+    """Send the request to the branch's target; once more under the same Via branch where its flow broke before."""
+    branch = effect.branch
+    target, calls = branch.target, attempt.calls
+    if target.txn is not None:
+        request = onto(target)
+        target.txn = calls.driver.send(request, target.flow, BranchClient(attempt, branch), _retry(attempt, target))
+        attempt.story.note(kinds.RESENT, f"{target.name}, after its flow broke")
+        return
+    if target.flow is not None:
+        _offer(attempt, branch, target.flow)
+        return
+    assert target.server is not None
+    on_flow(calls.ways.flow(target.server), partial(_offer, attempt, branch), partial(_unreached, attempt, branch))
+
+
+def move(attempt: Attempt, effect: Move[Target], now: float) -> None:
+    """The request goes on, under the same Via branch, to where its device is now."""
+    target = effect.branch.target
+    onto(target)
+    attempt.story.note(kinds.RESENT, f"{target.name}, on its new flow")
+    attempt.calls.driver.move(target.txn, target.flow)
+
+
+def cancel(attempt: Attempt, effect: Cancel[Target], now: float) -> None:
+    """CANCEL the branch's request, if it was sent."""
+    target = effect.branch.target
+    if target.txn is None:
+        return
+    attempt.story.note(kinds.CANCEL, f"to {target.name}" + (", answered elsewhere" if effect.completed else ""))
+    reasons = (COMPLETED,) if effect.completed else attempt.reasons
+    attempt.calls.driver.cancel(target.txn, [(b"Reason", reason) for reason in reasons])
+
+
+def hang_up(attempt: Attempt, effect: HangUp[Target], now: float) -> None:
+    """Acknowledge a 2xx that came after all was over, and end its dialog."""
+    target, response = effect.branch.target, effect.response
+    leg = target.leg
+    first = response.to_tag not in leg.dialogs
+    attempt.calls.dialogs.responded(leg, response, target.txn.hop, now)
+    attempt.calls.reject_answer(leg, response.to_tag or b"", target.txn, first)
+
+
+def _offer(attempt: Attempt, branch: Branch[Target], flow: Flow) -> None:
+    """Open the branch's leg and rewrite its media; then it can be sent."""
+    if branch.state is DONE:
+        return
+    calls, target, request = attempt.calls, branch.target, attempt.request
+    target.flow = flow
+    if target.server is not None and attempt.story.call is not None:
+        attempt.story.call.upper = target.server.name
+    if request.method not in OPENING:
+        _send(attempt, branch, flow, request.body)
+        return
+    leg = leg_for(attempt, branch, flow)
+    if not calls.dialogs.open(leg):
+        attempt.branch_failed(branch, 503, "too many dialogs", calls.driver.clock())
+        return
+    target.leg = leg
+    attempt.legs.append(leg)
+    if not request.body:
+        _send(attempt, branch, flow, b"")
+        return
+    body = calls.described(leg, "a", request, attempt.flow, flow, final=True)
+    when_there(body, partial(_send, attempt, branch, flow), partial(_no_media, attempt, branch))
+
+
+def _send(attempt: Attempt, branch: Branch[Target], flow: Flow, body: bytes) -> None:
+    if branch.state is DONE:
+        return
+    target = branch.target
+    out = request_for(attempt, branch, flow, body)
+    target.sent = out
+    target.txn = attempt.calls.driver.send(out, flow, BranchClient(attempt, branch), _retry(attempt, target))
+    if attempt.invite:
+        attempt.story.note(kinds.DELIVERED, f"{target.name}, Request-URI {target.uri.decode('utf-8', 'replace')}")
+
+
+def _retry(attempt: Attempt, target: Target) -> Retry:
+    """How the request is repeated there: longer to a phone that has just woken, on a path that loses packets."""
+    patient = target.woken and not target.flow.reliable and attempt.invite
+    return attempt.calls.settings().wake_retry if patient else RFC_RETRY
+
+
+def _no_media(attempt: Attempt, branch: Branch[Target], failure: Failure) -> None:
+    problem = refusal(failure)
+    attempt.branch_failed(branch, problem.status, str(problem), attempt.calls.driver.clock())
+
+
+def _unreached(attempt: Attempt, branch: Branch[Target], reason: str) -> None:
+    attempt.silent(branch, 503, reason, attempt.calls.driver.clock())
+
+
+class BranchClient:
+    """The client of one branch's transaction."""
+
+    __slots__ = ("attempt", "branch")
+
+    def __init__(self, attempt: Attempt, branch: Branch[Target]) -> None:
+        self.attempt = attempt
+        self.branch = branch
+
+    def received(self, txn: ClientTransaction, response: Response, now: float) -> None:
+        self.attempt.responded(self.branch, response, now)
+
+    def timed_out(self, txn: ClientTransaction, now: float) -> None:
+        self.attempt.silent(self.branch, 408, "no answer", now)
+
+    def failed(self, txn: ClientTransaction, reason: str, now: float) -> None:
+        self.attempt.silent(self.branch, 503, reason, now)
