@@ -30,7 +30,8 @@ class Binding:
     """One device of a user. `identity` names it among them; `flow` is the token of the flow on `node` it came by.
 
     `push`: a live or suspect token can wake it. `state` is `live` (the app registered; good until `expires_at`) or
-    `push` (the app unregistered, or let it lapse, and is kept for its push token).
+    `push` (the app unregistered, or let it lapse, and is kept for its push token). `path`: the Path values of the
+    proxies before it (RFC 3327), separated by commas. `q`: how much its user prefers it, 0 to 1 (RFC 3261 §20.10).
     """
 
     id: int = 0
@@ -51,6 +52,7 @@ class Binding:
     path: str = ""
     state: str = "live"
     seen_at: float = 0.0
+    q: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +85,8 @@ class UpperRegistration:
     """A Contact of ours at an upper server. `next_at` is when it is refreshed next; None: the SBC does not keep it.
 
     `state` is `registered`, `failing`, `rejected`, `needs_wake` or `ended`. `binding_id` is set where each device is a
-    Contact of its own. `call_id` and `cseq` are those of the SBC's own refreshes.
+    Contact of its own. `call_id` and `cseq` are those of the SBC's own refreshes. `service_route`: the Service-Route
+    values that the server gave, separated by commas (RFC 3608).
     """
 
     id: int = 0
@@ -100,6 +103,7 @@ class UpperRegistration:
     next_at: float | None = None
     failures: int = 0
     node: str = ""
+    service_route: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ class SaveRegistration(Operation[Saved]):
     all alone. `next_at` None leaves the refreshes of a row that is there as they are. `upper_call_id` is only kept when
     the row is new, since refreshes go on in one call. `mirror`: the upper Contact is this device's alone and goes with
     it. `held_by`: the server that holds the registration, where that is another than the `upper` of the user.
+    `service_route`: the Service-Route values of its 2xx (RFC 3608), in order, separated by commas.
     """
 
     Result = Saved
@@ -76,6 +77,7 @@ class SaveRegistration(Operation[Saved]):
     next_at: float | None = None
     mirror: bool = False
     held_by: str = ""
+    service_route: str = ""
     node: str = ""
 
     def run(self, session: Session, secret: Secret) -> Callable[[], Saved]:
@@ -141,7 +143,7 @@ class SaveRegistration(Operation[Saved]):
         return (
             binding.identity, binding.contact, binding.instance, binding.reg_id, binding.transport, binding.source,
             binding.flow, binding.node, binding.user_agent, binding.expires_at, binding.call_id, binding.cseq,
-            push, binding.path, binding.state, self.at,
+            push, binding.path, binding.state, self.at, binding.q,
         )  # fmt: skip
 
     def _tokens(self, secret: Secret) -> list[Values]:
@@ -158,7 +160,7 @@ class SaveRegistration(Operation[Saved]):
     def _upper(self, contact: str) -> Values:
         return (
             self.held_by or self.upper, contact, contact_user(contact), self.upper_call_id, self.upper_expires_at,
-            self.next_at, self.node,
+            self.next_at, self.node, self.service_route,
         )  # fmt: skip
 
 
@@ -173,7 +175,7 @@ _DEVICE = {
     "identity": "text", "contact": "text", "instance": "text", "reg_id": "integer", "transport": "text",
     "source": "text", "flow": "text", "node": "text", "user_agent": "text", "expires_at": "double precision",
     "call_id": "text", "cseq": "bigint", "push": "boolean", "path": "text", "state": "text",
-    "seen_at": "double precision",
+    "seen_at": "double precision", "q": "double precision",
 }  # fmt: skip
 _TOKEN = {
     "provider": "text", "param": "text", "prid": "bytea", "prid_hash": "text", "environment": "text", "kind": "text",
@@ -181,7 +183,7 @@ _TOKEN = {
 }  # fmt: skip
 _UPPER = {
     "upper": "text", "contact": "text", "contact_user": "text", "call_id": "text", "expires_at": "double precision",
-    "next_at": "double precision", "node": "text",
+    "next_at": "double precision", "node": "text", "service_route": "text",
 }  # fmt: skip
 
 _USER_ROW = """
@@ -215,7 +217,8 @@ _UPPER_TAIL = """
     ON CONFLICT (user_id, contact) DO UPDATE SET
       binding_id = excluded.binding_id, upper = excluded.upper, state = 'registered', last_code = 200,
       last_reason = 'OK', expires_at = excluded.expires_at,
-      next_at = COALESCE(excluded.next_at, upper_registrations.next_at), failures = 0, node = excluded.node
+      next_at = COALESCE(excluded.next_at, upper_registrations.next_at), failures = 0, node = excluded.node,
+      service_route = excluded.service_route
     RETURNING id
     """
 # Contacts of before our address or the upper server changed: a call that still comes to one finds its user.

@@ -17,7 +17,7 @@ USER = (
 )  # fmt: skip
 BINDING = (
     "id", "user_id", "identity", "contact", "instance", "reg_id", "transport", "source", "flow", "node", "user_agent",
-    "expires_at", "call_id", "cseq", "push", "path", "state", "seen_at",
+    "expires_at", "call_id", "cseq", "push", "path", "state", "seen_at", "q",
 )  # fmt: skip
 TOKEN = (
     "id", "user_id", "binding_id", "provider", "param", "prid", "environment", "kind", "purr", "state", "registered_at",
@@ -25,7 +25,7 @@ TOKEN = (
 )  # fmt: skip
 UPPER = (
     "id", "user_id", "binding_id", "upper", "contact", "state", "call_id", "cseq", "last_code", "last_reason",
-    "expires_at", "next_at", "failures", "node",
+    "expires_at", "next_at", "failures", "node", "service_route",
 )  # fmt: skip
 
 _TOKENS_AT = len(USER) + len(BINDING)

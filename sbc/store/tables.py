@@ -104,6 +104,7 @@ bindings = Table(
     _text("path"),
     _text("state", default="live"),
     _time("seen_at"),
+    Column("q", Double, nullable=False, server_default=text("1")),
     UniqueConstraint("user_id", "identity"),
     # Only bindings without push end by time: the others, most of all, pay nothing for this index.
     Index(
@@ -169,6 +170,7 @@ upper_registrations = Table(
     _maybe("next_at"),
     _number("failures"),
     _text("node"),
+    _text("service_route"),
     UniqueConstraint("user_id", "contact"),
     Index(None, "binding_id"),
     Index(None, "contact_user"),

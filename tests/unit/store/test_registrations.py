@@ -391,3 +391,17 @@ def test_every_mixture_is_stored(database: Database, tokens: tuple[Given, ...], 
             None if "upper_contact" in more else 1,
         )
     assert database.rows("SELECT count(*) FROM push_tokens") == [(0 if "binding" in more else len(tokens),)]
+
+
+def test_how_a_device_is_reached_and_preferred_is_kept(database: Database) -> None:
+    path = "<sip:token@edge.example.com;lr;ob>, <sip:core.example.com;lr>"
+    routes = "<sip:orig@pbx.example.com;lr>"
+    database.write(register(binding=phone(path=path, q=0.3), service_route=routes))
+    found = alice(database)
+    assert (found.targets[0].binding.path, found.targets[0].binding.q) == (path, 0.3)
+    [registration] = database.read(queries.upper_registrations, found.user.id)
+    assert registration.service_route == routes
+
+    database.write(register(binding=phone()))
+    found = alice(database)
+    assert (found.targets[0].binding.path, found.targets[0].binding.q) == ("", 1.0), "as its last REGISTER says"
