@@ -39,13 +39,15 @@ from sbc.observe.trace import TraceRing
 from sbc.operations import Operations
 from sbc.policy import Policy
 from sbc.proxy.border import Border
-from sbc.proxy.calls import WATCH, Calls
+from sbc.proxy.calls import Calls
 from sbc.proxy.dialog import Dialogs
+from sbc.proxy.ending import Endings
 from sbc.proxy.lasting import SETTLE, Lasting
 from sbc.proxy.mailbox import LOOK_AGAIN, Mailbox
 from sbc.proxy.settings import ProxySettings
 from sbc.proxy.sleepers import Sleepers
 from sbc.proxy.switch import Switch
+from sbc.proxy.terms import WATCH, Terms
 from sbc.proxy.waiting import Waiting
 from sbc.push.orders import PushType
 from sbc.push.service import PushService
@@ -162,7 +164,7 @@ class Sbc(MultiService):
         listens = configuration.each(ListenSettings) or DEFAULT_LISTENS
         self.transports = Transports(reactor, listens, self.border, transport.limits(), gate=self.guard, trust=trust)
         self.switch.transports = self.transports
-        self.media.on_silence = self.calls.silent
+        self.media.on_silence = self.calls.endings.silent
         self.operations = Operations(self, read)
         self._offspring(state)
         gauges.watch(self)
@@ -179,6 +181,17 @@ class Sbc(MultiService):
             flow=lambda token: self.transports.flow(token),
             media=self.media,
         )
+        endings = Endings(
+            driver=self.driver,
+            ways=self.ways,
+            identifiers=self.identifiers,
+            media=self.media,
+            log=self.call_log,
+            metrics=self.metrics,
+            lasting=self.lasting,
+            dialogs=dialogs,
+            clock_at=time.time,
+        )
         return Calls(
             driver=self.driver,
             ways=self.ways,
@@ -194,6 +207,8 @@ class Sbc(MultiService):
             dialogs=dialogs,
             waiting=waiting,
             lasting=self.lasting,
+            endings=endings,
+            terms=Terms(dialogs, endings, self.driver.clock),
             uppers=self.uppers.watch,
             router=self.uppers.router,
             mailbox=Mailbox(
@@ -325,7 +340,7 @@ class Sbc(MultiService):
         self.clocks.every(TICK, self.driver.tick)
         self.clocks.every(SETTLE, self.lasting.settle)
         self.clocks.every(LOOK_AGAIN, self.calls.mailbox.look)
-        self.clocks.every(WATCH, self.calls.watch)
+        self.clocks.every(WATCH, self.calls.terms.watch)
         name = self.configuration[NodeSettings].name
         resumed = self.uppers.resume(name, self.configuration[PushSettings].resume_on_start)
         resumed.addErrback(lambda failure: log.failure("not all registrations were ended as set", failure))

@@ -114,7 +114,7 @@ class Operations:
     def end_call(self, call_id: str, by: str) -> Deferred[int]:
         """Hang up the calls with this Call-ID."""
         self._audit(by, "end call", call_id)
-        return succeed(self._node.calls.end_call(call_id.encode(), f"ended by {by}"))
+        return succeed(self._node.calls.endings.end_call(call_id.encode(), f"ended by {by}"))
 
     def lift_ban(self, source: str, by: str) -> Deferred[bool]:
         """Let an address in again."""

@@ -9,6 +9,7 @@ from twisted.python.failure import Failure
 
 from sbc.observe import kinds
 from sbc.proxy.branch import Branch
+from sbc.proxy.describing import described
 from sbc.proxy.dialog import Leg
 from sbc.proxy.hiding import homeward
 from sbc.proxy.target import Target
@@ -43,13 +44,13 @@ class Answers:
         flow = branch.target.txn.hop
         attempt.calls.dialogs.responded(leg, response, flow, now)
         if not attempt.invite and response.status >= 200:
-            attempt.calls.subscribed(leg, attempt.request, response)
+            attempt.calls.terms.subscribed(leg, attempt.request, response)
         if response.status >= 200 and not response.body:
             leg.offer = ""  # what was offered has been answered in a reliable provisional response, or never will be
         if not response.body or response.status >= 300:
             self._pass(attempt, branch, leg, response, response.body)
             return
-        answered = attempt.calls.described(leg, "b", response, flow, attempt.flow, final=response.status >= 200)
+        answered = described(attempt.calls.media, leg, "b", response, flow, attempt.flow, final=response.status >= 200)
         when_there(
             answered,
             partial(self._pass, attempt, branch, leg, response),
@@ -64,7 +65,7 @@ class Answers:
             self._pass(attempt, branch, leg, response, b"")
             return
         # An answer that cannot be relayed would leave a call without sound, and show the device's address.
-        attempt.calls.reject_answer(leg, response.to_tag or b"", branch.target.txn, True)
+        attempt.calls.endings.reject_answer(leg, response.to_tag or b"", branch.target.txn, True)
         attempt.answer(respond(attempt.request, 502, str(problem).encode(), to_tag=attempt.calls.identifiers.tag()))
 
     def _pass(self, attempt: Attempt, branch: Branch[Target], leg: Leg | None, response: Response, body: bytes) -> None:
@@ -83,7 +84,7 @@ class Answers:
         if 200 <= response.status < 300:
             self._sent[tag] = back
             if leg is not None and (dialog := leg.dialogs.get(tag)) is not None:
-                attempt.calls.timed(dialog, attempt.request, response)
+                attempt.calls.terms.timed(dialog, attempt.request, response)
         kind = _HEARD.get(response.status // 100)
         if kind is not None and not (kind is kinds.ANSWERED and attempt.done):
             attempt.story.note(kind, f"{branch.target.name}: {response.status}")

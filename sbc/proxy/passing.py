@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from twisted.python.failure import Failure
 
 from sbc.observe import kinds
+from sbc.proxy.describing import described
 from sbc.proxy.dialog import REFRESHING, Inside, contact_of, next_hop
 from sbc.proxy.hiding import homeward, outward
+from sbc.proxy.reaching import reach
 from sbc.proxy.sleepers import DOUBT, FRESH, Hold
 from sbc.sip.build import respond
 from sbc.sip.message import Request, Response
@@ -51,7 +53,7 @@ class Passing:
         if side.device and (side.hop is None or not side.hop.open):
             self._rouse()
             return
-        on_flow(self.calls.reach(self.inside.receiver), self._describe, partial(self._refused, 503))
+        on_flow(reach(self.calls.ways, self.inside.receiver), self._describe, partial(self._refused, 503))
 
     def cancelled(self, now: float, reasons: Sequence[bytes] = ()) -> None:
         """The sender gave up on its re-INVITE; `reasons` are the Reason values of its CANCEL."""
@@ -91,12 +93,14 @@ class Passing:
         if response.status < 300 and self.request.method in REFRESHING:
             inside.receiver.target = contact_of(response) or inside.receiver.target
         if response.status >= 200:
-            self.calls.subscribed(leg, self.request, response)
+            self.calls.terms.subscribed(leg, self.request, response)
             if self.request.method in (b"INVITE", b"UPDATE") and (response.status >= 300 or not response.body):
                 leg.offer = ""
         if response.body and response.status < 300:
             side: Literal["a", "b"] = "b" if inside.from_a else "a"
-            body = self.calls.described(leg, side, response, flow_of(txn), self.flow, final=response.status >= 200)
+            body = described(
+                self.calls.media, leg, side, response, flow_of(txn), self.flow, final=response.status >= 200
+            )
             when_there(body, partial(self._back, response), partial(self._unfit, response))
         else:
             self._back(response, response.body)
@@ -131,7 +135,7 @@ class Passing:
             return
         inside = self.inside
         side: Literal["a", "b"] = "a" if inside.from_a else "b"
-        body = self.calls.described(inside.dialog.leg, side, self.request, self.flow, flow, final=True)
+        body = described(self.calls.media, inside.dialog.leg, side, self.request, self.flow, flow, final=True)
         when_there(body, partial(self._send, flow), self._no_media)
 
     def _send(self, flow: Flow, body: bytes) -> None:
@@ -157,7 +161,7 @@ class Passing:
             back.body = body
         if response.status >= 200:
             self._answered = back
-            self.calls.timed(self.inside.dialog, self.request, response)
+            self.calls.terms.timed(self.inside.dialog, self.request, response)
         self._answer(back)
 
     def _refused(self, status: int, reason: str) -> None:

@@ -9,6 +9,7 @@ from twisted.python.failure import Failure
 
 from sbc.observe import kinds
 from sbc.proxy.branch import DONE, Branch, Cancel, Forward, HangUp, Move
+from sbc.proxy.describing import described
 from sbc.proxy.dialog import OPENING
 from sbc.proxy.outgoing import leg_for, onto, request_for
 from sbc.proxy.target import Target
@@ -66,7 +67,7 @@ def hang_up(attempt: Attempt, effect: HangUp[Target], now: float) -> None:
     leg = target.leg
     first = response.to_tag not in leg.dialogs
     attempt.calls.dialogs.responded(leg, response, target.txn.hop, now)
-    attempt.calls.reject_answer(leg, response.to_tag or b"", target.txn, first)
+    attempt.calls.endings.reject_answer(leg, response.to_tag or b"", target.txn, first)
 
 
 def _offer(attempt: Attempt, branch: Branch[Target], flow: Flow) -> None:
@@ -89,7 +90,7 @@ def _offer(attempt: Attempt, branch: Branch[Target], flow: Flow) -> None:
     if not request.body:
         _send(attempt, branch, flow, b"")
         return
-    body = calls.described(leg, "a", request, attempt.flow, flow, final=True)
+    body = described(calls.media, leg, "a", request, attempt.flow, flow, final=True)
     when_there(body, partial(_send, attempt, branch, flow), partial(_no_media, attempt, branch))
 
 

@@ -64,8 +64,8 @@ class Expiring(Calls):
         _, call, ringing = yield self.talking()
         [dialog] = [dialog for leg in self.sbc.calls.dialogs.all() for dialog in leg.dialogs.values()]
         dialog.dead_at = self.sbc.driver.clock() - 1.0
-        self.sbc.calls.timers[dialog] = None
-        self.sbc.calls.watch()
+        self.sbc.calls.terms.timers[dialog] = None
+        self.sbc.calls.terms.watch()
         yield self.happened(ringing.diary, "ended")
         yield self.happened(call.diary, "ended")
         [cdr], told = yield self.record(call)

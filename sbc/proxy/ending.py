@@ -1,0 +1,181 @@
+"""How dialogs end: by their parties, or by the SBC with a BYE to both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from sbc.media.calls import MediaCalls
+from sbc.media.engine import Statistics
+from sbc.observe import kinds
+from sbc.observe.calllog import Call, CallLog
+from sbc.observe.metrics import Metrics
+from sbc.proxy.dialog import Dialog, Dialogs, Inside, Leg, Side, next_hop
+from sbc.proxy.lasting import Lasting
+from sbc.proxy.nobody import NOBODY
+from sbc.proxy.reaching import reach
+from sbc.sip.build import make_request
+from sbc.sip.errors import RemoteError
+from sbc.transaction.client import ClientTransaction
+from sbc.transaction.driver import Driver
+from sbc.transaction.identifiers import Identifiers
+from sbc.transport.flow import Flow
+from sbc.upper.face import via
+from sbc.upper.ways import Ways, flow_of, on_flow
+
+log = Logger()
+
+COMPLETED_ELSEWHERE = b'SIP;cause=200;text="Call completed elsewhere"'
+"""The Reason of a BYE to a device that answered after another one (RFC 3326)."""
+
+
+class Endings:
+    """Ends dialogs, with their legs, media and records."""
+
+    def __init__(
+        self,
+        *,
+        driver: Driver,
+        ways: Ways,
+        identifiers: Identifiers,
+        media: MediaCalls,
+        log: CallLog,
+        metrics: Metrics,
+        lasting: Lasting,
+        dialogs: Dialogs,
+        clock_at: Callable[[], float],
+    ) -> None:
+        self._driver = driver
+        self._ways = ways
+        self._identifiers = identifiers
+        self._media = media
+        self._log = log
+        self._metrics = metrics
+        self._lasting = lasting
+        self._dialogs = dialogs
+        self._clock_at = clock_at
+
+    def over(self, inside: Inside, by: str, reason: str) -> None:
+        """A dialog has ended; with the last one of its leg the leg, and its call: `by` and `reason` are the CDR's."""
+        dialog = inside.dialog
+        if dialog.ended:
+            return
+        dialog.ended = True
+        leg = dialog.leg
+        if any(other.confirmed and not other.ended for other in leg.dialogs.values()):
+            return
+        call = leg.story.call
+        self.close(leg, call).addCallback(lambda _: self.record(call, 200, reason, by))
+
+    def close(self, leg: Leg, call: Call | None) -> Deferred[None]:
+        """Forget a leg with its media; `call`: whose timeline tells what its media was."""
+        for dialog in leg.dialogs.values():
+            self._lasting.ended(dialog)
+        self._dialogs.close(leg)
+        return self._media.close(leg.token.decode()).addCallback(self._note_media, call)
+
+    def record(self, call: Call | None, code: int, reason: str, by: str) -> None:
+        """A call is over: its CDR, once."""
+        if call is None or call.ended_at is not None:
+            return
+        self._log.end(call, code, reason, by, self._clock_at())
+        self._metrics.calls_ended.add(str(code))
+
+    def end_both(self, dialog: Dialog, header: bytes, by: str, reason: str) -> None:
+        """BYE to both sides, each in the name of the other; `header` is their Reason, `by` and `reason` the CDR's."""
+        leg = dialog.leg
+        to = leg.to + b";tag=" + dialog.tag
+        dialog.cseq_a += 1
+        dialog.cseq_b += 1
+        self._bye_to(dialog.b, leg.from_, to, dialog.cseq_a, header)
+        self._bye_to(dialog.a, to, leg.from_, dialog.cseq_b, header)
+        self.over(Inside(dialog, True), by, reason)
+
+    def end_leg(self, leg: Leg, header: bytes, by: str, reason: str) -> int:
+        """End every established call of this leg; how many there were."""
+        ended = 0
+        if leg.story.invite:
+            for dialog in tuple(leg.dialogs.values()):
+                if dialog.confirmed and not dialog.ended:
+                    self.end_both(dialog, header, by, reason)
+                    ended += 1
+        return ended
+
+    def end_all(self, reason: str) -> None:
+        """End every established call there is."""
+        for leg in self._dialogs.all():
+            self.end_leg(leg, b'SIP;cause=503;text="Going down"', "sbc", reason)
+
+    def end_call(self, call_id: bytes, reason: str) -> int:
+        """End the established calls of a Call-ID; how many there were."""
+        header = b'SIP;cause=200;text="Ended by the operator"'
+        legs = [leg for leg in self._dialogs.all() if leg.a.call_id == call_id]
+        return sum(self.end_leg(leg, header, "operator", reason) for leg in legs)
+
+    def silent(self, key: str, why: str) -> None:
+        """The relay hears nothing of either party any more: end the call on both sides."""
+        leg = self._dialogs.leg(key.encode())
+        if leg is not None:
+            leg.story.note(kinds.TIMEOUT, f"media: {why}")
+            self.end_leg(leg, b'SIP;cause=200;text="Media timeout"', "sbc", f"media timeout: {why}")
+
+    def reject_answer(self, leg: Leg, tag: bytes, txn: ClientTransaction, first: bool) -> None:
+        """A device answered after all was over: acknowledge its 2xx, and end its dialog (once)."""
+        dialog = leg.dialogs.get(tag)
+        if dialog is None:
+            return
+        to = leg.to + b";tag=" + tag
+        uri, routes, _ = next_hop(dialog.b)
+        headers = [(b"Route", route) for route in routes]
+        ack = make_request(
+            b"ACK",
+            uri,
+            via=via(flow_of(txn).listener, self._identifiers.branch()),
+            from_=leg.from_,
+            to=to,
+            call_id=leg.b.call_id,
+            cseq=leg.cseq,
+            headers=headers,
+        )
+        self._driver.put(ack.render(), txn.hop)
+        if first:
+            self._bye_to(dialog.b, leg.from_, to, leg.cseq + 1, COMPLETED_ELSEWHERE)
+
+    def _bye_to(self, side: Side, from_: bytes, to: bytes, cseq: int, reason: bytes) -> None:
+        try:
+            uri, routes, _ = next_hop(side)
+        except RemoteError as problem:
+            log.warn("no BYE sent: {why}", why=problem)
+            return
+
+        def send(flow: Flow) -> None:
+            headers = [(b"Route", route) for route in routes]
+            headers.append((b"Reason", reason))
+            bye = make_request(
+                b"BYE",
+                uri,
+                via=via(flow.listener, self._identifiers.branch()),
+                from_=from_,
+                to=to,
+                call_id=side.call_id,
+                cseq=cseq,
+                headers=headers,
+            )
+            self._driver.send(bye, flow, NOBODY)
+
+        on_flow(reach(self._ways, side), send, lambda why: log.warn("no BYE sent: {why}", why=why))
+
+    def _note_media(self, statistics: Statistics, call: Call | None) -> None:
+        if call is None or not statistics.streams:
+            return
+        for stream in statistics.streams:
+            a, b = stream.from_a, stream.from_b
+            self._log.event(
+                call,
+                kinds.MEDIA,
+                f"{stream.kind}: from the caller {a.packets} packets ({a.lost} lost), "
+                f"from the callee {b.packets} packets ({b.lost} lost)",
+                self._clock_at(),
+            )
