@@ -7,6 +7,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from sbc.counted import Counted
 from sbc.credentials import ApiKeys
 from sbc.derived import derive
 from sbc.draining import drained
+from sbc.dryrun import dry_run
 from sbc.media.calls import MediaCalls
 from sbc.media.python import PythonEngine
 from sbc.media.settings import MediaSettings
@@ -299,6 +301,7 @@ class Sbc(MultiService):
             actions=self.operations,
             configuration=lambda: self.configuration,
             uppers=self.uppers.view,
+            dry_run=partial(dry_run, self.uppers.router),
             started_at=self.started_at,
             bindings=self.counted.bindings,
             registrations=self.counted.registrations,

@@ -15,6 +15,7 @@ from sbc.admin.pushing import push_routes
 from sbc.admin.queries import EVENTS_LIMIT, Record, events, page, plain, registrations_by_state, rfc3339, user
 from sbc.admin.resources import REGISTRATIONS, RESOURCES, USERS, Resource
 from sbc.admin.routes import Answer, Ask, Field, Refused, Route, as_json
+from sbc.admin.routing import routing_routes
 from sbc.observe.calllog import Call, CallEvent
 from sbc.observe.masking import masked
 
@@ -37,6 +38,7 @@ def api_routes(node: Node, version: str) -> tuple[Route, ...]:
         *_call_routes(node),
         *action_routes(node),
         *push_routes(node),
+        *routing_routes(node),
         _get("/openapi.json", "openapi", "This description", openapi, "node"),
     )
     return routes

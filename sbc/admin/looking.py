@@ -85,6 +85,28 @@ def uppers(session: Session) -> None:
 
 
 @click.command()
+@click.argument("called")
+@options("caller", "method", "domain", "source")
+@click.option("--in", "arriving", is_flag=True, help="As if an upper server sent it.")
+@click.option("--when", help='A local time like "fri 23:15"; now when not given.')
+@click.pass_obj
+def route(session: Session, /, called: str, arriving: bool, **query: str | None) -> None:
+    """Where a request to CALLED would go, and why; nothing is sent."""
+    asked = {name: value for name, value in query.items() if value}
+    found = session.client.ask(
+        "GET", "/routing/dry-run", asked | {"called": called, "direction": "in" if arriving else "out"}
+    )
+    if session.as_json:
+        session.value(found)
+        return
+    session.show(found["rules"], "name fits why does captures caller_captures")
+    session.lines(("",))
+    session.show(found["servers"], "place name why state calls answer_ratio failure_ratio post_dial_delay")
+    session.lines(("",))
+    session.record(found["outcome"] | ({"missing": found["missing"]} if found["missing"] else {}))
+
+
+@click.command()
 @click.pass_obj
 def calls(session: Session) -> None:
     """Calls alive."""
@@ -143,6 +165,7 @@ LOOKING: Final = (
     tokens,
     registrations,
     uppers,
+    route,
     calls,
     cdr,
     timeline,

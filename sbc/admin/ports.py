@@ -101,6 +101,20 @@ class Actions(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A made-up request that is to be routed without being sent. `domain` empty: that of the first upper server;
+    `direction` is ``out`` or ``in``; `when` a local time like ``fri 23:15``, empty: now."""
+
+    called: str
+    caller: str = ""
+    method: str = "INVITE"
+    domain: str = ""
+    source: str = ""
+    direction: str = "out"
+    when: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpperView:
     """One upper server as the node sees it now. `state` is a word such as ``up``, ``down``, ``unknown``."""
 
@@ -130,6 +144,8 @@ class Node:
     actions: Actions
     configuration: Callable[[], Configuration]
     uppers: Callable[[], Sequence[UpperView]]
+    dry_run: Callable[[Question], Mapping[str, object]]
+    """What would become of a request: ``rules``, ``outcome`` and ``servers``. Refused 400 for what cannot be asked."""
     started_at: float
     """UTC epoch seconds."""
     bindings: Callable[[], Reading] = dict

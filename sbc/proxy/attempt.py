@@ -71,6 +71,7 @@ class Attempt:
         "origin",
         "reasons",
         "request",
+        "shown_caller",
         "started",
         "story",
         "summons",
@@ -103,6 +104,8 @@ class Attempt:
             self.invite, wait=wait, no_wake=settings.no_wake_code, patience=settings.failover_after
         )
         self.user: User | None = None
+        self.shown_caller = ""
+        """The user part of From on the other side, where a rule has given it another one."""
         self.summons = Summons()
         self.legs: list[Leg] = []
         self._alarm: Any = None

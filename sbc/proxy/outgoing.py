@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sbc.proxy.branch import Branch
 from sbc.proxy.dialog import Leg, Side
-from sbc.proxy.hiding import outward, renamed, show_contact
+from sbc.proxy.hiding import called_by, outward, renamed, show_contact
 from sbc.proxy.loops import mark
 from sbc.proxy.target import Target
 from sbc.sip.message import Request
@@ -66,6 +66,8 @@ def request_for(attempt: Attempt, branch: Branch[Target], flow: Flow, body: byte
             shown = renamed(value, calls.ours(), target.server.domain)
             if shown is not value:
                 out.set(name, shown)
+    if attempt.shown_caller:
+        out.set(b"from", called_by(out.first(b"from") or b"", attempt.shown_caller))
     return out
 
 

@@ -10,9 +10,11 @@ from twisted.logger import Logger
 
 from sbc.observe import kinds
 from sbc.proxy.branch import WAITING, Branch
+from sbc.proxy.hiding import called_by
 from sbc.proxy.target import PUSH_TYPES, Target, party
 from sbc.push.habits import habit, push_again
 from sbc.push.orders import Outcome, PushOrder, PushResult, PushType
+from sbc.sip.values import NameAddr
 
 if TYPE_CHECKING:
     from sbc.proxy.attempt import Attempt
@@ -68,6 +70,8 @@ class Summons:
     def _order(self, attempt: Attempt, target: Target, kind: PushType) -> PushOrder:
         """A push about this request to a device."""
         caller, callee = attempt.request.from_, attempt.request.to
+        if attempt.shown_caller:
+            caller = NameAddr.parse(called_by(caller.render(), attempt.shown_caller))
         chat = kind is PushType.CHAT
         return PushOrder(
             type=kind,

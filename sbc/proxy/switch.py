@@ -175,11 +175,12 @@ class Switch:
             else:
                 self._upward(attempt, way.server, lodger, now)
             return
-        refused = self.calls.router.refused(inquiry(request, flow.peer[0], IN))
-        if refused is not None:
-            raise RemoteError(refused.reject, refused.reason.encode())
+        ruled = self.calls.router.arriving(inquiry(request, flow.peer[0], IN))
+        if ruled is not None and ruled.reject:
+            raise RemoteError(ruled.reject, ruled.reason.encode())
         found = self.store.read(partial(callee, token=way.token, username=way.username, domain=way.domain))
         attempt = self.calls.attempt(txn, request, flow, way.origin, None, now)
+        attempt.shown_caller = ruled.caller if ruled is not None else ""
         found.addCallback(self._found, attempt, way).addErrback(self._unfound, attempt)
 
     def _found(self, subscriber: Subscriber | None, attempt: Attempt, way: ToUser) -> None:
@@ -264,6 +265,7 @@ class Switch:
         if routed.reject:
             attempt.refuse(routed.reject, routed.reason.encode())
             return
+        attempt.shown_caller = routed.caller
         names = self.ours() | self.servers.domains if routed.rule else self.ours()
         first, reserve = to_uppers(request, routed.servers, routed.called, names)
         attempt.begin(first, None, now, reserve)

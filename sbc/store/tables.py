@@ -194,6 +194,7 @@ routes = Table(
     _text("hours"),
     _text("upper"),
     _text("rewrite"),
+    _text("rewrite_caller"),
     _number("reject"),
     _text("reason"),
     _time("changed_at"),

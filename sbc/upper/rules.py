@@ -1,7 +1,7 @@
 """Routing rules: where a request outside dialogs goes, told by who calls whom, from where and when. Pure.
 
 The first rule that fits decides: it refuses the request, or names the servers that may take it, the first of them that
-can; and it may write the called name anew. Where none fits, the servers of the called domain take it.
+can; and it may write the names of caller and called anew. Where none fits, the servers of the called domain take it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TypeVar
 
-from sbc.upper.patterns import Pattern, check_rewrite, rewritten
+from sbc.upper.patterns import CALLED, CALLER, Matched, Pattern, check_rewrite, listed, rewritten
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 OUT, IN, ANY = "out", "in", "any"
@@ -50,8 +50,8 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One rule. Empty conditions fit everything. `uppers` are names of servers in the order in which they are tried;
-    `reject` is a status, or 0."""
+    """One rule. Empty conditions fit everything. `uppers` are names of servers in the order in which they are tried,
+    none: those of the called domain; `reject` is a status, or 0."""
 
     name: str
     direction: str = OUT
@@ -64,26 +64,29 @@ class Rule:
     hours: tuple[int, int] | None = None
     uppers: tuple[str, ...] = ()
     rewrite: str = ""
+    rewrite_caller: str = ""
     reject: int = 0
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What became of one rule: it fits, or `why` it does not."""
+    """What became of one rule: it fits, or `why` it does not. `captures`: what its patterns caught of either name."""
 
     rule: Rule
     fits: bool
     why: str
     captures: tuple[str, ...] = ()
+    caller_captures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the rules say: the rule that decided, or None; the called name as it is to be from here on."""
+    """What the rules say: the rule that decided, or None; the names of called and caller as they are from here on."""
 
     rule: Rule | None
     called: str
+    caller: str
 
     @property
     def reject(self) -> int:
@@ -96,8 +99,20 @@ def decide(rules: Iterable[Rule], ask: Ask) -> Decision:
     for rule in rules:
         tried = fit(rule, ask)
         if tried.fits:
-            return Decision(rule, rewritten(rule.rewrite, tried.captures) if rule.rewrite else ask.called)
-    return Decision(None, ask.called)
+            return _decided(tried, ask)
+    return Decision(None, ask.called, ask.caller)
+
+
+def _decided(tried: Tried, ask: Ask) -> Decision:
+    rule = tried.rule
+    if not rule.rewrite and not rule.rewrite_caller:
+        return Decision(rule, ask.called, ask.caller)
+    matched = {CALLED: Matched(ask.called, tried.captures), CALLER: Matched(ask.caller, tried.caller_captures)}
+    return Decision(
+        rule,
+        rewritten(rule.rewrite, CALLED, matched) if rule.rewrite else ask.called,
+        rewritten(rule.rewrite_caller, CALLER, matched) if rule.rewrite_caller else ask.caller,
+    )
 
 
 def explain(rules: Iterable[Rule], ask: Ask) -> list[Tried]:
@@ -107,27 +122,23 @@ def explain(rules: Iterable[Rule], ask: Ask) -> list[Tried]:
 
 def fit(rule: Rule, ask: Ask) -> Tried:
     """Whether a rule fits; the first condition that fails says why not."""
-    captures: tuple[str, ...] = ()
-    why = ""
     if rule.direction not in (ANY, ask.direction):
-        why = f"direction {ask.direction}"
-    elif rule.methods and ask.method not in rule.methods:
-        why = f"method {ask.method}"
-    elif rule.callers and _match(rule.callers, ask.caller) is None:
-        why = f"caller {ask.caller}"
-    elif rule.domains and _match(rule.domains, ask.domain) is None:
-        why = f"domain {ask.domain}"
-    elif rule.sources and not _within(rule.sources, ask.source):
-        why = f"source {ask.source}"
-    elif not _now(rule, ask):
-        why = f"time {DAYS[ask.weekday]} {ask.minute // 60:02}:{ask.minute % 60:02}"
-    elif rule.called:
-        found = _match(rule.called, ask.called)
-        if found is None:
-            why = f"called {ask.called}"
-        else:
-            captures = found
-    return Tried(rule, not why, why, captures)
+        return Tried(rule, False, f"direction {ask.direction}")
+    if rule.methods and ask.method not in rule.methods:
+        return Tried(rule, False, f"method {ask.method}")
+    callers = _match(rule.callers, ask.caller) if rule.callers else ()
+    if callers is None:
+        return Tried(rule, False, f"caller {ask.caller}")
+    if rule.domains and _match(rule.domains, ask.domain) is None:
+        return Tried(rule, False, f"domain {ask.domain}")
+    if rule.sources and not _within(rule.sources, ask.source):
+        return Tried(rule, False, f"source {ask.source}")
+    if not _now(rule, ask):
+        return Tried(rule, False, f"time {DAYS[ask.weekday]} {ask.minute // 60:02}:{ask.minute % 60:02}")
+    called = _match(rule.called, ask.called) if rule.called else ()
+    if called is None:
+        return Tried(rule, False, f"called {ask.called}")
+    return Tried(rule, True, "", called, callers)
 
 
 def _match(patterns: tuple[Pattern, ...], text: str) -> tuple[str, ...] | None:
@@ -172,31 +183,35 @@ def read_rule(given: Given) -> Rule:
 
     Raises `RuleError` for the first thing that is wrong.
     """
-    called = _each(given, "called", Pattern.read)
-    rewrite = str(given.get("rewrite") or "")
-    _read("rewrite", lambda text: check_rewrite(text, called), rewrite)
+    called, callers = _each(given, CALLED, Pattern.read, listed), _each(given, CALLER, Pattern.read, listed)
+    patterns = {CALLED: called, CALLER: callers}
+    rewrites = {CALLED: str(given.get("rewrite") or ""), CALLER: str(given.get("rewrite_caller") or "")}
+    for key, own in (("rewrite", CALLED), ("rewrite_caller", CALLER)):
+        _read(key, lambda text, own=own: check_rewrite(text, own, patterns), rewrites[own])  # type: ignore[misc]
     reject, uppers = int(given.get("reject") or 0), _texts(given, "upper")  # type: ignore[arg-type]
     if reject and not 300 <= reject <= 699:
         raise RuleError("reject", "must be a status from 300 to 699")
-    if bool(reject) == bool(uppers):
-        raise RuleError("upper", "either this or reject says what becomes of the request")
     direction = str(given.get("direction") or OUT)
     if direction not in (OUT, IN, ANY):
         raise RuleError("direction", "must be out, in or any")
-    if uppers and direction != OUT:
-        raise RuleError("direction", "what comes in goes to its user: such a rule can only reject")
+    if direction != OUT and (uppers or rewrites[CALLED]):
+        raise RuleError("direction", "what comes in goes to its user: such a rule can only reject, or rewrite_caller")
+    changed = bool(rewrites[CALLED] or rewrites[CALLER])
+    if bool(reject) == (bool(uppers) or changed):
+        raise RuleError("upper", "either this, or a rewrite, or reject says what becomes of the request")
     return Rule(
         name=str(given.get("name") or ""),
         direction=direction,
         methods=frozenset(each.upper() for each in _texts(given, "method")),
-        callers=_each(given, "caller", Pattern.read),
+        callers=callers,
         called=called,
-        domains=_each(given, "domain", Pattern.read),
+        domains=_each(given, "domain", Pattern.read, listed),
         sources=_each(given, "source", lambda text: ip_network(text, strict=False)),
         days=frozenset(day for days in _each(given, "days", read_days) for day in days),
         hours=_read("hours", read_hours, str(given.get("hours") or "")),
         uppers=uppers,
-        rewrite=rewrite,
+        rewrite=rewrites[CALLED],
+        rewrite_caller=rewrites[CALLER],
         reject=reject,
         reason=str(given.get("reason") or ""),
     )
@@ -220,6 +235,12 @@ def read_days(text: str) -> tuple[int, ...]:
     return tuple((start + step) % 7 for step in range((end - start) % 7 + 1))
 
 
+def read_when(text: str) -> tuple[int, int]:
+    """`fri 23:15` as weekday and minute."""
+    day, _, minute = text.strip().partition(" ")
+    return read_days(day)[0], _minute(minute)
+
+
 def read_hours(text: str) -> tuple[int, int] | None:
     """`08:00-18:00` as minutes of the day, the second one excluded; also over midnight. None: at any time."""
     if not text.strip():
@@ -237,14 +258,20 @@ def _minute(text: str) -> int:
     return int(hour) * 60 + int(minute)
 
 
-def _texts(given: Given, key: str) -> tuple[str, ...]:
+def _parted(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _texts(given: Given, key: str, part: Callable[[str], list[str]] = _parted) -> tuple[str, ...]:
     value = given.get(key) or ()
-    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, Sequence) else ()
-    return tuple(part.strip() for part in parts if part.strip())
+    parts = part(value) if isinstance(value, str) else value if isinstance(value, Sequence) else ()
+    return tuple(text.strip() for text in parts if text.strip())
 
 
-def _each(given: Given, key: str, read: Callable[[str], T]) -> tuple[T, ...]:
-    return tuple(_read(key, read, text) for text in _texts(given, key))
+def _each(
+    given: Given, key: str, read: Callable[[str], T], part: Callable[[str], list[str]] = _parted
+) -> tuple[T, ...]:
+    return tuple(_read(key, read, text) for text in _texts(given, key, part))
 
 
 def _read(key: str, read: Callable[[str], T], text: str) -> T:

@@ -38,17 +38,27 @@ class RouteSettings:
     direction: str = setting(
         "out",
         Words({"out": None, "in": None, "any": None}),
-        doc="out: requests toward upper servers; in: from them to users here, which a rule can only reject",
+        doc="out: requests toward upper servers; in: from them to users here, which a rule can only reject, or "
+        "rewrite_caller",
     )
     method: tuple[str, ...] = setting((), List(Text()), doc="methods; empty: all")
-    caller: tuple[str, ...] = setting((), List(Text()), doc="patterns of the caller's user name; empty: all")
-    called: tuple[str, ...] = setting((), List(Text()), doc="patterns of the called name or number; empty: all")
+    caller: tuple[str, ...] = setting(
+        (), List(Text()), doc="patterns of the caller's user name, or /regular expressions/; empty: all"
+    )
+    called: tuple[str, ...] = setting(
+        (), List(Text()), doc="patterns of the called name or number, or /regular expressions/; empty: all"
+    )
     domain: tuple[str, ...] = setting((), List(Text()), doc="patterns of the called domain; empty: all")
     source: tuple[str, ...] = setting((), List(Text()), doc="networks that the request comes from; empty: all")
     days: tuple[str, ...] = setting((), List(Text()), doc='days like "mon-fri"; empty: all')
     hours: str = setting("", Text(), doc='local time of day like "08:00-18:00"; empty: always')
     upper: tuple[str, ...] = setting((), List(Text()), doc="names of the servers that take it, in order")
     rewrite: str = setting("", Text(), doc='the called name from here on, with {1} for the first capture: "+49{1}"')
+    rewrite_caller: str = setting(
+        "",
+        Text(),
+        doc="the caller's name from here on, with {1} for its first capture, {called.1} for one of the other",
+    )
     reject: int = setting(0, Integer(0, 699), doc="refuse with this status instead")
     reason: str = setting("", Text(maximum=100), doc="the words of the refusal")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+import treq
 from twisted.internet import reactor
 from twisted.internet.defer import inlineCallbacks
 
@@ -50,6 +51,57 @@ class Rules(Routed):
         call = phone.call("echo")
         status = yield self.final(call)
         self.assertEqual((status, len(self.upper.saw("INVITE"))), (200, 1))
+
+    @inlineCallbacks
+    def test_the_caller_gets_another_name_too(self):
+        rule = (
+            'name = "abroad"\ncaller = ["/b(o)b/"]\ncalled = ["/00(49)([0-9]+)/"]\n'
+            'rewrite = "+{1}{2}"\nrewrite_caller = "+{called.1}55{1}"'
+        )
+        yield self.begin(**{"[route]": rule})
+        self.upper.answering["+4930123456"] = 0.05
+        phone = yield self.awake()
+        call = phone.call("004930123456")
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        [seen] = self.upper.saw("INVITE")
+        self.assertEqual(seen.request.parsed_uri.username, "+4930123456")
+        self.assertEqual(seen.request.from_.uri.username, "+4955o")
+        yield call.hang_up()
+        yield self.happened(self.upper.calls[-1].diary, "ended")
+
+    @inlineCallbacks
+    def test_the_caller_from_outside_gets_another_name(self):
+        rule = 'name = "national"\ndirection = "in"\ncaller = ["0*"]\nrewrite_caller = "+49{1}"'
+        yield self.begin(**{"[route]": rule})
+        phone = yield self.asleep()
+        call = self.upper.place_call("bob", caller="030123")
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        [seen] = phone.saw("INVITE")
+        self.assertEqual(seen.request.from_.uri.username, "+4930123")
+        [push] = self.pushes(phone)
+        self.assertEqual(push.payload["nfromusername"], "+4930123")
+        yield call.hang_up()
+        yield self.happened(self.ringing(phone).diary, "ended")
+
+    @inlineCallbacks
+    def test_an_operator_asks_where_a_call_would_go(self):
+        yield self.begin(**{"[route]": 'name = "premium"\ncalled = ["0900*"]\nreject = 403'})
+        found = yield self.asked("called=0900123&caller=bob")
+        self.assertEqual((found["outcome"]["reject"], found["outcome"]["rule"]), (403, "premium"))
+        found = yield self.asked("called=echo")
+        self.assertEqual(found["servers"][0]["name"], "pbx")
+        self.assertEqual(self.upper.saw("INVITE"), [])
+
+    @inlineCallbacks
+    def asked(self, query):
+        """The answer of the dry run."""
+        key = (self.world.directory / "state" / "admin.key").read_text().strip()
+        address = f"{self.world.border.web}/api/v1/routing/dry-run?{query}"
+        answer = yield treq.get(address, headers={"authorization": f"Bearer {key}"}, persistent=False)
+        found = yield treq.json_content(answer)
+        return found
 
     @inlineCallbacks
     def test_a_number_is_refused(self):

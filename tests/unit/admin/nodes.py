@@ -5,6 +5,7 @@ from sqlalchemy.pool import StaticPool
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 
 from sbc.admin.ports import Finding, Node, PushAnswer, UpperView
+from sbc.admin.routes import Refused
 from sbc.admin.settings import AdminSettings
 from sbc.observe.calllog import CallLog
 from sbc.observe.exposition import Exposition
@@ -77,6 +78,18 @@ class Noted:
         return self._note(source == "192.0.2.66", "unban", source, by)
 
 
+def asked(question):
+    """A dry run that says what was asked."""
+    if question.when == "never":
+        raise Refused(400, "when: 'never' is no time")
+    return {
+        "rules": [{"name": "abroad", "fits": True, "why": "decides", "decides": True, "does": "carrier"}],
+        "outcome": {"rule": "abroad", "called": question.called, "caller": question.caller, "sent_to": "carrier"},
+        "servers": [{"place": 1, "name": "carrier", "why": "priority 0, lot 0.500", "state": "up", "calls": 0}],
+        "missing": [question.domain] if question.domain else [],
+    }
+
+
 def a_node(**changes):
     given = {
         "name": "edge-1",
@@ -90,6 +103,7 @@ def a_node(**changes):
         "uppers": lambda: [
             UpperView(name="pbx", uri="sip:pbx.example.com", domain="pbx.example.com", priority=0, weight=1, state="up")
         ],
+        "dry_run": asked,
         "started_at": 1_699_999_000.0,
         "bindings": lambda: {("push",): 3, ("plain",): 1},
         "registrations": lambda: {("pbx", "registered"): 4},

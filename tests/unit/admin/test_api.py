@@ -151,6 +151,13 @@ class Reads(TestCase):
         self.assertEqual(settings["log.level"]["value"], "debug")
         self.assertEqual(settings["admin.listen"]["value"], "127.0.0.1:8080")
 
+    def test_a_dry_run(self):
+        found = self.get("/routing/dry-run?called=0049&caller=alice&when=fri%2023:15")
+        self.assertEqual(found["outcome"]["called"], "0049")
+        self.assertTrue(found["rules"][0]["decides"])
+        for query in ("", "?called=1&direction=up", "?called=1&when=never"):
+            self.assertEqual(self.browser.ask("GET", f"/api/v1/routing/dry-run{query}").status, 400)
+
     def test_other_lists(self):
         self.database.insert(tables.bans, {"source": "192.0.2.66", "reason": "scanner", "automatic": True})
         push = {"type": "call", "provider": "apns", "app": "x", "sent_at": AT, "status": 410, "outcome": "dead_token"}

@@ -103,6 +103,8 @@ def test_every_command_that_looks(run, node):
         ("registrations",): "last code",
         ("registrations", "--summary"): "count",
         ("uppers",): "sip:pbx.example.com",
+        ("route", "0049", "--caller", "alice"): "priority 0, lot 0.500",
+        ("--json", "route", "0049", "--domain", "nowhere", "--in"): '"missing": [\n    "nowhere"',
         ("calls",): "sip:bob@pbx",
         ("cdr",): "ended by",
         ("timeline", "c/1"): "sip:bob@pbx calls sip:alice@pbx",

@@ -85,10 +85,22 @@ def test_a_rule_that_names_a_server_that_is_gone():
     assert names(router({"upper": "old, trunk"}).route(inquiry(), PBX, "k")) == ["trunk"]
 
 
-def test_requests_from_upper_servers_can_only_be_refused():
-    made = router({"upper": "trunk"}, {"direction": "in", "caller": "spam*", "reject": 603})
-    assert made.refused(inquiry(caller="alice", direction="in")) is None
-    assert made.refused(inquiry(caller="spammer", direction="in")).reject == 603
+def test_requests_from_upper_servers_are_refused_or_get_another_caller():
+    made = router(
+        {"upper": "trunk"},
+        {"direction": "in", "caller": "spam*", "reject": 603},
+        {"direction": "in", "caller": "0*", "rewrite_caller": "+49{1}"},
+    )
+    assert made.arriving(inquiry(caller="alice", direction="in")) is None
+    assert made.arriving(inquiry(caller="spammer", direction="in")).reject == 603
+    assert made.arriving(inquiry(caller="030", direction="in")).caller == "+4930"
+    assert router().arriving(inquiry(direction="in")) is None
+
+
+def test_a_rule_that_only_rewrites_leaves_the_servers_of_the_domain():
+    routed = router({"called": "00*", "rewrite": "+{1}", "rewrite_caller": "reception"}).route(inquiry(), PBX, "alice")
+    assert (names(routed), routed.called, routed.caller) == (["pbx", "spare"], "+4930123456", "reception")
+    assert router().route(inquiry(), PBX, "alice").caller == ""
 
 
 def test_rules_choose_the_registrar_too_unless_they_must_not():
@@ -105,6 +117,16 @@ def test_quality_counts_where_it_is_switched_on():
             made.ended(PBX, "004930123456", 503, None)
         assert names(made.route(inquiry(), PBX, "k")) == expected
         assert names(made.route(inquiry("+43"), PBX, "k")) == ["pbx", "spare"]
+
+
+def test_a_dry_run_at_another_time_of_registers_and_of_what_comes_in():
+    made = router({"days": "sat", "upper": "trunk"}, {"direction": "in", "caller": "spam*", "reject": 603})
+    assert names(made.dry_run(inquiry(), PBX, "alice").routed) == ["pbx", "spare"]
+    assert names(made.dry_run(inquiry(), PBX, "alice", (5, 720)).routed) == ["trunk"]
+    found = made.dry_run(inquiry(caller="spammer", direction="in"), PBX, "spammer")
+    assert (found.routed.reject, [tried.fits for tried in found.rules], found.scores) == (603, [False, True], ())
+    found = router({"upper": "trunk"}, for_register=False).dry_run(inquiry("bob", method="REGISTER"), PBX, "bob")
+    assert (names(found.routed), found.rules) == (["pbx", "spare"], ())
 
 
 def test_a_dry_run_tells_everything_and_changes_nothing():
