@@ -133,6 +133,7 @@ class Sbc(MultiService):
             configuration=lambda: self.configuration,
             resolver=resolver,
             connect=lambda where: self.transports.connect(where, side="upper"),
+            fitting=lambda flow, size: self.transports.fitting(flow, size, side="upper"),
             own=self.ours,
             driver=self.driver,
             identifiers=self.identifiers,

@@ -55,6 +55,7 @@ class Uppers:
         configuration: Callable[[], Configuration],
         resolver: Resolver,
         connect: Callable[[Destination], Deferred[Flow]],
+        fitting: Callable[[Flow, int], Deferred[Flow]],
         own: Callable[[], frozenset[bytes]],
         driver: Driver,
         identifiers: Identifiers,
@@ -70,7 +71,7 @@ class Uppers:
         self._rules: list[dict[str, Any]] = []
         self.selection: Selection | None = None
         self.servers = UpperServers(())
-        self.ways = Ways(self.servers, resolver, connect, self._permits)
+        self.ways = Ways(self.servers, resolver, connect, self._permits, fitting)
         self.watch = Watch(
             servers=self.servers,
             driver=driver,

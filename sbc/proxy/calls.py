@@ -219,4 +219,8 @@ class Calls:
         )
 
     def _put_ack(self, request: Request, inside: Inside, flow: Flow, body: bytes) -> None:
-        self.driver.put(passed_on(self, request, inside, flow, body).render(), flow)
+        out = passed_on(self, request, inside, flow, body)
+        if inside.receiver.upper is None:
+            self.driver.put(out.render(), flow)
+        else:
+            self.ways.carry(out, flow, lambda fitting: self.driver.put(out.render(), fitting))

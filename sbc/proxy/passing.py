@@ -142,6 +142,14 @@ class Passing:
         if self._over:
             return
         out = passed_on(self.calls, self.request, self.inside, flow, body)
+        if self.inside.receiver.upper is None:
+            self._put(out, flow)
+        else:
+            self.calls.ways.carry(out, flow, partial(self._put, out))
+
+    def _put(self, out: Request, flow: Flow) -> None:
+        if self._over:
+            return
         self._sent = self.calls.driver.send(out, flow, self)
         if self.inside.receiver.device and not flow.reliable and flow.heard_at + FRESH < self.calls.driver.clock():
             self._doubt = self.calls.call_later(DOUBT, self._rouse)

@@ -13,7 +13,7 @@ from sbc.proxy.describing import described
 from sbc.proxy.dialog import OPENING
 from sbc.proxy.outgoing import leg_for, onto, request_for
 from sbc.proxy.target import Target
-from sbc.sip.message import Response
+from sbc.sip.message import Request, Response
 from sbc.soon import when_there
 from sbc.transaction.client import ClientTransaction
 from sbc.transaction.retry import RFC_RETRY, Retry
@@ -97,9 +97,18 @@ def _offer(attempt: Attempt, branch: Branch[Target], flow: Flow) -> None:
 def _send(attempt: Attempt, branch: Branch[Target], flow: Flow, body: bytes) -> None:
     if branch.state is DONE:
         return
-    target = branch.target
     out = request_for(attempt, branch, flow, body)
-    target.sent = out
+    if branch.target.server is None:
+        _put(attempt, branch, out, flow)
+    else:
+        attempt.calls.ways.carry(out, flow, partial(_put, attempt, branch, out))
+
+
+def _put(attempt: Attempt, branch: Branch[Target], out: Request, flow: Flow) -> None:
+    if branch.state is DONE:
+        return
+    target = branch.target
+    target.sent, target.flow = out, flow
     target.txn = attempt.calls.driver.send(out, flow, BranchClient(attempt, branch), _retry(attempt, target))
     if attempt.invite:
         attempt.story.note(kinds.DELIVERED, f"{target.name}, Request-URI {target.uri.decode('utf-8', 'replace')}")

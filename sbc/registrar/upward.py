@@ -76,7 +76,11 @@ class Upward:
         on_flow(self._watch.ways.flow(self._server), then, lambda reason: self._silent(reason, reached=False))
 
     def _put(self, request: Request, flow: Flow) -> None:
-        self._driver.send(request, flow, self, Retry(give_up=self._patience() if self._servers else None))
+        retry = Retry(give_up=self._patience() if self._servers else None)
+        self._watch.ways.carry(request, flow, lambda fitting: self._send(request, fitting, retry))
+
+    def _send(self, request: Request, flow: Flow, retry: Retry) -> None:
+        self._driver.send(request, flow, self, retry)
 
     def _silent(self, reason: str, *, reached: bool) -> None:
         self._watch.silent(self._server, f"REGISTER: {reason}")

@@ -26,6 +26,13 @@ CONNECT_WAITERS = 10_000
 FAILED_DESTINATIONS = 1_024
 """Destinations remembered as just failed."""
 
+STREAM_PATIENCE = 1.5
+"""Seconds in which a TCP connection for a request too large for a datagram must be open; below the four seconds of
+silence after which the next server is tried."""
+
+STREAMLESS_SECONDS = 300.0
+"""How long an address that took no such connection is sent datagrams of any size."""
+
 SWEEP_SECONDS = 1.0
 """How often deadlines of streams are looked at; deadlines are kept to this precision."""
 
@@ -66,6 +73,8 @@ class Limits:
 
     message_bytes: int = 65_000
     """Longest message taken, on any transport; a UDP payload hardly fits more."""
+    datagram_request: int = 1_300
+    """Longest request to a server that goes as a datagram, where it takes TCP too (RFC 3261 18.1.1); 0: any."""
     write_buffer_bytes: int = 1024 * 1024
     """Bytes queued for a stream peer that does not read; then the connection is cut."""
     first_message: float = 20.0

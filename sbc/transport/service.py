@@ -24,6 +24,7 @@ from sbc.transport.address import (
 )
 from sbc.transport.codec import Codec, SipCodec
 from sbc.transport.connections import Accepting, Connections, Dialler, UnreachableError
+from sbc.transport.fitting import Fitting
 from sbc.transport.flow import CLIENT, UPPER, Destination, Flow, Gate, Listener, OpenGate, Receiver
 from sbc.transport.limits import STOP_SECONDS, SWEEP_SECONDS, Limits
 from sbc.transport.settings import ListenSettings
@@ -67,6 +68,7 @@ class Transports(Service):
         self.listeners: list[Listener] = [_listener(index, each) for index, each in enumerate(self._listens)]
         self.connections = Connections(receiver, limits, self._gate, clock, start_id=secrets.token_hex(4))
         self._dialler = Dialler(reactor, self.connections)
+        self._fitting = Fitting(reactor, lambda where, side: self.connect(where, side=side), clock)
         self._udp: dict[Listener, UdpPort] = {}
         self._accepting: list[Any] = []
         self._speakers: dict[tuple[bytes, str, str], Listener | None] = {}
@@ -272,6 +274,11 @@ class Transports(Service):
             return succeed(self.udp_flow(listener, (destination.host, destination.port)))
         tls = self._trust_now().toward(destination.name) if listener.secure else None
         return self._dialler.connect(destination, listener, lambda: self._codec_toward(destination), tls)
+
+    def fitting(self, flow: Flow, size: int, *, side: str) -> "Deferred[Flow]":
+        """The flow for a request of `size` bytes that would go over `flow`, one that we opened: by TCP when it is too
+        large for a datagram and TCP is there."""
+        return self._fitting.flow(flow, size, self._limits.datagram_request, side)
 
     def _speaker(self, transport: bytes, host: str, side: str) -> Listener | None:
         """The listener we speak for toward `host`: of this transport and able to reach it, one of just this side first.

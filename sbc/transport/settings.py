@@ -83,6 +83,11 @@ class TransportSettings:
     connect_timeout: float = setting(
         _DEFAULT.connect, Duration(0.1, 60.0), doc="time to open a connection, TLS and WebSocket included"
     )
+    datagram_request: int = setting(
+        _DEFAULT.datagram_request,
+        Integer(0, 65_000),
+        doc="a request of more bytes goes to a server by TCP, not UDP, if it takes TCP (RFC 3261 18.1.1); 0: never",
+    )
     first_message: float = setting(
         _DEFAULT.first_message, Duration(0.1, 3600.0), doc="a new connection must bring its first message in this time"
     )
@@ -128,6 +133,7 @@ class TransportSettings:
     def limits(self) -> Limits:
         """The limits as the transports take them."""
         return Limits(
+            datagram_request=self.datagram_request,
             first_message=self.first_message,
             partial_message=self.partial_message,
             idle=self.idle,

@@ -263,4 +263,9 @@ class _Run:
             headers=headers,
         )
         patience = refresher.pace().patience if self.servers else None
-        refresher.driver.send(request, flow, self, Retry(give_up=patience))
+        retry = Retry(give_up=patience)
+
+        def start(fitting: Flow) -> None:
+            refresher.driver.send(request, fitting, self, retry)
+
+        refresher.watch.ways.carry(request, flow, start)

@@ -9,12 +9,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sbc.sip.errors import RemoteError
+from sbc.sip.message import Request
 from sbc.sip.uri import Uri
 from sbc.soon import when_there
 from sbc.transaction.client import ClientTransaction
 from sbc.transaction.server import ServerTransaction
 from sbc.transport.flow import Destination, Flow
 from sbc.transport.resolver import Resolver
+from sbc.upper.face import via
 from sbc.upper.servers import UpperServer, UpperServers
 
 log = Logger()
@@ -27,7 +29,8 @@ class Ways:
     """Finds flows toward upper servers, and tells `UpperServers` the addresses found on the way.
 
     `connect` gives a flow to one address (UDP at once, a stream reused or opened). `permits(name, address)`: whether a
-    host name, or an address given as one, that a client brought up may lead to this IP address.
+    host name, or an address given as one, that a client brought up may lead to this IP address. `fitting(flow, bytes)`:
+    the flow, or a stream to the same place for a request too large for a datagram.
     """
 
     def __init__(
@@ -36,11 +39,13 @@ class Ways:
         resolver: Resolver,
         connect: Callable[[Destination], Deferred[Flow]],
         permits: Callable[[str, str], bool],
+        fitting: Callable[[Flow, int], Deferred[Flow]],
     ) -> None:
         self.servers = servers
         self._resolver = resolver
         self._connect = connect
         self._permits = permits
+        self._fitting = fitting
         self._known: dict[str, list[Destination]] = {}
 
     def locate_all(self) -> Deferred[None]:
@@ -70,6 +75,20 @@ class Ways:
         if guarded:
             found.addCallback(self._permitted, uri)
         return found.addCallback(self._first, None)
+
+    def carry(self, request: Request, flow: Flow, then: Callable[[Flow], None]) -> None:
+        """Call `then` with the flow for this very request, now or soon. It is `flow`, unless that is UDP and the request
+        too large for it: then the Via says the transport it goes by, under the same branch."""
+
+        def fitted(found: Flow) -> None:
+            if found is not flow:
+                request.set_top(b"via", via(found.listener, request.via.branch or b""))
+            then(found)
+
+        if flow.reliable:
+            then(flow)
+        else:
+            when_there(self._fitting(flow, len(request.render())), fitted, Failure.raiseException)
 
     def _permitted(self, destinations: list[Destination], uri: Uri) -> list[Destination]:
         host = uri.host.decode("ascii", "replace").strip("[]")
