@@ -160,6 +160,7 @@ class Sbc(MultiService):
             gone=lambda flow: self.registrar.live.leave(flow.token),
             clock_at=time.time,
             udp_flow=lambda flow, peer: self.transports.udp_flow(flow.listener, peer),
+            alias=lambda flow, port: self.transports.alias(flow, port),
         )
         trust = ClientTrust(
             ca_file=transport.ca_file, verify=transport.verify, certificate=transport.certificate, key=transport.key

@@ -27,7 +27,7 @@ from sbc.admin.routes import Answer, Ask, Refused, Route, Router, as_json
 from sbc.admin.settings import AdminSettings
 from sbc.admin.shared_key import OFFERED, SharedKey
 from sbc.sip.errors import RemoteError
-from sbc.transport.tls import CertificateError, ServerIdentity
+from sbc.transport.tls import CertificateError, Files, ServerIdentity
 
 BODY_LIMIT: Final = 256 * 1024
 """Bytes of a request's body; more is read and thrown away, then refused."""
@@ -266,7 +266,7 @@ class AdminService(Service):
         self.shared.name, self.shared.key = settings.api_id, settings.api_key
         if self._identity is not None:
             try:
-                self._identity.reload(self._settings.certificate, self._settings.key, "")
+                self._identity.reload(self._files())
             except CertificateError as error:
                 self.log.error("the certificate stays as it was: {error}", error=error)
 
@@ -284,10 +284,13 @@ class AdminService(Service):
     def _listen(self) -> Deferred[IListeningPort]:
         host, number = self._settings.listen
         if self._settings.certificate:
-            self._identity = ServerIdentity(self._settings.certificate, self._settings.key)
+            self._identity = ServerIdentity(self._files())
             return maybeDeferred(self._reactor.listenSSL, number, self.site, self._identity, interface=host)
         endpoint = serverFromString(self._reactor, f"tcp:{number}:interface={quoteStringArgument(host)}")
         return cast("Deferred[IListeningPort]", endpoint.listen(self.site))
+
+    def _files(self) -> Files:
+        return Files(certificate=self._settings.certificate, key=self._settings.key)
 
     def _listens(self, port: IListeningPort) -> None:
         self.port = port

@@ -24,7 +24,8 @@ log = Logger()
 class Border:
     """Parses what arrives and hands it to the driver; counts, traces, and holds offences against those who send junk.
 
-    `gone` is told of flows that ended; `udp_flow(flow, peer)` is the flow from the same socket to another peer.
+    `gone` is told of flows that ended; `udp_flow(flow, peer)` is the flow from the same socket to another peer;
+    `alias(flow, port)` hears that a TLS connection may be used toward that port of its peer (RFC 5923).
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Border:
         gone: Callable[[Flow], None],
         clock_at: Callable[[], float],
         udp_flow: Callable[[Flow, tuple[str, int]], Flow],
+        alias: Callable[[Flow, int], None],
     ) -> None:
         self._driver = driver
         self._guard = guard
@@ -45,6 +47,7 @@ class Border:
         self._gone = gone
         self._clock_at = clock_at
         self._udp_flow = udp_flow
+        self._alias = alias
         driver.bug = self.bug
         driver.theirs = self.theirs
 
@@ -57,6 +60,8 @@ class Border:
             if isinstance(message, Request):
                 if not self._served(message, flow):
                     return
+                if flow.secure and b"alias" in message.via.params:
+                    self._alias(flow, message.via.port or 5061)
                 stamp(message, flow.peer[0].encode(), flow.peer[1])
                 self._driver.receive(message, self._back(message, flow))
             else:

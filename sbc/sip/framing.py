@@ -32,7 +32,7 @@ class Framer:
     cannot be known, so the connection is to be closed.
     """
 
-    __slots__ = ("_buffer", "_half", "_limit", "_opened", "_pong_due", "_searched", "_size", "broken")
+    __slots__ = ("_buffer", "_half", "_limit", "_opened", "_pong_due", "_searched", "_size", "broken", "head")
 
     def __init__(self, limit: int = MAX_MESSAGE) -> None:
         self._buffer = bytearray()
@@ -44,6 +44,8 @@ class Framer:
         self._pong_due = False
         self.broken: ParseError | None = None
         """Why nothing more can come out of this stream."""
+        self.head = b""
+        """The header section of the message that was too large, where that came whole."""
 
     @property
     def pending(self) -> int:
@@ -137,6 +139,7 @@ class Framer:
         length = number(unfold(bytes(lengths[0])).strip(), SECONDS_END, b"Content-Length")
         self._size = end + 4 + length
         if self._size > self._limit:
+            self.head = bytes(buffer[: end + 4])
             raise ParseError(b"Message Too Large", 513)
         return True
 

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from sbc.sip.build import respond
 from sbc.sip.errors import ParseError
 from sbc.sip.framing import Framer, KeepAlive
+from sbc.sip.message import parse
 from sbc.transport.limits import BROKEN_FRAMING, NOT_SIP, OVERSIZED
 
 _PROBLEMS = {413: OVERSIZED, 414: NOT_SIP, 513: OVERSIZED}
@@ -16,13 +18,15 @@ class Heard:
     """What a piece of stream contained.
 
     `messages` are whole; `reply` goes back at once (pong, handshake answer); `keep_alive`: the peer showed it is alive;
-    `problem` is one of `limits.REFUSALS` and ends the stream once the reply is sent; `bye`: the peer ended it properly.
+    `problem` is one of `limits.REFUSALS` and ends the stream once the reply is sent; `refusal`: the SIP answer to the
+    message that is the problem; `bye`: the peer ended it properly.
     """
 
     messages: list[bytes] = field(default_factory=list)
     reply: bytes = b""
     keep_alive: bool = False
     problem: str | None = None
+    refusal: bytes = b""
     bye: str = ""
 
 
@@ -77,6 +81,7 @@ class SipCodec:
         broken = self._framer.broken
         if broken is not None:
             heard.problem = _PROBLEMS.get(broken.status, NOT_SIP if broken.reason == b"Not SIP" else BROKEN_FRAMING)
+            heard.refusal = _refusal(self._framer.head)
         for what in found:
             if isinstance(what, bytes):
                 heard.messages.append(what)
@@ -95,3 +100,13 @@ class SipCodec:
 
     def farewell(self) -> bytes:
         return b""
+
+
+def _refusal(head: bytes) -> bytes:
+    """513 (Message Too Large, RFC 3261 21.5.7) for the request with this header section, where it can be answered."""
+    try:
+        parse(head)
+    except ParseError as error:
+        if error.request is not None and error.request.method != b"ACK":
+            return respond(error.request, 513).render()
+    return b""

@@ -14,16 +14,20 @@ from sbc.transport.codec import Codec
 from sbc.transport.deadlines import Deadlines
 from sbc.transport.flow import Destination, Flow, Gate, Listener, Receiver
 from sbc.transport.limits import (
+    ALIASES,
     BANNED,
     CONNECT_WAITERS,
     FAILED_DESTINATIONS,
+    LINE_SECONDS,
     PENDING_CONNECTS,
     TOO_MANY,
     TOO_MANY_FROM_SOURCE,
+    TURN_SECONDS,
     Limits,
 )
 from sbc.transport.proxyprotocol import Preamble
 from sbc.transport.stream import StreamConnection, StreamFlow
+from sbc.transport.turns import Turns
 
 Route = tuple[bytes, str, int, str]
 """What one outgoing connection serves: transport, host, port, checked name (RFC 5923 3, RFC 5922 8)."""
@@ -44,7 +48,14 @@ class Connections:
     """The house that stream connections live in."""
 
     def __init__(
-        self, receiver: Receiver, limits: Limits, gate: Gate, clock: Callable[[], float], *, start_id: str
+        self,
+        receiver: Receiver,
+        limits: Limits,
+        gate: Gate,
+        clock: Callable[[], float],
+        *,
+        start_id: str,
+        call_later: Callable[..., Any],
     ) -> None:
         """`start_id` tells this start of the process from others, since flow tokens outlive it in the database."""
         self.receiver = receiver
@@ -57,9 +68,16 @@ class Connections:
         self._count = 0
         self._tokens: dict[str, StreamFlow] = {}
         self._routes: dict[Route, StreamFlow] = {}
+        self._aliases: dict[StreamFlow, list[Route]] = {}
         self._sources: dict[str, int] = {}
         self._counted: dict[StreamConnection, str] = {}
         self._idle: list[Deferred[None]] = []
+        self._turns: Turns[StreamConnection] = Turns(limits.handshakes)
+        self._call_later = call_later
+        self._calling: Any = None
+        self.crowded: Callable[[bool], None] = lambda crowded: None
+        """Told when the line for TLS handshakes is full, and when it is half empty again."""
+        self._crowded = False
 
     # -- House
 
@@ -81,6 +99,34 @@ class Connections:
         self._counted[connection] = source
         return None
 
+    def queue(self, connection: StreamConnection) -> bool:
+        self._turns.rate = self.limits.handshakes
+        if self._turns.take(connection, self.clock()):
+            return True
+        if not self._crowded and len(self._turns) >= self.limits.handshakes * LINE_SECONDS:
+            self._crowded = True
+            self.crowded(True)
+        if self._calling is None:
+            self._calling = self._call_later(TURN_SECONDS, self._call)
+        return False
+
+    def _call(self) -> None:
+        """Begin the handshakes whose turn has come."""
+        self._calling = None
+        for connection in self._turns.due(self.clock()):
+            connection.begin_tls()
+        if self._crowded and len(self._turns) < self.limits.handshakes * LINE_SECONDS / 2:
+            self._crowded = False
+            self.crowded(False)
+        if self._turns:
+            self._calling = self._call_later(TURN_SECONDS, self._call)
+
+    def stop(self) -> None:
+        """Nobody's turn comes any more."""
+        if self._calling is not None and self._calling.active():
+            self._calling.cancel()
+        self._calling = None
+
     def opened(self, connection: StreamConnection) -> StreamFlow:
         self._count += 1
         word = connection.listener.transport.decode("ascii").lower()
@@ -94,6 +140,7 @@ class Connections:
 
     def closed(self, connection: StreamConnection, reason: str) -> None:
         self.all.discard(connection)
+        self._turns.leave(connection)
         source = self._counted.pop(connection, None)
         if source is not None:
             left = self._sources[source] - 1
@@ -104,8 +151,9 @@ class Connections:
         flow = connection.flow
         if flow is not None:
             self._tokens.pop(flow.token, None)
-            if self._routes.get(route_of(flow)) is flow:
-                del self._routes[route_of(flow)]
+            for route in (route_of(flow), *self._aliases.pop(flow, ())):
+                if self._routes.get(route) is flow:
+                    del self._routes[route]
             flow.ended()
         try:
             if flow is not None:
@@ -127,6 +175,21 @@ class Connections:
         """An open connection that serves this route."""
         flow = self._routes.get(route)
         return flow if flow is not None and flow.open else None
+
+    def alias(self, flow: Flow, port: int) -> None:
+        """The peer of an incoming TLS connection says, by `;alias` in its Via, that requests to `port` of its address
+        may come back on it (RFC 5923 8.2).
+
+        Believed only of who showed a certificate that our listener's authorities vouch for, and only for the names in
+        that certificate: a connection to one of these names and no other is saved by it. One that we opened stays.
+        """
+        if not isinstance(flow, StreamFlow) or not flow.open or flow.transport != b"TLS" or flow in self._aliases:
+            return
+        names = sorted(name for name in flow.names() if not name.startswith("*."))[:ALIASES]
+        routes: list[Route] = [(flow.transport, flow.peer[0], port, name) for name in names]
+        self._aliases[flow] = [route for route in routes if self.reusable(route) is None]
+        for route in self._aliases[flow]:
+            self._routes[route] = flow
 
     def held_by(self, host: str) -> int:
         """Incoming connections counted against this address's source."""
@@ -175,8 +238,8 @@ class Accepting(Factory):
         trusted: Callable[[str], bool] | None = None,
     ) -> None:
         """`trusted(host)`: whether connections from there begin with a PROXY header."""
+        self.listener = listener
         self._house = house
-        self._listener = listener
         self._codec = codec
         self._tls = tls
         self._trusted = trusted
@@ -184,7 +247,7 @@ class Accepting(Factory):
     def buildProtocol(self, addr: IAddress | None) -> StreamConnection:
         host = normal_host(getattr(addr, "host", ""))
         preamble = Preamble() if self._trusted is not None and self._trusted(host) else None
-        return StreamConnection(self._house, self._listener, self._codec(), tls=self._tls, preamble=preamble)
+        return StreamConnection(self._house, self.listener, self._codec(), tls=self._tls, preamble=preamble)
 
 
 class _OutgoingConnection(StreamConnection):

@@ -23,6 +23,10 @@ PENDING_CONNECTS = 1_024
 CONNECT_WAITERS = 10_000
 """Requests waiting for one connection to open."""
 
+ALIASES = 16
+"""Names of a client certificate for which its connection may be used in the other direction; certificates of servers
+have a handful."""
+
 FAILED_DESTINATIONS = 1_024
 """Destinations remembered as just failed."""
 
@@ -33,11 +37,21 @@ silence after which the next server is tried."""
 STREAMLESS_SECONDS = 300.0
 """How long an address that took no such connection is sent datagrams of any size."""
 
+TURN_SECONDS = 0.02
+"""How often those who stand in line for a TLS handshake are looked at, while there are any."""
+
+LINE_SECONDS = 4.0
+"""Seconds' worth of handshakes that may stand in line; then no TLS connection is accepted until half of them are
+through. The kernel holds `BACKLOG` more and clients repeat their SYN, which spreads a storm better than we could."""
+
 SWEEP_SECONDS = 1.0
 """How often deadlines of streams are looked at; deadlines are kept to this precision."""
 
 LINGER_SECONDS = 5.0
 """How long a connection that we close in an orderly way may take to send the rest; then it is cut."""
+
+DRAIN_SECONDS = 2.0
+"""How long a peer whose message was too large may go on sending it before it is cut, so that it hears why."""
 
 STOP_SECONDS = 2.0
 """How long connections may take to close in an orderly way when we stop; then they are cut."""
@@ -77,6 +91,10 @@ class Limits:
     """Longest request to a server that goes as a datagram, where it takes TCP too (RFC 3261 18.1.1); 0: any."""
     write_buffer_bytes: int = 1024 * 1024
     """Bytes queued for a stream peer that does not read; then the connection is cut."""
+    handshakes: int = 400
+    """TLS handshakes begun per second; a core takes 450 with RSA certificates and 900 with ECDSA ones."""
+    handshake: float = 10.0
+    """A TLS handshake whose turn has come must be done in this time."""
     first_message: float = 20.0
     """A new connection must bring its preambles (PROXY, TLS, WebSocket) and a first message or ping in this time."""
     partial_message: float = 10.0

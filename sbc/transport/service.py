@@ -28,7 +28,7 @@ from sbc.transport.fitting import Fitting
 from sbc.transport.flow import CLIENT, UPPER, Destination, Flow, Gate, Listener, OpenGate, Receiver
 from sbc.transport.limits import STOP_SECONDS, SWEEP_SECONDS, Limits
 from sbc.transport.settings import ListenSettings
-from sbc.transport.tls import CertificateError, ClientTrust, ServerIdentity
+from sbc.transport.tls import CertificateError, ClientTrust, Files, ServerIdentity
 from sbc.transport.udp import UdpFlow, UdpPort
 from sbc.transport.websocket import WebSocketCodec
 
@@ -66,7 +66,10 @@ class Transports(Service):
         self._clock = clock
         self._listens = list(listens)
         self.listeners: list[Listener] = [_listener(index, each) for index, each in enumerate(self._listens)]
-        self.connections = Connections(receiver, limits, self._gate, clock, start_id=secrets.token_hex(4))
+        self.connections = Connections(
+            receiver, limits, self._gate, clock, start_id=secrets.token_hex(4), call_later=reactor.callLater
+        )
+        self.connections.crowded = self._crowd
         self._dialler = Dialler(reactor, self.connections)
         self._fitting = Fitting(reactor, lambda where, side: self.connect(where, side=side), clock)
         self._udp: dict[Listener, UdpPort] = {}
@@ -99,6 +102,7 @@ class Transports(Service):
             self._sweeping.stop()
         closing = self._stop_accepting()
         self._dialler.stop()
+        self.connections.stop()
         for port in self._udp.values():
             port.stop()
         for connection in list(self.connections.all):
@@ -121,6 +125,15 @@ class Transports(Service):
         ports, self._accepting = self._accepting, []
         stopped = [Deferred.fromCoroutine(_stopped(port)) for port in ports]
         return DeferredList(stopped).addCallback(lambda _: None)
+
+    def _crowd(self, crowded: bool) -> None:
+        """Leave newcomers to the kernel while too many wait for their TLS handshake."""
+        for port in self._accepting:
+            if port.factory.listener.secure:
+                if crowded:
+                    port.stopReading()
+                else:
+                    port.startReading()
 
     def _cut_all(self) -> None:
         for connection in list(self.connections.all):
@@ -150,7 +163,7 @@ class Transports(Service):
             return port
         identity = None
         if listener.secure:
-            identity = self._identities[listener] = ServerIdentity(listen.certificate, listen.key, listen.client_ca)
+            identity = self._identities[listener] = ServerIdentity(_files(listen))
         factory = Accepting(
             self.connections,
             listener,
@@ -208,7 +221,7 @@ class Transports(Service):
         for listener, identity in self._identities.items():
             listen = self._listens[listener.index]
             try:
-                identity.reload(listen.certificate, listen.key, listen.client_ca)
+                identity.reload(_files(listen))
             except CertificateError as error:
                 problems.append(str(error))
         try:
@@ -238,6 +251,11 @@ class Transports(Service):
             return self.udp_flow(self.listeners[int(index)], (host, int(port)))
         except LookupError:
             return None
+
+    def alias(self, flow: Flow, port: int) -> None:
+        """A request on this flow had `;alias` in its Via, which names this port (RFC 5923)."""
+        if flow.listener.serves(UPPER):
+            self.connections.alias(flow, port)
 
     def udp_flow(self, listener: Listener, peer: tuple[str, int]) -> UdpFlow:
         """The flow from a UDP listener to a peer. Raises LookupError when the listener is not an open UDP one."""
@@ -317,6 +335,16 @@ def _listener(index: int, listen: ListenSettings) -> Listener:
         side=listen.side,
         advertise_host=host,
         advertise_port=port,
+    )
+
+
+def _files(listen: ListenSettings) -> Files:
+    return Files(
+        certificate=listen.certificate,
+        key=listen.key,
+        more=listen.certificates,
+        client_ca=listen.client_ca,
+        client_must=listen.client_certificate == "required",
     )
 
 

@@ -49,8 +49,18 @@ class ListenSettings:
     )
     certificate: str = setting("", FilePath(), doc="tls, wss: PEM file with the certificate and its chain")
     key: str = setting("", FilePath(), doc="tls, wss: PEM file with the private key; empty: in the certificate file")
+    certificates: tuple[str, ...] = setting(
+        (),
+        List(FilePath()),
+        doc="tls, wss: further PEM files, each with its key, for clients that ask for another name (SNI)",
+    )
     client_ca: str = setting(
-        "", FilePath(), doc="tls, wss: clients must show a certificate of one of these authorities"
+        "", FilePath(), doc="tls, wss: clients show a certificate of one of these authorities"
+    )
+    client_certificate: str = setting(
+        "required",
+        Words({"required": None, "optional": None}),
+        doc="tls, wss: with client_ca, whether who shows no certificate is let in",
     )
     path: str = setting("/", Text(), doc="ws, wss: path of the WebSocket")
     origins: tuple[str, ...] = setting((), List(Text()), doc="ws, wss: web origins allowed; empty: any")
@@ -87,6 +97,12 @@ class TransportSettings:
         _DEFAULT.datagram_request,
         Integer(0, 65_000),
         doc="a request of more bytes goes to a server by TCP, not UDP, if it takes TCP (RFC 3261 18.1.1); 0: never",
+    )
+    handshakes: int = setting(
+        _DEFAULT.handshakes, Integer(1, 100_000), doc="TLS handshakes begun per second; others wait for their turn"
+    )
+    handshake_timeout: float = setting(
+        _DEFAULT.handshake, Duration(0.1, 60.0), doc="time for a TLS handshake of a client whose turn has come"
     )
     first_message: float = setting(
         _DEFAULT.first_message, Duration(0.1, 3600.0), doc="a new connection must bring its first message in this time"
@@ -134,6 +150,8 @@ class TransportSettings:
         """The limits as the transports take them."""
         return Limits(
             datagram_request=self.datagram_request,
+            handshakes=self.handshakes,
+            handshake=self.handshake_timeout,
             first_message=self.first_message,
             partial_message=self.partial_message,
             idle=self.idle,

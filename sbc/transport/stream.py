@@ -1,7 +1,7 @@
 """One stream connection, incoming or outgoing, and the flow others see of it.
 
-The life of a connection: (PROXY preamble) -> (TLS handshake) -> (WebSocket handshake) -> open -> ended. A flow exists
-from `open` on; every step before has one common deadline, so that slow starters hold nothing for long.
+The life of a connection: (PROXY preamble) -> (in line for TLS, TLS handshake) -> (WebSocket handshake) -> open -> ended.
+A flow exists from `open` on; every step before has a deadline, so that slow starters hold nothing for long.
 """
 
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from enum import Enum, auto
 from typing import Any
 from typing import Protocol as Shape
 
+from cryptography.x509 import Certificate
 from OpenSSL import SSL
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
@@ -20,15 +21,17 @@ from sbc.transport.address import normal_host
 from sbc.transport.codec import Codec, Heard
 from sbc.transport.deadlines import Deadlines
 from sbc.transport.flow import Flow, Gate, Listener, Receiver
-from sbc.transport.limits import BAD_HANDSHAKE, LINGER_SECONDS, NOT_READING, SILENT, SLOW, Limits
+from sbc.transport.limits import BAD_HANDSHAKE, DRAIN_SECONDS, LINGER_SECONDS, NOT_READING, SILENT, SLOW, Limits
 from sbc.transport.proxyprotocol import Preamble
 from sbc.transport.tcpoptions import keep_alive
+from sbc.transport.tls import names_of
 
 
 class State(Enum):
     """Where a connection stands; the order is the order of life."""
 
     PROXY = auto()
+    LINE = auto()
     TLS = auto()
     PREAMBLE = auto()
     OPEN = auto()
@@ -59,6 +62,11 @@ class StreamFlow(Flow):
         if self._connection is not None:
             self._connection.end(reason)
 
+    def names(self) -> set[str]:
+        """The names in the certificate that the peer of an incoming connection showed and OpenSSL verified."""
+        certificate = self._connection.shown() if self._connection is not None else None
+        return names_of(certificate) if certificate is not None else set()
+
     def ended(self) -> None:
         """The connection under this flow is gone."""
         self.open = False
@@ -79,6 +87,9 @@ class House(Shape):
 
     def admit(self, connection: "StreamConnection", host: str) -> str | None:
         """Count the connection against its source; None, or the refusal (one of `limits.REFUSALS`)."""
+
+    def queue(self, connection: "StreamConnection") -> bool:
+        """Whether its TLS handshake may begin; else its `begin_tls` is called when its turn has come."""
 
     def opened(self, connection: "StreamConnection") -> StreamFlow:
         """The connection may carry messages: give it a flow."""
@@ -121,6 +132,7 @@ class StreamConnection(Protocol):
         self._unsent = 0
         self._partial = False
         self._pings = 0
+        self._rest = b""
 
     # -- beginning
 
@@ -141,17 +153,42 @@ class StreamConnection(Protocol):
         refusal = self._house.admit(self, self.peer[0])
         if refusal is not None:
             self.refuse(refusal)
-        elif self._tls is not None:
-            self._state = State.TLS
-            transport: Any = self.transport
-            transport.startTLS(self._tls)
-        else:
+        elif self._tls is None:
             self._greet()
+        elif self.outgoing or self._house.queue(self):
+            self.begin_tls()
+        else:
+            self._state = State.LINE
+            transport: Any = self.transport
+            transport.pauseProducing()
+
+    def begin_tls(self) -> None:
+        """The turn of this connection has come."""
+        transport: Any = self.transport
+        if self._state is State.LINE:
+            transport.resumeProducing()
+        self._state = State.TLS
+        house = self._house
+        if not self.outgoing:
+            house.deadlines.set(self, house.clock() + house.limits.handshake)
+        transport.startTLS(self._tls)
+        rest, self._rest = self._rest, b""
+        if rest:
+            # After startTLS the transport's protocol is the TLS layer: what came behind a PROXY header is its.
+            transport.protocol.dataReceived(rest)
 
     def handshakeCompleted(self) -> None:
         """TLS is up."""
         if self._state is State.TLS:
+            house = self._house
+            house.deadlines.set(self, house.clock() + house.limits.first_message)
             self._greet()
+
+    def shown(self) -> Certificate | None:
+        """The certificate of the peer, which OpenSSL has verified, if it showed one."""
+        transport: Any = self.transport
+        certificate = transport.getPeerCertificate() if self._tls is not None else None
+        return certificate.to_cryptography() if certificate is not None else None
 
     def _greet(self) -> None:
         self._state = State.PREAMBLE
@@ -176,6 +213,9 @@ class StreamConnection(Protocol):
             return
         if self._state is State.ENDED:
             return
+        if self._state is State.LINE:
+            self._rest += data
+            return
         heard = self._codec.feed(data)
         if heard.reply:
             self._write(heard.reply)
@@ -184,7 +224,10 @@ class StreamConnection(Protocol):
         self._take(heard)
         if self.reason:
             return
-        if heard.problem is not None:
+        if heard.refusal:
+            self._write(heard.refusal)
+            self._turn_away(heard.problem or "")
+        elif heard.problem is not None:
             self.refuse(heard.problem, orderly=bool(heard.reply))
         elif heard.bye:
             self.end(heard.bye, orderly=True)
@@ -202,11 +245,13 @@ class StreamConnection(Protocol):
         if source is not None:
             self.peer = (normal_host(source[0]), source[1])
         self._preamble = None
+        if self._tls is not None:
+            self._rest = rest
+            self._known()
+            return
         self._known()
         if rest and not self.reason:
-            # After startTLS the transport's protocol is the TLS layer: the rest is its.
-            transport: Any = self.transport
-            (transport.protocol if self._tls is not None else self).dataReceived(rest)
+            self.dataReceived(rest)
 
     def _take(self, heard: Heard) -> None:
         flow = self.flow
@@ -296,6 +341,18 @@ class StreamConnection(Protocol):
     def refuse(self, what: str, *, orderly: bool = False) -> None:
         """Cut the connection for the peer's fault, one of `limits.REFUSALS`."""
         self.end(what, orderly=orderly)
+        self._refused(what)
+
+    def _turn_away(self, what: str) -> None:
+        """Cut the connection for the peer's fault once it had time to read why. What it still sends is not kept.
+
+        A socket that is closed over unread bytes is reset, and with it goes what was said last.
+        """
+        self._state = State.ENDED
+        self.reason = what
+        if self.flow is not None:
+            self.flow.open = False
+        self._house.deadlines.set(self, self._house.clock() + DRAIN_SECONDS)
         self._refused(what)
 
     def _refused(self, what: str) -> None:

@@ -2,11 +2,18 @@
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import service_identity
-from cryptography.x509 import Certificate, SubjectAlternativeName, UniformResourceIdentifier
+from cryptography.x509 import (
+    Certificate,
+    DNSName,
+    SubjectAlternativeName,
+    UniformResourceIdentifier,
+    load_pem_x509_certificate,
+)
 from cryptography.x509.extensions import ExtensionNotFound
 from OpenSSL import SSL
 from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
@@ -14,6 +21,12 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSS
 from zope.interface import implementer
 
 from sbc.transport.address import is_ip
+
+SESSION_SECONDS = 3_600
+"""How long a TLS session may be resumed: longer than a phone's registration refresh takes to bring it back. The keys of
+the tickets are this process's own and change with every reload of the certificates."""
+SESSION_CONTEXT = b"sbc"
+"""What OpenSSL tells our sessions by; without one none can be resumed where clients show certificates."""
 
 CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!SHA1:!aNULL"
 """TLS 1.2 suites: forward secrecy always, CBC only with SHA-2 for old phones. TLS 1.3 brings its own."""
@@ -78,29 +91,83 @@ class Connection(SSL.Connection):
         raise SSL.ZeroReturnError
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """The PEM files of one listener: its certificate and key, further ones (each with its key) for other names, whose
+    certificates clients may show, and whether they must."""
+
+    certificate: str
+    key: str = ""
+    more: Sequence[str] = ()
+    client_ca: str = ""
+    client_must: bool = True
+
+
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerIdentity:
-    """The certificate of one TLS or WSS listener. Each connection uses what was loaded last when it began."""
+    """The certificates of one TLS or WSS listener. Each connection uses what was loaded last when it began.
 
-    def __init__(self, certificate: str, key: str = "", client_ca: str = "") -> None:
-        """Paths of PEM files; with `client_ca` clients must show a certificate. Raises CertificateError."""
-        self._current = self._read(certificate, key, client_ca)
+    Of several certificates a client sees the one for the name it asks for (SNI, RFC 6066 3), or the first.
+    """
 
-    def reload(self, certificate: str, key: str, client_ca: str) -> None:
+    def __init__(self, files: Files) -> None:
+        """Raises CertificateError."""
+        self._current = self._read(files)
+
+    def reload(self, files: Files) -> None:
         """Read the files anew, for connections from now on. Raises CertificateError and keeps what was loaded."""
-        self._current = self._read(certificate, key, client_ca)
+        self._current = self._read(files)
 
     @staticmethod
-    def _read(certificate: str, key: str, client_ca: str) -> SSL.Context:
-        context = _context(SSL.TLS_SERVER_METHOD)
-        _load(context, certificate, key)
-        if client_ca:
-            _trust(context, client_ca)
-            context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _as_openssl_says)
-        return context
+    def _read(files: Files) -> SSL.Context:
+        first = _server_context(files, files.certificate, files.key)
+        by_name: dict[str, SSL.Context] = {}
+        for file in files.more:
+            context = _server_context(files, file, "")
+            for name in _host_names(file):
+                by_name.setdefault(name, context)
+        if by_name:
+            for name in _host_names(files.certificate):
+                by_name[name] = first
+
+            def asked(connection: SSL.Connection) -> None:
+                name = (connection.get_servername() or b"").decode("ascii", "replace").lower().rstrip(".")
+                found = by_name.get(name) or by_name.get("*." + name.partition(".")[2])
+                if found is not None and found is not first:
+                    connection.set_context(found)
+
+            first.set_tlsext_servername_callback(asked)
+        return first
 
     def serverConnectionForTLS(self, tls: Any) -> SSL.Connection:
         return Connection(self._current, None)
+
+
+def _server_context(files: Files, certificate: str, key: str) -> SSL.Context:
+    context = _context(SSL.TLS_SERVER_METHOD)
+    context.set_session_id(SESSION_CONTEXT)
+    context.set_timeout(SESSION_SECONDS)
+    _load(context, certificate, key)
+    if files.client_ca:
+        _trust(context, files.client_ca)
+        must = SSL.VERIFY_FAIL_IF_NO_PEER_CERT if files.client_must else 0
+        context.set_verify(SSL.VERIFY_PEER | must, _as_openssl_says)
+    return context
+
+
+def _host_names(file: str) -> set[str]:
+    """Every name that the first certificate of a PEM file, which could be loaded, is for."""
+    with open(file, "rb") as opened:
+        return names_of(load_pem_x509_certificate(opened.read()))
+
+
+def names_of(certificate: Certificate) -> set[str]:
+    """The host names and SIP domains that a certificate is for, in lower case; names with wildcards as they are."""
+    try:
+        names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
+    except (ExtensionNotFound, ValueError):
+        return set()
+    return {name.lower() for name in names.get_values_for_type(DNSName)} | _sip_domains(certificate)
 
 
 def _as_openssl_says(_connection: Any, _certificate: Any, _error: int, _depth: int, ok: int) -> bool:

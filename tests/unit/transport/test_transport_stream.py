@@ -4,6 +4,7 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
@@ -52,7 +53,15 @@ class Street(TestCase):
     def build(
         self, limits: Limits, gate: Gate | None = None, *, websocket: bool = False, proxied: bool = False
     ) -> None:
-        self.house = Connections(self.ear, limits, gate or OpenGate(), lambda: self.now, start_id="s")
+        self.clock = Clock()
+        self.house = Connections(
+            self.ear,
+            limits,
+            gate or OpenGate(),
+            lambda: self.now,
+            start_id="s",
+            call_later=self.clock.callLater,
+        )
         listener = Listener(0, b"WS" if websocket else b"TCP", "127.0.0.1", 5060)
         codec = (lambda: WebSocketCodec(65_000)) if websocket else (lambda: SipCodec(limits.message_bytes))
         self.door = Accepting(self.house, listener, codec, trusted=(lambda host: True) if proxied else None)

@@ -13,7 +13,7 @@ from twisted.trial.unittest import TestCase
 from sbc.transport.connections import UnreachableError
 from sbc.transport.limits import BAD_HANDSHAKE, SILENT, Limits
 from sbc.transport.stream import StreamConnection
-from sbc.transport.tls import CertificateError, ClientTrust, Connection, ServerIdentity, check_name
+from sbc.transport.tls import CertificateError, ClientTrust, Connection, Files, ServerIdentity, check_name
 from tests.unit.transport.test_transport_proxyprotocol import IPV4
 from tests.unit.transport.transport_world import Authority, Node, options, stranger, turn, until
 
@@ -208,7 +208,7 @@ def test_keys_that_others_can_read_are_refused(tmp_path: Path) -> None:
     path = Authority(str(tmp_path)).files("sip.example.com")
     os.chmod(path, 0o640)
     with pytest.raises(CertificateError, match=r"chmod 600"):
-        ServerIdentity(path)
+        ServerIdentity(Files(certificate=path))
 
 
 def test_missing_and_wrong_files_are_named(tmp_path: Path) -> None:
@@ -218,9 +218,16 @@ def test_missing_and_wrong_files_are_named(tmp_path: Path) -> None:
     empty = tmp_path / "empty.pem"
     empty.write_text("")
     empty.chmod(0o600)
-    for files in ((str(tmp_path / "none.pem"),), (str(empty),), (good, other), (good, "", str(tmp_path / "none.pem"))):
+    none = str(tmp_path / "none.pem")
+    for files in (
+        Files(certificate=none),
+        Files(certificate=str(empty)),
+        Files(certificate=good, key=other),
+        Files(certificate=good, client_ca=none),
+        Files(certificate=good, more=[none]),
+    ):
         with pytest.raises(CertificateError, match=str(tmp_path)):
-            ServerIdentity(*files)
+            ServerIdentity(files)
 
 
 def test_who_a_certificate_is_for(tmp_path: Path) -> None:
