@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, TimeoutError, succeed
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.python.failure import Failure
 
 from sbc.sip.errors import RemoteError
@@ -37,7 +38,7 @@ class Fitting:
         return stream.addErrback(self._refused, flow)
 
     def _refused(self, failure: Failure, flow: Flow) -> Flow:
-        failure.trap(RemoteError, TimeoutError)  # type: ignore[no-untyped-call]
+        failure.trap(RemoteError, DeferredTimeout)  # type: ignore[no-untyped-call]
         now = self._clock()
         if len(self._streamless) >= FAILED_DESTINATIONS:
             self._streamless = {peer: until for peer, until in self._streamless.items() if until > now}

@@ -54,9 +54,7 @@ class ListenSettings:
         List(FilePath()),
         doc="tls, wss: further PEM files, each with its key, for clients that ask for another name (SNI)",
     )
-    client_ca: str = setting(
-        "", FilePath(), doc="tls, wss: clients show a certificate of one of these authorities"
-    )
+    client_ca: str = setting("", FilePath(), doc="tls, wss: clients show a certificate of one of these authorities")
     client_certificate: str = setting(
         "required",
         Words({"required": None, "optional": None}),

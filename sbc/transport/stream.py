@@ -1,7 +1,7 @@
 """One stream connection, incoming or outgoing, and the flow others see of it.
 
-The life of a connection: (PROXY preamble) -> (in line for TLS, TLS handshake) -> (WebSocket handshake) -> open -> ended.
-A flow exists from `open` on; every step before has a deadline, so that slow starters hold nothing for long.
+The life of a connection: (PROXY preamble) -> (in line for TLS, TLS handshake) -> (WebSocket handshake) -> open ->
+ended. A flow exists from `open` on; every step before has a deadline, so that slow starters hold nothing for long.
 """
 
 from collections.abc import Callable

@@ -77,8 +77,8 @@ class Ways:
         return found.addCallback(self._first, None)
 
     def carry(self, request: Request, flow: Flow, then: Callable[[Flow], None]) -> None:
-        """Call `then` with the flow for this very request, now or soon. It is `flow`, unless that is UDP and the request
-        too large for it: then the Via says the transport it goes by, under the same branch."""
+        """Call `then` with the flow for this very request, now or soon. It is `flow`, unless that is UDP and the
+        request too large for it: then the Via says the transport it goes by, under the same branch."""
 
         def fitted(found: Flow) -> None:
             if found is not flow:

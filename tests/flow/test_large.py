@@ -1,4 +1,4 @@
-"""Requests too large for a datagram: by TCP to a server that takes it, by UDP to one that does not (RFC 3261 18.1.1)."""
+"""Requests too large for a datagram: by TCP to a server that takes it, by UDP to others (RFC 3261 18.1.1)."""
 
 from __future__ import annotations
 

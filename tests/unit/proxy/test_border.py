@@ -101,6 +101,7 @@ class World:
         self.node._ours = frozenset((b"192.0.2.1",))
         self.phone, self.upper = Wire(("198.51.100.10", 5060)), Wire(("192.0.2.10", 5060))
         self.node.ways.flow = lambda server: succeed(self.upper)  # type: ignore[method-assign]
+        self.node.transports.udp_flow = lambda listener, peer: Wire(peer)  # type: ignore[method-assign]
         self.node.driver.clock = self.clock.seconds
         self.logged: list[Any] = []
 

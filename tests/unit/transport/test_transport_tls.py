@@ -162,7 +162,7 @@ class Certificates(TestCase):
 
     def test_plain_sip_on_the_tls_port_and_silence_are_cut(self) -> Any:
         async def conversation() -> None:
-            server = self.server("sip.example.com", limits=Limits(first_message=0.2))
+            server = self.server("sip.example.com", limits=Limits(first_message=0.2, handshake=0.2))
             talker, mute = await stranger(self, server.place()), await stranger(self, server.place())
             talker.say(options())
             await until(lambda: talker.closed and mute.closed)
