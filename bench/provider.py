@@ -15,8 +15,11 @@ class Provider:
         self._lab = Lab(folder)
 
     def sections(self) -> dict[str, Any]:
-        """The SBC's configuration: push on, a UDP phone asleep as soon as it is silent (one socket is all phones)."""
-        return {**self._lab.sections(), "registrar": {"udp_awake": "0s"}}
+        """The SBC's configuration: push on and unlimited (one caller calls all), a UDP phone asleep as soon as it is
+        silent (one socket is all phones)."""
+        sections = self._lab.sections()
+        unlimited = {"device_limit": 0, "caller_limit": 0}
+        return {**sections, "push": {**sections.get("push", {}), **unlimited}, "registrar": {"udp_awake": "0s"}}
 
     def arrivals(self) -> list[tuple[str, float]]:
         """(device token, time.time() of arrival) of each push, at most the last 20,000."""

@@ -128,6 +128,7 @@ ADVICE = {
     "dead_token": "the app is gone or has another token: it must register again",
     "config_error": "look at the key, the certificate, the topic and the project",
     "payload_error": "look at the message template",
+    "limited": "too many pushes within a minute; push.device_limit, caller_limit and app_limit say how many may go",
     "breaker_open": "too many failures in a row; it is tried again by itself",
     "retry": "the provider had trouble, or the network; if it lasts, look at the way there",
     "deadline": "the caller had gone already",

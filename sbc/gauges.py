@@ -24,8 +24,19 @@ def watch(sbc: Sbc) -> None:
     watched("sbc_upper_registrations", sbc.counted.registrations)
     watched("sbc_call_log_dropped_total", lambda: sbc.call_log.dropped)
     watched("sbc_flows", lambda: flows(sbc))
+    watched("sbc_push_certificate_days", lambda: {(app,): days for app, days in sbc.push.expiries().items()})
+    watched("sbc_push_suspended", lambda: {(provider, app): 1.0 for provider, app, _ in sbc.push.open_breakers()})
+    watched("sbc_push_waiting", lambda: waiting_pushes(sbc))
     watched("sbc_relay_packets_total", lambda: engine.packets)
     watched("sbc_relay_streams", lambda: {(engine.name,): engine.streams})
+
+
+def waiting_pushes(sbc: Sbc) -> Reading:
+    """Pushes that wait for a connection, by server."""
+    waiting: Counter[str] = Counter()
+    for row in sbc.push.status():
+        waiting[str(row["server"])] += int(str(row["waiting"]))
+    return {(server,): float(count) for server, count in waiting.items()}
 
 
 def flows(sbc: Sbc) -> Reading:

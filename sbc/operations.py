@@ -13,6 +13,7 @@ from twisted.python.usage import UsageError
 from sbc import examining
 from sbc.admin.keys import ApiKey
 from sbc.admin.ports import Finding, PushAnswer, PushRequest
+from sbc.derived import derive
 from sbc.media.settings import MediaSettings
 from sbc.proxy.target import push_tokens
 from sbc.push.orders import PushOrder, PushResult, PushType
@@ -80,10 +81,12 @@ class Operations:
             )
         )
 
-    def reload_push(self, by: str) -> Deferred[Sequence[str]]:
-        """Read credentials and templates of push again, and connect anew."""
-        self._audit(by, "reload push", "")
-        return succeed(self._node.push.reload(push_configuration(self._node.configuration)))
+    def reload_push(self, by: str, anew: Sequence[str] = ()) -> Deferred[Sequence[str]]:
+        """Read credentials and templates of push again; connect anew to the providers in `anew`."""
+        self._audit(by, "reload push", " ".join(anew))
+        problems = self._node.push.reload(push_configuration(self._node.configuration), anew=anew)
+        self._node.derived = derive(self._node.configuration, self._node.push.rules())
+        return succeed(problems)
 
     def push_status(self) -> Mapping[str, object]:
         """What push does just now."""

@@ -11,17 +11,18 @@ from sbc.observe.metrics import Metrics
 from sbc.push.orders import Outcome, PushOrder, PushResult, PushType
 from sbc.push.ports import DEAD, LIVE, PushConfiguration
 from sbc.push.settings import ApnsSettings, AppSettings, FcmSettings, PushSettings, RemoveOnSettings, WebPushSettings
-from sbc.push.tokens import PushToken
 from sbc.settings import Configuration
 from sbc.sip.errors import RemoteError
-from sbc.store.dead import RemoveDeadDevice
-from sbc.store.journal import SavePush
 from sbc.store.operation import Operation
 from sbc.store.operations import MarkToken
+from sbc.store.pushes import NotePush
 from sbc.store.records import Push
 from sbc.store.service import Store
 
 log = Logger()
+
+REASON = 60
+"""Characters of a provider's reason that make a time series: Apple's and Google's are words, others write sentences."""
 
 
 def push_configuration(configuration: Configuration) -> PushConfiguration:
@@ -43,46 +44,35 @@ class PushRecords:
         self._store = store
         self._metrics = metrics
 
-    def push_finished(self, order: PushOrder, result: PushResult, *, provider: str, app: str, sent_at: float) -> None:
-        """One push is over: a row in `pushes`."""
-        self._write(
-            SavePush(
-                Push(
-                    call_id=order.call_id,
-                    type=order.type.word,
-                    provider=provider,
-                    app=app,
-                    user_id=order.user_id,
-                    sent_at=sent_at,
-                    status=result.status,
-                    reason=result.reason,
-                    outcome=result.outcome.value,
-                    latency=result.latency,
-                )
-            )
+    def push_finished(
+        self, order: PushOrder, result: PushResult, *, provider: str, app: str, sent_at: float, state: str
+    ) -> None:
+        """One push is over: a row in `pushes`, and what its token proved to be."""
+        row = Push(
+            call_id=order.call_id,
+            type=order.type.word,
+            provider=provider,
+            app=app,
+            user_id=order.user_id,
+            sent_at=sent_at,
+            status=result.status,
+            reason=result.reason,
+            outcome=result.outcome.value,
+            latency=result.latency,
         )
+        self._write(NotePush(row, _mark(result, state, sent_at + result.latency)))
 
-    def token_changed(self, token: PushToken, state: str, reason: str, at: float) -> None:
-        """A token proved good, doubtful or dead."""
-        self._write(
-            MarkToken(
-                provider=token.provider,
-                param=token.param,
-                prid=token.prid,
-                at=at,
-                accepted=state == LIVE,
-                dead=state == DEAD,
-                error=reason,
-                environment=token.environment,
-            )
-        )
-        if state == DEAD:
-            self._write(RemoveDeadDevice(token.provider, token.param, token.prid))
-
-    def pushed(self, provider: str, type: PushType, outcome: Outcome, seconds: float) -> None:  # noqa: A002 - the port's
+    def pushed(self, provider: str, app: str, type: PushType, result: PushResult) -> None:  # noqa: A002 - the port's
         """Count it."""
-        self._metrics.pushes.add(provider, type.word, outcome.value)
-        self._metrics.push_seconds.observe(seconds)
+        metrics, outcome = self._metrics, result.outcome
+        metrics.pushes.add(provider, type.word, outcome.value)
+        metrics.push_seconds.observe(result.latency)
+        if result.tries > 1:
+            metrics.push_retries.add(provider, by=result.tries - 1)
+        if outcome is not Outcome.ACCEPTED:
+            metrics.push_failures.add(provider, app, result.reason[:REASON])
+        if outcome is Outcome.DEAD_TOKEN:
+            metrics.push_dead_tokens.add(provider)
 
     def _write(self, operation: Operation[Any]) -> None:
         self._store.write(operation).addErrback(self._lost)
@@ -93,3 +83,20 @@ class PushRecords:
             log.warn("a push could not be noted: {why}", why=failure.getErrorMessage())
         else:
             log.failure("a push could not be noted", failure)
+
+
+def _mark(result: PushResult, state: str, at: float) -> MarkToken | None:
+    token = result.token
+    if not state or token is None:
+        return None
+    return MarkToken(
+        provider=token.provider,
+        param=token.param,
+        prid=token.prid,
+        at=at,
+        accepted=state == LIVE,
+        dead=state == DEAD,
+        error=result.reason,
+        environment=token.environment,
+        kind=token.kind,
+    )

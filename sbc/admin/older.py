@@ -51,23 +51,23 @@ def pushstat(session: Session) -> None:
     session.record(session.client.ask("GET", "/push/status"))
 
 
-def _reload(session: Session) -> None:
-    lines: Any = session.client.ask("POST", "/push/reload")["lines"]
-    session.lines(inert(line) for line in lines or ["credentials and templates are read, connections made anew"])
+def _reload(session: Session, done: str, **body: object) -> None:
+    lines: Any = session.client.ask("POST", "/push/reload", body=body)["lines"]
+    session.lines(inert(line) for line in lines or [done])
 
 
 @click.command()
 @click.pass_obj
 def reloadfcm(session: Session) -> None:
-    """Read the credentials of push again and connect anew."""
-    _reload(session)
+    """Read the credentials and templates of push again; connections whose credentials are the same stay open."""
+    _reload(session, "credentials and templates are read")
 
 
 @click.command()
 @click.pass_obj
 def pushkitrst(session: Session) -> None:
-    """Read the credentials of push again and connect anew."""
-    _reload(session)
+    """Read the credentials and templates of push again, and connect anew to Apple."""
+    _reload(session, "credentials and templates are read, connections to Apple made anew", anew="apns")
 
 
 @click.command()

@@ -72,8 +72,9 @@ class Actions(Protocol):
     def send_push(self, request: PushRequest, by: str) -> Deferred[Sequence[PushAnswer]]:
         """Send a push to each device meant; an empty answer: there is none."""
 
-    def reload_push(self, by: str) -> Deferred[Sequence[str]]:
-        """Read credentials and templates of push again and connect anew: a line per mistake."""
+    def reload_push(self, by: str, anew: Sequence[str] = ()) -> Deferred[Sequence[str]]:
+        """Read credentials and templates of push again: a line per mistake. Connections whose credentials have changed,
+        and all of the providers in `anew`, are made anew."""
 
     def push_status(self) -> Mapping[str, object]:
         """The connections to the providers, apps, what is suspended, problems. No secrets."""

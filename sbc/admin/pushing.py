@@ -13,6 +13,7 @@ from sbc.admin.routes import Answer, Ask, Field, Refused, Route, as_json
 from sbc.observe.load import WORDS
 from sbc.observe.masking import masked
 from sbc.push.habits import quantile
+from sbc.push.tokens import PROVIDERS
 from sbc.store.wakes import wakes
 
 API: Final = "/api/v1"
@@ -43,7 +44,9 @@ def push_routes(node: Node, utc: Callable[[], float] = time.time) -> tuple[Route
         return examining.addCallback(_found)
 
     def reload(ask: Ask) -> Deferred[Answer]:
-        return node.actions.reload_push(ask.caller.name).addCallback(lambda lines: as_json({"lines": list(lines)}))
+        anew = (ask.body["anew"],) if ask.body.get("anew") else ()
+        told = node.actions.reload_push(ask.caller.name, anew)
+        return told.addCallback(lambda lines: as_json({"lines": list(lines)}))
 
     def unregister(ask: Ask) -> Deferred[Answer]:
         def ended(count: int) -> Answer:
@@ -56,6 +59,7 @@ def push_routes(node: Node, utc: Callable[[], float] = time.time) -> tuple[Route
     user = Field("user", "text", "name, or name@domain", required=True, most=255)
     subject = Field("subject", "text", "a user (name, or name@domain), or an app's id", required=True, most=255)
     days = Field("days", "integer", f"of the last so many days, {DAYS} when not given", least=1, most=3650)
+    anew = Field("anew", "text", "the provider to which all connections are made anew", words=PROVIDERS)
     anything = {"type": "object"}
     return (
         Route("GET", f"{API}/push/status", "push_status", "Connections, apps, problems of push", status, tag="pushes",
@@ -64,8 +68,8 @@ def push_routes(node: Node, utc: Callable[[], float] = time.time) -> tuple[Route
               " User-Agent", statistics, tag="pushes", query=(days,), answer=anything),
         Route("POST", f"{API}/push/doctor", "push_doctor", "What keeps a user or an app from being woken", doctor,
               need="write", tag="pushes", body=(subject,), answer=anything),
-        Route("POST", f"{API}/push/reload", "push_reload", "Read credentials and templates again, connect anew", reload,
-              need="write", tag="pushes", answer=anything),
+        Route("POST", f"{API}/push/reload", "push_reload", "Read credentials and templates again", reload,
+              need="write", tag="pushes", body=(anew,), answer=anything),
         Route("POST", f"{API}/push/unregister", "unregister_upper", "End a user's registrations at the upper servers",
               unregister, need="write", tag="registrations", body=(user,), answer=anything),
         Route("GET", f"{API}/load", "load", "How busy the node is: 0 low to 4 extreme", load, tag="node",

@@ -79,6 +79,17 @@ FAMILIES: Final = (
         ("provider", "type", "result"),
     ),
     Family(
+        "sbc_push_failures_total",
+        "counter",
+        "Pushes that were not accepted, by provider, app and reason as the provider (or we) say it",
+        ("provider", "app", "reason"),
+    ),
+    Family("sbc_push_retries_total", "counter", "Further tries of pushes after the first", ("provider",)),
+    Family("sbc_push_dead_tokens_total", "counter", "Tokens that a provider called dead", ("provider",)),
+    Family("sbc_push_suspended", "gauge", "1 for each app that is left alone after failures", ("provider", "app")),
+    Family("sbc_push_waiting", "gauge", "Pushes that wait for a connection", ("server",)),
+    Family("sbc_push_certificate_days", "gauge", "Days until an app's certificate ends; negative afterwards", ("app",)),
+    Family(
         "sbc_push_seconds",
         "histogram",
         "Seconds from sending a push until the provider's answer",
@@ -163,6 +174,9 @@ class Metrics:
         self.refused = self.counters["sbc_sip_refused_total"]
         self.calls_ended = self.counters["sbc_calls_ended_total"]
         self.pushes = self.counters["sbc_pushes_total"]
+        self.push_failures = self.counters["sbc_push_failures_total"]
+        self.push_retries = self.counters["sbc_push_retries_total"]
+        self.push_dead_tokens = self.counters["sbc_push_dead_tokens_total"]
         self.relay_packets = self.counters["sbc_relay_packets_total"]
         self.call_log_dropped = self.counters["sbc_call_log_dropped_total"]
         self.errors = self.counters["sbc_metric_errors_total"]

@@ -42,6 +42,7 @@ class Summons:
             self._order(attempt, branch.target, PUSH_TYPES[request.method]),
             deadline=self.pushed_at + _wait(attempt),
             wanted=partial(self._wanted, attempt, branch),
+            once=f"{request.call_id.decode('utf-8', 'replace')} {request.cseq.number} {request.method.decode()}",
         )
         calls.push.send(order).addCallbacks(
             partial(self._pushed, attempt, branch, order), lambda failure: log.failure("a push failed", failure)
@@ -111,7 +112,7 @@ class Summons:
         """The device should have come by now: the same push once more, which takes the place of the first one."""
         if self._wanted(attempt, branch) and branch.state is WAITING:
             attempt.story.note(kinds.PUSH_SENT, f"{branch.target.tokens[0].provider}, later than usual: once more")
-            attempt.calls.push.send(order).addCallbacks(
+            attempt.calls.push.send(replace(order, once="")).addCallbacks(
                 partial(self._told, attempt), lambda failure: log.failure("a push failed", failure)
             )
 

@@ -34,8 +34,8 @@ def push_type(order: PushOrder, token: PushToken, settings: PushSettings) -> str
     """The ``apns-push-type``. VoIP pushes are for calls alone: iOS ends an app that gets one without a call."""
     if order.type is PushType.CALL:
         return settings.apns_push_type or ("alert" if token.kind == REMOTE else VOIP)
-    # A refresh shows nothing; everything else is for the user's eyes.
-    return BACKGROUND if order.type is PushType.REFRESH else "alert"
+    # A refresh shows nothing, unless somebody waits for it: Apple delivers background pushes when it likes.
+    return BACKGROUND if order.type is PushType.REFRESH and not order.urgent else "alert"
 
 
 def topic(token: PushToken, kind: str, settings: PushSettings) -> str:
@@ -89,7 +89,7 @@ REASONS = {
     "ExpiredToken": Verdict(Outcome.DEAD_TOKEN),
     # The token is good, but belongs to another app than the topic says: our configuration, or a voip token for an
     # alert.
-    "DeviceTokenNotForTopic": _config(),
+    "DeviceTokenNotForTopic": Verdict(Outcome.CONFIG_ERROR, token_only=True, other_kind=True),
     "TopicDisallowed": _config(),
     "BadTopic": _config(),
     # Without a topic nothing of this app gets through.

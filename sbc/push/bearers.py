@@ -14,7 +14,8 @@ from google.auth import jwt
 from sbc.push.exchange import LostError
 from sbc.push.jose import sign_es256
 from sbc.push.keys import ServiceAccount, TokenKey, VapidKey
-from sbc.push.wire import Answer, Post
+from sbc.push.orders import Outcome
+from sbc.push.wire import MAX_REASON, Answer, Post, Verdict, retry_after
 
 # Seconds that an APNs provider token is used: Apple refuses it after 3,600, and new ones oftener than every 1,200.
 APNS_LIFE = 45 * 60.0
@@ -83,7 +84,10 @@ class VapidTokens:
 
 
 Send = Callable[[Post, Callable[[Answer | LostError], None]], None]
-Waiter = Callable[[bytes, str], None]
+Waiter = Callable[[bytes, Verdict | None], None]
+
+OAUTH_TEMPORARY = frozenset((408, 429))
+"""Statuses below 500 by which an OAuth server means "not now" (RFC 6585, RFC 9110); all others speak of our account."""
 
 
 class AccessToken:
@@ -100,7 +104,7 @@ class AccessToken:
         self._not_before = 0.0
         self._fetching = False
         self._waiters: list[Waiter] = []
-        self.problem = ""
+        self.trouble: Verdict | None = None
 
     def ready(self, now_at: float) -> bytes:
         """The value of ``authorization``, or empty when there is none just now; fetches ahead of time."""
@@ -109,12 +113,12 @@ class AccessToken:
         return self._value if now_at < self._ends_at else b""
 
     def wait(self, now_at: float, waiter: Waiter) -> None:
-        """Call *waiter* with (authorization, ``""``) or (empty, problem); at once when just refused."""
+        """Call *waiter* with (authorization, ``None``) or (empty, what came in its way); at once when just refused."""
         if not self._fetching and now_at < self._not_before:
-            waiter(b"", self.problem)
+            waiter(b"", self.trouble)
             return
         if len(self._waiters) >= MAX_WAITERS:
-            waiter(b"", "no access token: too many wait for it")
+            waiter(b"", Verdict(Outcome.RETRY, "no access token: too many wait for it"))
             return
         self._waiters.append(waiter)
         self._fetch(now_at)
@@ -146,21 +150,39 @@ class AccessToken:
 
     def _fetched(self, answer: Answer | LostError, asked_at: float) -> None:
         self._fetching = False
-        self.problem = ""
-        if isinstance(answer, LostError):
-            self.problem = f"no access token: {answer.reason}"
-        else:
+        self.trouble = unauthorized(answer, asked_at)
+        if isinstance(answer, Answer) and self.trouble is None:
             try:
                 said = json.loads(answer.body)
-                if answer.status != 200:
-                    raise ValueError(said.get("error_description") or said.get("error") or "")
                 self._value = b"Bearer " + str(said["access_token"]).encode("ascii")
                 # Counted from the question, so that the answer's way does not lengthen it.
                 self._ends_at = asked_at + float(said.get("expires_in", ACCESS_LIFE))
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-                self.problem = f"no access token: HTTP {answer.status} {error}"[:200]
-        if self.problem:
-            self._not_before = asked_at + ACCESS_RETRY
+                self.trouble = Verdict(Outcome.RETRY, f"no access token: {error}"[:MAX_REASON], again=True)
+        if self.trouble is not None:
+            self._not_before = asked_at + max(ACCESS_RETRY, self.trouble.retry_after or 0.0)
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
-            waiter(b"" if self.problem else self._value, self.problem)
+            waiter(b"" if self.trouble is not None else self._value, self.trouble)
+
+
+def unauthorized(answer: Answer | LostError, now_at: float) -> Verdict | None:
+    """Why there is no access token (RFC 6749 section 5.2); ``None``: there is one.
+
+    Silence and the server's own trouble pass; a refused assertion (key withdrawn, account gone, clock wrong) lasts
+    until the operator acts.
+    """
+    if isinstance(answer, LostError):
+        return Verdict(Outcome.RETRY, f"no access token: {answer.reason}", again=True)
+    if answer.status == 200:
+        return None
+    text = ""
+    try:
+        said = json.loads(answer.body)
+        text = str(said.get("error_description") or said.get("error") or "")
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        pass
+    reason = f"no access token: HTTP {answer.status} {text}".strip()[:MAX_REASON]
+    if answer.status >= 500 or answer.status in OAUTH_TEMPORARY:
+        return Verdict(Outcome.RETRY, reason, again=True, retry_after=retry_after(answer.headers, now_at))
+    return Verdict(Outcome.CONFIG_ERROR, reason, blame_app=True)

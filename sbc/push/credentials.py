@@ -13,15 +13,13 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from sbc.push import keys
+from sbc.push import expiry, keys
 from sbc.push.keys import BadKey, ClientCertificate, Credential, ServiceAccount, TokenKey, VapidKey
 from sbc.push.settings import ApnsSettings, AppSettings, FcmSettings, PushSettings
 from sbc.push.tokens import APNS, FCM, WEBPUSH
 
 # Bytes of a key file: a PKCS#12 with its chain has about 10 kB.
 MAX_FILE = 256 * 1024
-# Days before its end from which a certificate is spoken of: renewing one takes operators a while.
-EXPIRY_WARNING = 14
 # Apps on one node, declared and found.
 MAX_APPS = 4000
 
@@ -100,11 +98,10 @@ def load(
     for app in ring.apps.values():
         credential = app.credential
         if isinstance(credential, ClientCertificate):
-            days = (credential.expires_at - now_at) / 86400
-            if days <= 0:
-                ring.problems.append(f"{app.source}: the certificate has expired; Apple will refuse it")
-            elif days < EXPIRY_WARNING:
-                ring.warnings.append(f"{app.source}: the certificate expires in {days:.0f} days")
+            days = expiry.days_left(credential.expires_at, now_at)
+            if expiry.alarm(days) is not None:
+                told = ring.problems if days <= 0 else ring.warnings
+                told.append(f"{app.source}: {expiry.words(days)}")
     return ring
 
 

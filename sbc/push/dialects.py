@@ -8,7 +8,7 @@ family; a URI parameter before a header parameter of the same name.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 from urllib.parse import unquote
 
@@ -157,6 +157,23 @@ def silent(register: Headers) -> bool:
         if name in _HEARD or name.startswith(_PRIVATE_PREFIX):
             return False
     return not any(_speaks_of_push(line) for line in register.lines(b"contact"))
+
+
+def over_websocket(handover: Handover, rules: AppRules) -> Handover:
+    """What counts of a REGISTER that came over a WebSocket, by ``push.websocket``; a null token and the HA1 always do.
+
+    Where no token counts, none was mentioned: the client is registered like one without push.
+    """
+    if rules.websocket == "on":
+        return handover
+    kept = tuple(token for token in handover.tokens if rules.websocket == "auto" and token.provider in rules.providers)
+    if kept == handover.tokens and (rules.websocket == "auto" or handover.asked is None):
+        return handover
+    if kept:
+        return replace(handover, tokens=kept)
+    return replace(
+        handover, tokens=(), query=None, asked=None, unsupported=None, mentioned=False, missing_prid=False, pnsreg=False
+    )
 
 
 def strip(request: Headers) -> None:

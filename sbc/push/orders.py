@@ -35,6 +35,7 @@ class Outcome(enum.Enum):
     BREAKER_OPEN = "breaker_open"  # too many failures just now: not tried
     DEADLINE = "deadline"  # the moment had passed before it could be sent
     REFUSED = "refused"  # not sent by our own choice: no token, no app, queue full, forbidden address
+    LIMITED = "limited"  # not sent: this device, caller or app has had its pushes for this minute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +45,10 @@ class PushOrder:
     ``tokens``: the tokens of *one* device, one of which is used. ``deadline``: UTC epoch seconds after which the push
     is pointless (the caller is gone); 0 = the default of the type. ``wanted`` is asked before each try (``None``:
     always): a push after the caller has gone, or the device woke by itself, would ring for nobody. ``call_id`` becomes
-    the collapse id: two pushes about one call are shown once. All texts are plain Unicode of any length; they are
-    escaped and cut to the provider's limits.
+    the collapse id: two pushes about one call are shown once. ``once`` names the request that the push is about: while
+    one push about it is under way to a device, or was accepted a moment ago, no second one goes there; ``""``: send it
+    in any case. ``urgent``: somebody waits for the device, so a push that is no call is as quick and as loud to the
+    provider as one. All texts are plain Unicode of any length; they are escaped and cut to the provider's limits.
     """
 
     type: PushType
@@ -63,6 +66,13 @@ class PushOrder:
     deadline: float = 0.0
     user_id: int | None = None
     wanted: Callable[[], bool] | None = None
+    once: str = ""
+    urgent: bool = False
+
+    @property
+    def pressing(self) -> bool:
+        """Whether somebody hears nothing until the device comes."""
+        return self.urgent or self.type is PushType.CALL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

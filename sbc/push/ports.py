@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from sbc.push.orders import Outcome, PushOrder, PushResult, PushType
+from sbc.push.orders import PushOrder, PushResult, PushType
 from sbc.push.settings import ApnsSettings, AppSettings, FcmSettings, PushSettings, RemoveOnSettings, WebPushSettings
-from sbc.push.tokens import PushToken
 
 # States of a token, as in the table `push_tokens`.
 LIVE = "live"
@@ -31,29 +30,29 @@ class PushConfiguration:
 class Recorder(Protocol):
     """Who keeps the rows of ``pushes`` and the states of ``push_tokens``. Must return at once and not raise."""
 
-    def push_finished(self, order: PushOrder, result: PushResult, *, provider: str, app: str, sent_at: float) -> None:
-        """One push is over, however it went. *sent_at*: UTC epoch seconds of ``send``."""
-
-    def token_changed(self, token: PushToken, state: str, reason: str, at: float) -> None:
-        """*token* (with the environment that proved right) is now ``live``, ``suspect`` or ``dead``."""
+    def push_finished(
+        self, order: PushOrder, result: PushResult, *, provider: str, app: str, sent_at: float, state: str
+    ) -> None:
+        """One push is over, however it went. *sent_at*: UTC epoch seconds of ``send``. *state*: what the result's token
+        (with the environment and kind that proved right) is now, ``""`` where nothing was learned of it.
+        """
 
 
 class Meter(Protocol):
     """Counters; called once for each push."""
 
-    def pushed(self, provider: str, type: PushType, outcome: Outcome, seconds: float) -> None: ...  # noqa: A002
+    def pushed(self, provider: str, app: str, type: PushType, result: PushResult) -> None: ...  # noqa: A002
 
 
 class Silent:
     """A recorder and a meter that keep nothing, for those who use this room alone."""
 
-    def push_finished(self, order: PushOrder, result: PushResult, *, provider: str, app: str, sent_at: float) -> None:
+    def push_finished(
+        self, order: PushOrder, result: PushResult, *, provider: str, app: str, sent_at: float, state: str
+    ) -> None:
         return
 
-    def token_changed(self, token: PushToken, state: str, reason: str, at: float) -> None:
-        return
-
-    def pushed(self, provider: str, type: PushType, outcome: Outcome, seconds: float) -> None:  # noqa: A002
+    def pushed(self, provider: str, app: str, type: PushType, result: PushResult) -> None:  # noqa: A002
         return
 
 

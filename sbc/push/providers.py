@@ -18,7 +18,7 @@ from sbc.push.bearers import AccessToken, ProviderTokens, VapidTokens, Waiter
 from sbc.push.connect import Connector, Place
 from sbc.push.credentials import App
 from sbc.push.keys import ClientCertificate, ServiceAccount, TokenKey, VapidKey
-from sbc.push.orders import PushOrder
+from sbc.push.orders import Outcome, PushOrder
 from sbc.push.origins import Origin
 from sbc.push.ports import PushConfiguration
 from sbc.push.stock import Templates
@@ -48,6 +48,8 @@ class Provider(Protocol):
         self, order: PushOrder, token: PushToken, app: App, push_id: str, authorization: bytes, ttl: int, now_at: float
     ) -> Post: ...
     def classify(self, answer: Answer, now_at: float) -> Verdict: ...
+    def configure(self, configuration: PushConfiguration, templates: Templates, connector: Connector) -> None: ...
+    def keep(self, apps: Collection[App]) -> None: ...
     def warm(self, apps: Collection[App], now_at: float) -> None: ...
     def stop(self) -> None: ...
     def origins(self) -> Collection[Origin]: ...
@@ -56,10 +58,41 @@ class Provider(Protocol):
 class _Base:
     """What providers share: their origins, by place and identity."""
 
-    def __init__(self, reactor: Any, configuration: PushConfiguration, templates: Templates, random: Random) -> None:
+    def __init__(self, reactor: Any, random: Random) -> None:
         self._reactor, self._random = reactor, random
-        self.configuration, self.templates = configuration, templates
+        self.configuration: PushConfiguration
+        self.templates: Templates
+        self._connector: Connector
+        self._connections = 1
         self._origins: OrderedDict[tuple[Place, str], Origin] = OrderedDict()
+
+    def configure(self, configuration: PushConfiguration, templates: Templates, connector: Connector) -> None:
+        """Another configuration. Connections that were made as it says stay open."""
+        connections = self._connections_of(configuration)
+        if self._origins and (connector is not self._connector or connections != self._connections):
+            self.stop()
+        self.configuration, self.templates = configuration, templates
+        self._connector, self._connections = connector, connections
+
+    def keep(self, apps: Collection[App]) -> None:
+        """Close the connections that none of *apps* needs."""
+
+    def _connections_of(self, configuration: PushConfiguration) -> int:
+        return 1
+
+    def _keep(self, wanted: Collection[tuple[Place, str]]) -> None:
+        for key in [key for key in self._origins if key not in wanted]:
+            self._origins.pop(key).stop()
+
+    def _origin(self, place: Place, identity: str = "", **how: Any) -> Origin:
+        """The origin of this place and identity, made as *how* says where there is none yet."""
+        origin = self._origins.get((place, identity))
+        if origin is None:
+            origin = self._origins[place, identity] = Origin(
+                self._reactor, self._connector, place, random=self._random, **how
+            )
+            origin.start()
+        return origin
 
     def origins(self) -> Collection[Origin]:
         return self._origins.values()
@@ -70,51 +103,43 @@ class _Base:
         self._origins.clear()
 
     def wait(self, app: App, now_at: float, waiter: Waiter) -> None:
-        waiter(b"", "no authorization")
+        waiter(b"", Verdict(Outcome.CONFIG_ERROR, "no authorization"))
 
 
 class ApnsProvider(_Base):
     """Apple. One origin for each server and each team's key or each certificate."""
 
-    def __init__(
-        self,
-        reactor: Any,
-        configuration: PushConfiguration,
-        templates: Templates,
-        random: Random,
-        connector: Connector,
-        tokens: ProviderTokens,
-    ) -> None:
-        super().__init__(reactor, configuration, templates, random)
-        self._connector, self._tokens = connector, tokens
-        self._places = {
-            False: Place.of(configuration.apns.url),
-            True: Place.of(configuration.apns.sandbox_url),
-        }
+    def __init__(self, reactor: Any, random: Random) -> None:
+        super().__init__(reactor, random)
+        self._tokens = ProviderTokens()
+
+    def _connections_of(self, configuration: PushConfiguration) -> int:
+        return configuration.apns.connections
+
+    def _place(self, sandbox: bool) -> Place:
+        urls = self.configuration.apns
+        return Place.of(urls.sandbox_url if sandbox else urls.url)
+
+    def keep(self, apps: Collection[App]) -> None:
+        identities = {app.credential.fingerprint for app in apps}
+        self._keep({(self._place(sandbox), identity) for sandbox in (False, True) for identity in identities})
 
     def origin(self, app: App, token: PushToken) -> Origin:
-        return self._origin(app, (token.environment or app.environment) == SANDBOX)
+        return self._at(app, (token.environment or app.environment) == SANDBOX)
 
-    def _origin(self, app: App, sandbox: bool) -> Origin:
-        key = (self._places[sandbox], app.credential.fingerprint)
-        origin = self._origins.get(key)
-        if origin is None:
-            credential = app.credential
-            origin = self._origins[key] = Origin(
-                self._reactor,
-                self._connector,
-                key[0],
-                certificate=credential.pem if isinstance(credential, ClientCertificate) else b"",
-                connections=self.configuration.apns.connections,
-                plain_http2=True,
-                random=self._random,
-            )
-            origin.start()
-        return origin
+    def _at(self, app: App, sandbox: bool) -> Origin:
+        credential = app.credential
+        return self._origin(
+            self._place(sandbox),
+            credential.fingerprint,
+            certificate=credential.pem if isinstance(credential, ClientCertificate) else b"",
+            connections=self._connections,
+            plain_http2=True,
+        )
 
     def warm(self, apps: Collection[App], now_at: float) -> None:
         for app in apps:
-            self._origin(app, app.environment == SANDBOX)
+            self._at(app, app.environment == SANDBOX)
             if isinstance(app.credential, TokenKey):
                 self._tokens.get(app.credential, now_at)
 
@@ -146,55 +171,54 @@ class ApnsProvider(_Base):
 class FcmProvider(_Base):
     """Google. One origin for the service, one for each OAuth server, one access token for each service account."""
 
-    def __init__(
-        self,
-        reactor: Any,
-        configuration: PushConfiguration,
-        templates: Templates,
-        random: Random,
-        connector: Connector,
-        access: dict[str, AccessToken],
-    ) -> None:
-        super().__init__(reactor, configuration, templates, random)
-        self._connector, self._access = connector, access
+    def __init__(self, reactor: Any, random: Random) -> None:
+        super().__init__(reactor, random)
+        self._access: dict[str, AccessToken] = {}
         self._urls: dict[str, tuple[Place, bytes]] = {}
 
+    def configure(self, configuration: PushConfiguration, templates: Templates, connector: Connector) -> None:
+        super().configure(configuration, templates, connector)
+        self._urls.clear()
+
+    def _connections_of(self, configuration: PushConfiguration) -> int:
+        return configuration.fcm.connections
+
+    def keep(self, apps: Collection[App]) -> None:
+        places = {self._url(app)[0] for app in apps} | {Place.of(_account(app).token_uri) for app in apps}
+        self._keep({(place, "") for place in places})
+        accounts = {app.credential.fingerprint for app in apps}
+        self._access = {name: token for name, token in self._access.items() if name in accounts}
+
+    def stop(self) -> None:
+        super().stop()
+        # A token under way is lost with its connection.
+        self._access = {}
+
     def _url(self, app: App) -> tuple[Place, bytes]:
-        account = app.credential
-        assert isinstance(account, ServiceAccount)
-        url = self._urls.get(account.project_id)
+        project = _account(app).project_id
+        url = self._urls.get(project)
         if url is None:
-            base, path = fcm.split_url(self.configuration.fcm.url, account.project_id)
-            url = self._urls[account.project_id] = (Place.of(base), path)
+            base, path = fcm.split_url(self.configuration.fcm.url, project)
+            url = self._urls[project] = (Place.of(base), path)
         return url
 
     def origin(self, app: App, token: PushToken) -> Origin:
-        return self._at(self._url(app)[0], warm=True, connections=self.configuration.fcm.connections)
-
-    def _at(self, place: Place, *, warm: bool, connections: int = 1) -> Origin:
-        origin = self._origins.get((place, ""))
-        if origin is None:
-            origin = self._origins[place, ""] = Origin(
-                self._reactor, self._connector, place, connections=connections, warm=warm, random=self._random
-            )
-            origin.start()
-        return origin
+        return self._origin(self._url(app)[0], connections=self._connections)
 
     def warm(self, apps: Collection[App], now_at: float) -> None:
         for app in apps:
-            self._at(self._url(app)[0], warm=True, connections=self.configuration.fcm.connections)
+            self._origin(self._url(app)[0], connections=self._connections)
             # The first call must not wait for Google's OAuth server.
             self._token(app).ready(now_at)
 
     def _token(self, app: App) -> AccessToken:
-        account = app.credential
-        assert isinstance(account, ServiceAccount)
+        account = _account(app)
         token = self._access.get(account.fingerprint)
         if token is None:
             place = Place.of(account.token_uri)
 
             def send(post: Post, done: Any) -> None:
-                self._at(place, warm=False).post(post, CALL, ACCESS_WITHIN, done)
+                self._origin(place, warm=False).post(post, CALL, ACCESS_WITHIN, done)
 
             token = self._access[account.fingerprint] = AccessToken(account, send)
         return token
@@ -228,34 +252,31 @@ class FcmProvider(_Base):
         return fcm.classify(answer, now_at)
 
 
-class WebPushProvider(_Base):
-    """Any Web Push service, chosen by the browser's subscription: hence the guard in *connector*."""
+def _account(app: App) -> ServiceAccount:
+    assert isinstance(app.credential, ServiceAccount)
+    return app.credential
 
-    def __init__(
-        self,
-        reactor: Any,
-        configuration: PushConfiguration,
-        templates: Templates,
-        random: Random,
-        connector: Connector,
-        tokens: VapidTokens,
-    ) -> None:
-        super().__init__(reactor, configuration, templates, random)
-        self._connector, self._tokens = connector, tokens
+
+class WebPushProvider(_Base):
+    """Any Web Push service, chosen by the browser's subscription: hence the guard in the connector."""
+
+    def __init__(self, reactor: Any, random: Random) -> None:
+        super().__init__(reactor, random)
+        self._tokens = VapidTokens()
+
+    def keep(self, apps: Collection[App]) -> None:
+        if not apps:
+            self._keep(())
 
     def origin(self, app: App, token: PushToken) -> Origin:
         place = Place.of(self._subscription(token).origin)
         if not place.secure and not self._connector.exempt(place.host):
             raise RefusedError("the subscription's address is not https")
-        origin = self._origins.get((place, ""))
-        if origin is None:
-            if len(self._origins) >= MAX_WEB_ORIGINS:
-                self._origins.popitem(last=False)[1].stop()
-            origin = Origin(self._reactor, self._connector, place, warm=False, random=self._random)
-            self._origins[place, ""] = origin
-        else:
+        if (place, "") in self._origins:
             self._origins.move_to_end((place, ""))
-        return origin
+        elif len(self._origins) >= MAX_WEB_ORIGINS:
+            self._origins.popitem(last=False)[1].stop()
+        return self._origin(place, warm=False)
 
     def _subscription(self, token: PushToken) -> webpush.Subscription:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
+from typing import NamedTuple
 from uuid import UUID
 
 from twisted.internet.defer import Deferred
@@ -18,26 +19,34 @@ from sbc.push.ports import DEAD, LIVE, SUSPECT, Meter, Recorder
 from sbc.push.providers import Provider, RefusedError
 from sbc.push.reactors import Clock
 from sbc.push.templates import MessageTooLongError
-from sbc.push.tokens import PRODUCTION, SANDBOX, VOIP, PushToken
+from sbc.push.tokens import PRODUCTION, REMOTE, SANDBOX, VOIP, PushToken
 from sbc.push.waiting import CALL, MESSAGE, OTHER
 from sbc.push.wire import Answer, Verdict
 
 # Tries in all; a request that the provider surely did not look at (GOAWAY, refused stream) may go once more for free.
 TRIES = 3
 FREE_TRIES = 3
-# Seconds of patience with one try, and with all of them: a caller hears nothing meanwhile.
-TRY_WITHIN = {PushType.CALL: 2.0}
-TRY_WITHIN_ELSE = 5.0
-ALL_WITHIN = {PushType.CALL: 6.0}
-ALL_WITHIN_ELSE = 20.0
-# Seconds before the second try, doubled for the next, both with jitter.
-PAUSE = {PushType.CALL: 0.3}
-PAUSE_ELSE = 1.0
 # Seconds for which a push is of use when the order names no deadline.
 PATIENCE = {PushType.CALL: 30.0, PushType.CANCEL: 10.0}
 PATIENCE_ELSE = 60.0
 
-RANKS = {PushType.CALL: CALL, PushType.CHAT: MESSAGE, PushType.CUSTOM: MESSAGE}
+RANKS = {PushType.CHAT: MESSAGE, PushType.CUSTOM: MESSAGE}
+
+
+class Pace(NamedTuple):
+    """Seconds of patience with one try, and with all of them; seconds before the second try, doubled for the next, both
+    with jitter.
+    """
+
+    one: float
+    all: float
+    pause: float
+
+
+PRESSING = Pace(2.0, 6.0, 0.3)
+"""Of a push that somebody waits for: a caller hears nothing meanwhile."""
+UNHURRIED = Pace(5.0, 20.0, 1.0)
+"""Of all others."""
 
 
 class Surroundings:
@@ -65,7 +74,7 @@ class Sending:
 
     __slots__ = (
         *("_app", "_around", "_began", "_breaker", "_deadline", "_done", "_exchange", "_flipped", "_free", "_order"),
-        *("_origin", "_provider", "_push_id", "_renewed", "_sent_at", "_token", "_tries"),
+        *("_origin", "_pace", "_provider", "_push_id", "_recast", "_renewed", "_sent_at", "_token", "_tries"),
     )
 
     def __init__(
@@ -76,11 +85,12 @@ class Sending:
         self._done: Deferred[PushResult] | None = Deferred()
         self._began = around.clock.seconds()
         self._sent_at = around.now_at()
+        self._pace = PRESSING if order.pressing else UNHURRIED
         patience = order.deadline - self._sent_at if order.deadline else PATIENCE.get(order.type, PATIENCE_ELSE)
-        self._deadline = self._began + min(patience, ALL_WITHIN.get(order.type, ALL_WITHIN_ELSE))
+        self._deadline = self._began + min(patience, self._pace.all)
         self._push_id = str(UUID(int=around.random.getrandbits(128), version=4))
         self._tries = self._free = 0
-        self._flipped = self._renewed = False
+        self._flipped = self._renewed = self._recast = False
         self._origin: Origin | None = None
         self._exchange: Exchange | None = None
 
@@ -114,10 +124,10 @@ class Sending:
         else:
             self._post(authorization or b"")
 
-    def _authorized(self, authorization: bytes, problem: str) -> None:
-        if problem:
+    def _authorized(self, authorization: bytes, trouble: Verdict | None) -> None:
+        if trouble is not None:
             self._tries += 1
-            self._failed(Verdict(Outcome.CONFIG_ERROR, problem, again=True), 0)
+            self._failed(trouble, 0)
         else:
             self._post(authorization)
 
@@ -126,7 +136,7 @@ class Sending:
         now_at = around.now_at()
         left = self._deadline - around.clock.seconds()
         ttl = around.ttl
-        if ttl and order.deadline and order.type in (PushType.CALL, PushType.CANCEL):
+        if ttl and order.deadline and (order.pressing or order.type is PushType.CANCEL):
             # A phone that comes back later must not ring for a caller who has gone.
             ttl = min(ttl, max(0.0, order.deadline - now_at))
         try:
@@ -140,8 +150,9 @@ class Sending:
             self._finish(Outcome.PAYLOAD_ERROR, reason=str(error))
             return
         self._tries += 1
-        within = max(0.0, min(left, TRY_WITHIN.get(order.type, TRY_WITHIN_ELSE)))
-        self._exchange = self._origin.post(post, RANKS.get(order.type, OTHER), within, self._answered)
+        within = max(0.0, min(left, self._pace.one))
+        rank = CALL if order.pressing else RANKS.get(order.type, OTHER)
+        self._exchange = self._origin.post(post, rank, within, self._answered)
 
     def _answered(self, answer: Answer | LostError) -> None:
         if isinstance(answer, Answer):
@@ -171,6 +182,8 @@ class Sending:
             self._token = replace(self._token, environment=PRODUCTION if current == SANDBOX else SANDBOX)
             self._tries -= 1
             self._try()
+        elif verdict.other_kind and self._may_recast():
+            self._try()
         elif outcome is Outcome.DEAD_TOKEN:
             self._dead(verdict, status)
         elif outcome is Outcome.PAYLOAD_ERROR:
@@ -179,10 +192,21 @@ class Sending:
         else:
             self._failed(verdict, status)
 
+    def _may_recast(self) -> bool:
+        """An app that does not say what its Apple token is for: a call that it does not take as a VoIP push goes once
+        more as an alert. What proves right is remembered.
+        """
+        if self._recast or self._token.kind or self._order.type is not PushType.CALL:
+            return False
+        self._recast = True
+        self._token = replace(self._token, kind=REMOTE)
+        self._tries -= 1
+        return True
+
     def _dead(self, verdict: Verdict, status: int) -> None:
         self._breaker.succeeded()
         token, order = self._token, self._order
-        if verdict.other_environment and token.kind == VOIP and order.type is not PushType.CALL:
+        if verdict.other_environment and token.kind in (VOIP, "") and order.type is not PushType.CALL:
             # A VoIP token takes nothing but VoIP pushes: the provider's word is about this message, not about the
             # token.
             self._finish(Outcome.CONFIG_ERROR, status, f"{verdict.reason}: the app gave only a VoIP token")
@@ -198,7 +222,7 @@ class Sending:
         if verdict.reconnect and self._origin is not None:
             self._origin.retire(connection, verdict.reason)
         if verdict.again and (not verdict.renew or self._may_renew()) and self._tries < TRIES:
-            pause = PAUSE.get(self._order.type, PAUSE_ELSE) * 2 ** (self._tries - 1)
+            pause = self._pace.pause * 2 ** (self._tries - 1)
             pause *= self._around.random.uniform(0.75, 1.25)
             if verdict.renew:
                 pause = 0.0
@@ -209,8 +233,8 @@ class Sending:
                 return
         if verdict.token_only:
             self._breaker.succeeded()
-            # A token that is good for calls alone is not to blame for refusing anything else.
-            blamed = self._order.type is PushType.CALL or self._token.kind != VOIP
+            # A token that is good for calls alone, as far as anybody said, is not to blame for refusing anything else.
+            blamed = self._order.type is PushType.CALL or not (verdict.other_kind and self._token.kind in (VOIP, ""))
             self._finish(verdict.outcome, status, verdict.reason, state=SUSPECT if blamed else "")
             return
         now = self._around.clock.seconds()
@@ -245,10 +269,8 @@ class Sending:
             token=token,
             tries=self._tries,
         )
-        around.meter.pushed(self._app.provider, self._order.type, outcome, latency)
-        if state:
-            around.recorder.token_changed(token, state, reason, around.now_at())
+        around.meter.pushed(self._app.provider, token.param, self._order.type, result)
         around.recorder.push_finished(
-            self._order, result, provider=self._app.provider, app=token.param, sent_at=self._sent_at
+            self._order, result, provider=self._app.provider, app=token.param, sent_at=self._sent_at, state=state
         )
         done.callback(result)

@@ -10,17 +10,19 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from sbc.push import credentials, stock
-from sbc.push.bearers import AccessToken, ProviderTokens, VapidTokens
+from sbc.push import credentials, expiry, limits, stock
 from sbc.push.breaker import THRESHOLD, Breaker
 from sbc.push.connect import Connector
 from sbc.push.credentials import App, Keyring
 from sbc.push.keys import VapidKey
+from sbc.push.limits import Limits
 from sbc.push.orders import Outcome, PushOrder, PushResult, PushType
 from sbc.push.ports import Meter, PushConfiguration, Recorder, Silent, Status
 from sbc.push.providers import ApnsProvider, FcmProvider, Provider, WebPushProvider
+from sbc.push.recent import Recent
 from sbc.push.sender import Sending, Surroundings
 from sbc.push.tokens import APNS, FCM, IOS, WEBPUSH, AppRules, PushToken, UserAgentRule, choose, problem_of
 
@@ -30,6 +32,8 @@ __all__ = ["Outcome", "PushConfiguration", "PushOrder", "PushResult", "PushServi
 _NEXT_TOKEN = frozenset((Outcome.DEAD_TOKEN, Outcome.CONFIG_ERROR, Outcome.BREAKER_OPEN))
 # Breakers kept: one for each app and provider, in Web Push for each service.
 MAX_BREAKERS = 5000
+# Seconds between two looks at the dates of certificates.
+LOOK_AT_DATES = 3600.0
 
 
 class PushService(Service):
@@ -55,14 +59,20 @@ class PushService(Service):
         connector: Callable[..., Connector] = Connector,
     ) -> None:
         silent = Silent()
-        self._reactor, self._own, self._connector = reactor, own_addresses, connector
+        self._reactor, self._own, self._make_connector = reactor, own_addresses, connector
         self._random = random or SystemRandom()
         self._around = Surroundings(reactor, now_at, self._random, recorder or silent, meter or silent, self._suspended)
-        self._provider_tokens = ProviderTokens()
-        self._vapid_tokens = VapidTokens()
-        self._access: dict[str, AccessToken] = {}
         self._breakers: dict[tuple[str, str, str], Breaker] = {}
-        self._providers: dict[str, Provider] = {}
+        self._providers: dict[str, Provider] = {
+            name: make(reactor, self._random)
+            for name, make in ((APNS, ApnsProvider), (FCM, FcmProvider), (WEBPUSH, WebPushProvider))
+        }
+        self._connectors: dict[str, tuple[object, Connector]] = {}
+        self._limits = Limits({})
+        self._recent = Recent()
+        self._expiry = expiry.Watch()
+        self._looking = LoopingCall(self._look_at_dates)
+        self._looking.clock = reactor
         self._templates: stock.Templates | None = None
         self.keyring = Keyring()
         self._stopped = False
@@ -72,11 +82,11 @@ class PushService(Service):
 
     # Configuration.
 
-    def reload(self, configuration: PushConfiguration) -> tuple[str, ...]:
+    def reload(self, configuration: PushConfiguration, *, anew: Collection[str] = ()) -> tuple[str, ...]:
         """Take a new configuration and read keys, certificates and templates again; answer what is wrong with them.
 
-        Pushes under way end on the connections they are on. Breakers start anew: the operator may have mended the
-        cause.
+        Connections whose credentials have not changed stay open, but for those of the providers in *anew*. Pushes under
+        way end on the connections they are on. Breakers start anew: the operator may have mended the cause.
         """
         self.configuration = configuration
         push = configuration.push
@@ -88,18 +98,26 @@ class PushService(Service):
         self._around.ttl = push.ttl
         self._around.remove_dead = configuration.remove_on.push_failure
         self._breakers.clear()
-        for provider in self._providers.values():
-            provider.stop()
-        # An access token is tied to the connections of the provider that fetched it.
-        self._access = {}
-        self._providers = self._made(configuration, self._templates, problems)
+        rates = {limits.DEVICE: push.device_limit, limits.CALLER: push.caller_limit, limits.APP: push.app_limit}
+        if rates != self._limits.rates:
+            self._limits = Limits(rates)
+        for name, provider in self._providers.items():
+            if name in anew:
+                provider.stop()
+            provider.configure(configuration, self._templates, self._connector_for(name, problems))
+            provider.keep(self._apps(name))
         self._rules = self._read_rules()
         self.problems = tuple(problems)
-        for problem in (*problems, *self.keyring.warnings):
+        for problem in problems:
             self._log.warn("push: {problem}", problem=problem)
+        self._look_at_dates()
         if self.running:
             self._warm()
         return self.problems
+
+    def _look_at_dates(self) -> None:
+        for told in self._expiry.due(self.keyring.expiries(), self._around.now_at()):
+            self._log.warn("push: {told}", told=told)
 
     def _read_rules(self) -> AppRules:
         push = self.configuration.push
@@ -114,49 +132,55 @@ class PushService(Service):
             team_id=push.team_id,
             suffix=push.team_id_suffix,
             providers=frozenset(provider for provider in self.keyring.providers() if self.enabled(provider)),
+            websocket=push.websocket,
         )
 
-    def _made(
-        self, configuration: PushConfiguration, templates: stock.Templates, problems: list[str]
-    ) -> dict[str, Provider]:
-        common = (self._reactor, configuration, templates, self._random)
+    def _connector_for(self, name: str, problems: list[str]) -> Connector:
+        """What opens the connections of a provider: the same as before where nothing about it has changed."""
+        web = self.configuration.webpush
+        path = {APNS: self.configuration.apns.ca_file, FCM: self.configuration.fcm.ca_file, WEBPUSH: web.ca_file}[name]
+        guard: dict[str, Any] = {"guarded": True, "allow": web.allow, "own": self._own} if name == WEBPUSH else {}
+        pem = b""
+        if path:
+            try:
+                with open(path, "rb") as file:
+                    pem = file.read(credentials.MAX_FILE)
+            except OSError as error:
+                problems.append(f"{name}.ca_file: {path}: {error}")
+        what = (pem, tuple(guard.items()))
+        known = self._connectors.get(name)
+        if known is not None and known[0] == what:
+            return known[1]
+        try:
+            made = self._make_connector(self._reactor, ca_pem=pem, **guard)
+        except ValueError as error:
+            problems.append(f"{name}.ca_file: {path}: {error}")
+            made = self._make_connector(self._reactor, **guard)
+        self._connectors[name] = what, made
+        return made
 
-        def connector(place: str, path: str, **guard: Any) -> Connector:
-            pem = b""
-            if path:
-                try:
-                    with open(path, "rb") as file:
-                        pem = file.read(credentials.MAX_FILE)
-                    return self._connector(self._reactor, ca_pem=pem, **guard)
-                except (OSError, ValueError) as error:
-                    problems.append(f"{place}.ca_file: {path}: {error}")
-            return self._connector(self._reactor, **guard)
-
-        web = configuration.webpush
-        return {
-            APNS: ApnsProvider(*common, connector("apns", configuration.apns.ca_file), self._provider_tokens),
-            FCM: FcmProvider(*common, connector("fcm", configuration.fcm.ca_file), self._access),
-            WEBPUSH: WebPushProvider(
-                *common,
-                connector("webpush", web.ca_file, guarded=True, allow=web.allow, own=self._own),
-                self._vapid_tokens,
-            ),
-        }
+    def _apps(self, provider: str) -> list[App]:
+        """The apps of a provider that is enabled, each credential once."""
+        if not self.enabled(provider):
+            return []
+        apps = (app for key, app in self.keyring.apps.items() if key[0] == provider)
+        return list({app.credential.fingerprint: app for app in apps}.values())
 
     def _warm(self) -> None:
         for name, provider in self._providers.items():
-            if self.enabled(name):
-                apps = {app.credential.fingerprint: app for key, app in self.keyring.apps.items() if key[0] == name}
-                provider.warm(apps.values(), self._around.now_at())
+            provider.warm(self._apps(name), self._around.now_at())
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
         self._stopped = False
         self._warm()
+        self._looking.start(LOOK_AT_DATES, now=False)
 
     def stopService(self) -> None:
         super().stopService()  # type: ignore[no-untyped-call]
         self._stopped = True
+        if self._looking.running:
+            self._looking.stop()
         for provider in self._providers.values():
             provider.stop()
 
@@ -203,6 +227,11 @@ class PushService(Service):
             for origin in provider.origins()
         ]
 
+    def expiries(self) -> dict[str, float]:
+        """Days left of each certificate, by app id; negative when it is over."""
+        now_at = self._around.now_at()
+        return {name: expiry.days_left(ends_at, now_at) for name, ends_at in self.keyring.expiries().items()}
+
     def open_breakers(self) -> list[tuple[str, str, str]]:
         """(provider, app, why) of each app that is suspended just now."""
         now = self._reactor.seconds()
@@ -225,12 +254,42 @@ class PushService(Service):
         problem = problem_of(token)
         if problem:
             return self._refused(order, token, problem)
-        app = self.keyring.find(token.provider, token.param)
-        if app is None:
+        if self.keyring.find(token.provider, token.param) is None:
             return self._refused(order, token, f"no credentials for {token.provider} app {token.param}")
-        breaker = self._breaker(token)
-        sending = Sending(self._around, self._providers[token.provider], app, breaker, order, token).start()
+        sending = self._once(order, token) if order.once else self._dispatch(order, token)
         return sending.addCallback(self._another, order) if len(order.tokens) > 1 else sending
+
+    def _once(self, order: PushOrder, token: PushToken) -> Deferred[PushResult]:
+        """One push for this request and device, however many ask for it."""
+        key = (order.once, token.provider, token.prid)
+        known = self._recent.result(key, self._reactor.seconds())
+        if known is not None:
+            return succeed(known)
+        joined: Deferred[PushResult] = Deferred()
+
+        def told(result: PushResult) -> None:
+            # What kept that push from being accepted may have been its own: its caller gone, its time over.
+            if result.accepted:
+                joined.callback(result)
+            else:
+                self.send(order).chainDeferred(joined)
+
+        if self._recent.joins(key, told):
+            return joined
+
+        def ended(result: PushResult) -> PushResult:
+            self._recent.ended(key, result, self._reactor.seconds())
+            return result
+
+        return self._dispatch(order, token).addCallback(ended)
+
+    def _dispatch(self, order: PushOrder, token: PushToken) -> Deferred[PushResult]:
+        limited = self._limits.refuses(order, token, self._reactor.seconds())
+        if limited:
+            return self._refused(order, token, limited, Outcome.LIMITED)
+        app = self.keyring.find(token.provider, token.param)
+        assert app is not None
+        return Sending(self._around, self._providers[token.provider], app, self._breaker(token), order, token).start()
 
     def _another(self, result: PushResult, order: PushOrder) -> PushResult | Deferred[PushResult]:
         """A device with several tokens is not lost with one of them."""
@@ -266,10 +325,12 @@ class PushService(Service):
             breaker = self._breakers[key] = Breaker(threshold)
         return breaker
 
-    def _refused(self, order: PushOrder, token: PushToken | None, reason: str) -> Deferred[PushResult]:
-        result = PushResult(outcome=Outcome.REFUSED, reason=reason, token=token)
+    def _refused(
+        self, order: PushOrder, token: PushToken | None, reason: str, outcome: Outcome = Outcome.REFUSED
+    ) -> Deferred[PushResult]:
+        result = PushResult(outcome=outcome, reason=reason, token=token)
         provider, app = (token.provider, token.param) if token is not None else ("", "")
-        self._around.meter.pushed(provider, order.type, Outcome.REFUSED, 0.0)
+        self._around.meter.pushed(provider, app, order.type, result)
         now_at = self._around.now_at()
-        self._around.recorder.push_finished(order, result, provider=provider, app=app, sent_at=now_at)
+        self._around.recorder.push_finished(order, result, provider=provider, app=app, sent_at=now_at, state="")
         return succeed(result)

@@ -206,6 +206,15 @@ class PushSettings:
     credentials: str = setting(
         "etc/push", FilePath(), doc="directory searched for keys, certificates and message templates"
     )
+    device_limit: int = setting(
+        30, Integer(0, 1_000_000), doc="pushes a minute for one device, cancels not counted; 0: any number"
+    )
+    caller_limit: int = setting(
+        300,
+        Integer(0, 1_000_000),
+        doc="pushes a minute that one caller may cause who is not anonymous; 0: any number",
+    )
+    app_limit: int = setting(0, Integer(0, 10_000_000), doc="pushes a minute of one app; 0: any number")
 
 
 @section("push.remove_on", doc="What removes a push binding")

@@ -74,7 +74,8 @@ class AppRules:
 
     ``webpush``: X-MPUSH ``w`` means Web Push, else FCM. ``ios_by_fcm``: X-MPUSH ``j`` is accepted. ``team_id``:
     ``auto`` strips a first label that looks like an Apple team id, ``on`` any first label, ``off`` none. ``suffix``:
-    service suffix of a VoIP topic.
+    service suffix of a VoIP topic. ``websocket``: whose tokens count that come over a WebSocket: ``off`` nobody's,
+    ``auto`` those of ``providers``, ``on`` all.
     """
 
     user_agents: tuple[UserAgentRule, ...] = ()
@@ -83,6 +84,7 @@ class AppRules:
     team_id: str = "auto"
     suffix: str = ".voip"
     providers: frozenset[str] = frozenset(PROVIDERS)
+    websocket: str = "auto"
 
     def by_user_agent(self, user_agent: str) -> UserAgentRule | None:
         """The first rule whose pattern occurs in *user_agent*."""

@@ -62,7 +62,8 @@ def subscription(prid: str) -> Subscription:
 
 def build(order: PushOrder, to: Subscription, *, authorization: bytes, sealed: bytes, ttl: int) -> Post:
     """The request for one push; *sealed* is the encrypted message, empty for a push without one."""
-    headers = [(b"authorization", authorization), (b"ttl", b"%d" % ttl), (b"urgency", URGENCY[order.type])]
+    urgency = URGENCY[PushType.CALL if order.pressing else order.type]
+    headers = [(b"authorization", authorization), (b"ttl", b"%d" % ttl), (b"urgency", urgency)]
     if order.call_id:
         # At most 32 URL-safe characters: a later push about the same call replaces the earlier one.
         headers.append((b"topic", collapse_id(order.call_id).encode()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 from sbc.push.orders import Outcome
@@ -39,7 +39,8 @@ class Verdict:
     ``again``: worth another try now. ``retry_after``: seconds the provider asks us to wait. ``gone_at``: UTC epoch
     seconds since when the provider knows that the token is dead, 0 when it does not say. ``renew``: get a new
     provider or access token before the next try. ``reconnect``: the connection must not be used any more.
-    ``other_environment``: the token may belong to the other APNs environment. ``blame_app``: every push of this app
+    ``other_environment``: the token may belong to the other APNs environment; ``other_kind``: it may be for the other
+    kind of push (VoIP, alert). ``blame_app``: every push of this app
     will fail until the operator acts. ``token_only``: the failure lies in this token or device and says nothing about
     the others.
     """
@@ -52,24 +53,12 @@ class Verdict:
     renew: bool = False
     reconnect: bool = False
     other_environment: bool = False
+    other_kind: bool = False
     blame_app: bool = False
     token_only: bool = False
 
 
 ACCEPTED = Verdict(Outcome.ACCEPTED)
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Where and how to send for one app: the base address and a name under which connections are shared.
-
-    ``identity`` tells apart connections to one server that must not be mixed: one for each client certificate, one
-    for each team and key.
-    """
-
-    url: str
-    identity: str = ""
-    client_certificate: bytes = field(default=b"", repr=False)  # PEM certificate and key
 
 
 def retry_after(headers: Mapping[bytes, bytes], now_at: float) -> float | None:

@@ -44,6 +44,7 @@ def keywords(
 ) -> dict[str, str]:
     """Every keyword of ``templates.KEYWORDS``. *push_type*: ``apns-push-type``; *ttl*: seconds."""
     call = order.type is PushType.CALL
+    pressing = order.pressing
     caller = order.from_display or order.from_user or order.from_uri or "unknown"
     title, body = TEXTS[order.type]
     title = order.title or title.format(caller)
@@ -59,9 +60,9 @@ def keywords(
         "FROMDISPLAYNAME": order.from_display,
         "CALLID": order.call_id,
         "COLLAPSEID": collapse_id(order.call_id),
-        "PRIORITY": "high" if order.type in URGENT else "normal",
+        "PRIORITY": "high" if pressing or order.type in URGENT else "normal",
         "NPRIORITY": "PRIORITY_MAX" if call else "PRIORITY_HIGH",
-        "APRIORITY": "10" if call else "5",
+        "APRIORITY": "10" if pressing else "5",
         "TTLNUM": str(ttl),
         "PUSHTYPE": push_type,
         "PUSHID": push_id,

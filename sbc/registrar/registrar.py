@@ -134,6 +134,8 @@ class Registrar:
         rules = self.rules()
         silent = dialects.silent(request)
         handover = NOT_A_WORD if silent else dialects.read(request, rules.apps, self.clock_at())
+        if flow.transport in (b"WS", b"WSS"):
+            handover = dialects.over_websocket(handover, rules.apps)
         for problem in handover.problems:
             self.event(request.call_id.decode("utf-8", "replace"), "register", problem)
         if not flow.secure and (handover.tokens or handover.ha1):

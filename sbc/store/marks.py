@@ -18,8 +18,8 @@ ERROR_LIMIT = 500
 class MarkToken(Operation[None]):
     """How a push to this token ended at `at`: `accepted`, `dead`, or neither (a failure that makes it `suspect`).
 
-    A token that was registered again after `at` is left alone. `environment`: where it proved to belong, if not empty.
-    A device whose last usable token died is no push device any more.
+    A token that was registered again after `at` is left alone. `environment`: where it proved to belong, `kind`: what
+    it proved to be for, both if not empty. A device whose last usable token died is no push device any more.
     """
 
     provider: str
@@ -30,11 +30,12 @@ class MarkToken(Operation[None]):
     dead: bool = False
     error: str = ""
     environment: str = ""
+    kind: str = ""
 
     def run(self, session: Session, secret: Secret) -> Callable[[], None]:
         token = (self.provider, self.param, prid_hash(self.prid), self.at)
         if self.accepted:
-            session.run(_ACCEPTED, (self.at, self.environment, self.environment, *token))
+            session.run(_ACCEPTED, (self.at, self.environment, self.environment, self.kind, self.kind, *token))
         else:
             session.run(_FAILED, ("dead" if self.dead else "suspect", self.error[:ERROR_LIMIT], self.at, *token))
         if self.dead:
@@ -46,7 +47,7 @@ _TOKEN = "provider = ? AND param = ? AND prid_hash = ?"  # noqa: S105 -- a condi
 _ACCEPTED = Statement(
     f"""
     UPDATE push_tokens SET state = 'live', failures = 0, last_error = '', pushed_at = ?,
-      environment = CASE WHEN ? = '' THEN environment ELSE ? END
+      environment = CASE WHEN ? = '' THEN environment ELSE ? END, kind = CASE WHEN ? = '' THEN kind ELSE ? END
     WHERE {_TOKEN} AND registered_at <= ?
     """
 )

@@ -95,7 +95,7 @@ class SaveRegistration(Operation[Saved]):
             for token in tokens:
                 known = execute(_TOKEN_OWNER, (token[0], token[1], token[3]))()
                 if known and known[0][1] == binding_id:
-                    run(_TOUCH_TOKEN, (token[2], token[4], token[4], *token[5:], known[0][0]))
+                    run(_TOUCH_TOKEN, (token[2], token[4], token[4], token[5], token[5], *token[6:], known[0][0]))
                     continue
                 run(_SAVE_TOKEN, (user_id, binding_id, *token))
                 if known:
@@ -205,7 +205,8 @@ _TOKENS_TAIL = """
     ON CONFLICT (provider, param, prid_hash) DO UPDATE SET
       user_id = excluded.user_id, binding_id = excluded.binding_id, prid = excluded.prid,
       environment = CASE WHEN excluded.environment = '' THEN push_tokens.environment ELSE excluded.environment END,
-      kind = excluded.kind, purr = excluded.purr, state = 'live', registered_at = excluded.registered_at,
+      kind = CASE WHEN excluded.kind = '' THEN push_tokens.kind ELSE excluded.kind END,
+      purr = excluded.purr, state = 'live', registered_at = excluded.registered_at,
       failures = 0, last_error = ''
     """
 _UPPER_HEAD = f"""
@@ -240,8 +241,9 @@ _TOKEN_OWNER = Statement("SELECT id, binding_id FROM push_tokens WHERE provider 
 # Says nothing of the owner, whose indexes SQLite would write again even when nothing changes.
 _TOUCH_TOKEN = Statement(
     """
-    UPDATE push_tokens SET prid = ?, environment = CASE WHEN ? = '' THEN environment ELSE ? END, kind = ?, purr = ?,
-      registered_at = ?, state = 'live', failures = 0, last_error = ''
+    UPDATE push_tokens SET prid = ?, environment = CASE WHEN ? = '' THEN environment ELSE ? END,
+      kind = CASE WHEN ? = '' THEN kind ELSE ? END, purr = ?, registered_at = ?, state = 'live', failures = 0,
+      last_error = ''
     WHERE id = ?
     """
 )

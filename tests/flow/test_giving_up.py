@@ -9,7 +9,6 @@ from twisted.internet.defer import inlineCallbacks
 
 from sbc.lab.script import Answer
 from sbc.push import sender
-from sbc.push.orders import PushType
 from tests.flow.scene import FlowCase, pause, until
 
 
@@ -99,8 +98,7 @@ class GivingUp(FlowCase):
 
     @inlineCallbacks
     def test_a_silent_provider_does_not_hold_the_caller_longer_than_the_wait(self):
-        self.patch(sender, "TRY_WITHIN", {PushType.CALL: 0.4})
-        self.patch(sender, "ALL_WITHIN", {PushType.CALL: 0.9})
+        self.patch(sender, "PRESSING", sender.Pace(0.4, 0.9, 0.3))
         yield self.begin(push='max_wait = "2s"')
         phone = yield self.asleep()
         self.apns.script.always(phone.token.prid, Answer(act="silence"))

@@ -55,8 +55,8 @@ class Noted:
     def send_push(self, request, by):
         return self._note(self.pushed, "push", request, by)
 
-    def reload_push(self, by):
-        return self._note([], "reload push", by)
+    def reload_push(self, by, anew=()):
+        return self._note([], "reload push", by, tuple(anew))
 
     def push_status(self):
         return {"providers": ["apns"], "suspended": [], "connections": [{"server": "apns.example.test"}]}

@@ -194,14 +194,13 @@ class Notes(Silent):
         self.tokens: list[tuple[Any, str, str]] = []
         self.counted: list[tuple[str, str, str]] = []
 
-    def push_finished(self, order: Any, result: Any, *, provider: str, app: str, sent_at: float) -> None:
+    def push_finished(self, order: Any, result: Any, *, provider: str, app: str, sent_at: float, state: str) -> None:
         self.finished.append((order, result, provider, app, sent_at))
+        if state:
+            self.tokens.append((result.token, state, result.reason))
 
-    def token_changed(self, token: Any, state: str, reason: str, at: float) -> None:
-        self.tokens.append((token, state, reason))
-
-    def pushed(self, provider: str, type: Any, outcome: Any, seconds: float) -> None:  # noqa: A002
-        self.counted.append((provider, type.word, outcome.value))
+    def pushed(self, provider: str, app: str, type: Any, result: Any) -> None:  # noqa: A002
+        self.counted.append((provider, type.word, result.outcome.value))
 
 
 class EvenRandom:

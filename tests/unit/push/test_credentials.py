@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 
 from sbc.push import credentials, keys
 from sbc.push.credentials import Keyring
+from sbc.push.expiry import DAY, Watch
+from sbc.push.ports import PushConfiguration
+from sbc.push.service import PushService
 from sbc.push.settings import SECTIONS, ApnsSettings, AppSettings, FcmSettings, PushSettings
 from sbc.settings import ConfigurationErrors, load
-from tests.unit.push.doubles import P8, account, pem, push_certificate, secret
+from tests.unit.push.doubles import P8, Net, account, pem, push_certificate, secret
 
 
 def ring(folder: Path, *apps: AppSettings, apns: ApnsSettings | None = None, fcm: FcmSettings | None = None) -> Keyring:
@@ -193,6 +199,39 @@ def test_mistakes_between_settings() -> None:
     assert "without key" in problems("[fcm]\nfcm_app3 = 'a'\n")
     assert "regular expression" in problems("[[push.app]]\nid='a'\nprovider='fcm'\nkey='k'\nuser_agent='('\n")
     assert "mailto" in problems("[webpush]\nsubject = 'ops'\n")
+
+
+def test_the_end_of_a_certificate_is_told_at_30_14_7_and_1_days_once_each() -> None:
+    watch, ends_at = Watch(), 100 * DAY
+    told: list[tuple[float, str]] = []
+    for hour in range(60 * 24, 102 * 24):
+        told += [(hour / 24, text) for text in watch.due({"com.c": ends_at}, hour * 3600.0)]
+    assert [100 - day for day, _ in told] == [30, 14, 7, 1, 0]
+    assert told[0][1] == "com.c: the certificate expires in 30 days"
+    assert told[3][1] == "com.c: the certificate expires within two days"
+    assert told[4][1] == "com.c: the certificate has expired; Apple will refuse it"
+    assert watch.due({"com.c": ends_at + 5 * DAY}, ends_at) != [], "another one under that name"
+    assert watch.due({}, ends_at) == []
+    assert watch.due({"com.c": ends_at + 5 * DAY}, ends_at) != []
+
+
+def test_the_service_logs_it_before_it_happens_and_counts_the_days(tmp_path: Path) -> None:
+    secret(tmp_path / "pushkit.com.c.p12", p12(bundle="com.c", days=31))
+    clock, started_at = Clock(), time.time()
+    net: Any = Net(lambda headers, body: None)
+    service = PushService(
+        clock,
+        PushConfiguration(push=PushSettings(credentials=str(tmp_path))),
+        now_at=lambda: started_at + clock.seconds(),
+        connector=lambda *_, **guard: net,
+    )
+    service.startService()
+    assert 30 < service.expiries()["com.c"] <= 31
+    with capturedLogs() as logged:
+        for _ in range(2 * 24):
+            clock.advance(3600.0)
+    assert [event["told"] for event in logged if "told" in event] == ["com.c: the certificate expires in 30 days"]
+    service.stopService()
 
 
 def test_a_certificate_that_ends_soon_is_spoken_of_but_used(tmp_path: Path) -> None:

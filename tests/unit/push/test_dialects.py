@@ -162,6 +162,25 @@ def test_an_app_known_by_its_user_agent_needs_only_a_token() -> None:
     assert found == PushToken("apns", "com.example.phone", "AA")
 
 
+@pytest.mark.parametrize(("setting", "kept"), [("on", ["fcm", "webpush"]), ("auto", ["fcm"]), ("off", [])])
+def test_tokens_that_come_over_a_websocket_count_as_the_setting_says(setting: str, kept: list[str]) -> None:
+    rules = AppRules(webpush=True, websocket=setting, providers=frozenset(("fcm",)))
+
+    def heard(*headers: str, contact: str = "<sip:b@h>") -> dialects.Handover:
+        return dialects.over_websocket(dialects.read(register(contact, *headers), rules), rules)
+
+    found = []
+    for value in ("a:com.example:tok:en", "w:app:https://push.example/x"):
+        handover = heard(f"X-MPUSH: {value}", f"X-PIID: {'0' * 32}")
+        found += [token.provider for token in handover.tokens]
+        assert handover.ha1 == "0" * 32
+        assert handover.mentioned is bool(handover.tokens)
+    assert found == kept
+    assert heard("X-MPUSH: null").unbind
+    asked = heard(contact="<sip:b@h;pn-provider=fcm>")
+    assert (asked.query is None) is (setting == "off"), "who may not hand over a token is promised nothing"
+
+
 def test_a_capability_query_stores_nothing() -> None:
     one = dialects.read(register("<sip:a@h;pn-provider=apns>", "X-PIID: " + "0" * 32), RULES)
     assert (one.query, one.tokens, one.ha1, one.unsupported) == ("apns", (), None, None)

@@ -13,13 +13,22 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from google.auth import jwt
 
 from sbc.push import keys
-from sbc.push.bearers import ACCESS_SPARE, APNS_LIFE, APNS_MIN_LIFE, AccessToken, ProviderTokens, VapidTokens
+from sbc.push.bearers import (
+    ACCESS_SPARE,
+    APNS_LIFE,
+    APNS_MIN_LIFE,
+    AccessToken,
+    ProviderTokens,
+    VapidTokens,
+    unauthorized,
+)
 from sbc.push.breaker import OPEN_FOR, OPEN_FOR_CONFIG, Breaker
 from sbc.push.connect import Place, is_public
 from sbc.push.exchange import LostError
 from sbc.push.jose import from_base64url
+from sbc.push.orders import Outcome
 from sbc.push.waiting import CALL, MESSAGE, OTHER, Waiting
-from sbc.push.wire import Answer
+from sbc.push.wire import Answer, Verdict
 from tests.unit.push.doubles import P8, RSA, account, pem
 
 NOW = 1_700_000_000.0
@@ -146,7 +155,7 @@ def test_an_access_token_is_fetched_once_for_all_who_wait() -> None:
     assert said["aud"] == "https://oauth.test/token"
     assert said["scope"].endswith("/firebase.messaging")
     google.answer(access_token="ya29.x", expires_in=3600)
-    assert got == [(b"Bearer ya29.x", "")] * 3
+    assert got == [(b"Bearer ya29.x", None)] * 3
     assert access.ready(NOW + 3600 - ACCESS_SPARE - 1) == b"Bearer ya29.x"
     assert len(google.asked) == 1
 
@@ -169,13 +178,43 @@ def test_the_old_access_token_serves_while_the_new_one_is_on_its_way() -> None:
 def test_a_refused_assertion_is_told_to_all_who_wait() -> None:
     google, got = Google(), []
     access = AccessToken(keys.service_account(account().encode()), google.send)
-    access.wait(NOW, lambda value, problem: got.append(problem))
+    access.wait(NOW, lambda value, trouble: got.append(trouble))
     google.answer(400, error="invalid_grant", error_description="Invalid JWT Signature.")
-    access.wait(NOW + 1, lambda value, problem: got.append(problem))
-    assert got == ["no access token: HTTP 400 Invalid JWT Signature."] * 2
-    access.wait(NOW + 60, lambda value, problem: got.append(problem))
+    access.wait(NOW + 1, lambda value, trouble: got.append(trouble))
+    refused = Verdict(Outcome.CONFIG_ERROR, "no access token: HTTP 400 Invalid JWT Signature.", blame_app=True)
+    assert got == [refused] * 2
+    access.wait(NOW + 60, lambda value, trouble: got.append(trouble))
     google.asked[-1][1](LostError("connection closed"))
-    assert got[-1] == "no access token: connection closed"
+    assert got[-1] == Verdict(Outcome.RETRY, "no access token: connection closed", again=True)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "outcome"),
+    [
+        (400, b'{"error": "invalid_grant"}', Outcome.CONFIG_ERROR),
+        (401, b'{"error": "invalid_client"}', Outcome.CONFIG_ERROR),
+        (403, b"", Outcome.CONFIG_ERROR),
+        (408, b"", Outcome.RETRY),
+        (429, b"slow down", Outcome.RETRY),
+        (500, b"<html>", Outcome.RETRY),
+        (503, b"{}", Outcome.RETRY),
+    ],
+)
+def test_an_oauth_server_s_trouble_passes_and_ours_does_not(status: int, body: bytes, outcome: Outcome) -> None:
+    trouble = unauthorized(Answer(status, {b"retry-after": b"7"}, body), NOW)
+    assert trouble is not None
+    assert trouble.outcome is outcome
+    assert trouble.blame_app is (outcome is Outcome.CONFIG_ERROR)
+    assert trouble.retry_after == (7.0 if outcome is Outcome.RETRY else None)
+
+
+def test_an_oauth_answer_without_a_token_passes_too() -> None:
+    google, got = Google(), []
+    access = AccessToken(keys.service_account(account().encode()), google.send)
+    access.wait(NOW, lambda value, trouble: got.append(trouble))
+    google.answer(200, nothing="here")
+    assert got[0].outcome is Outcome.RETRY
+    assert unauthorized(Answer(200, {}, b""), NOW) is None
 
 
 @pytest.mark.parametrize(

@@ -7,86 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.task import Clock
 
 from sbc.push.breaker import OPEN_FOR_CONFIG
-from sbc.push.orders import Outcome, PushOrder, PushResult, PushType
-from sbc.push.ports import PushConfiguration
-from sbc.push.service import PushService
-from sbc.push.settings import AppSettings, PushSettings, RemoveOnSettings
+from sbc.push.orders import Outcome, PushType
+from sbc.push.settings import PushSettings, RemoveOnSettings
 from sbc.push.tokens import PushToken
-from tests.unit.push.doubles import DEVICE, P8, EvenRandom, Net, Notes, account, pem, reason, secret
-
-START = 1_700_000_000.0
-APPLE = PushToken("apns", "com.example.phone", DEVICE)
-GOOGLE = PushToken("fcm", "com.example.droid", "dEf:token", "", "android")
-
-
-class World:
-    """A push service, providers that answer by ``respond``, and its notes."""
-
-    def __init__(self, folder: Path, respond: Any = lambda headers, body: (200, {}, b""), **sections: Any) -> None:
-        secret(folder / "AuthKey_ABC123DEFG.p8", pem(P8))
-        secret(folder / "fcmkey.com.example.droid.json", account())
-        self.clock, self.notes = Clock(), Notes()
-        self.net = Net(self.respond)
-        self._respond = respond
-        self.tokens_given = 0
-        self.configuration = PushConfiguration(
-            push=sections.pop("push", PushSettings(credentials=str(folder))),
-            apps=(
-                AppSettings(id="com.example.phone", provider="apns", key="AuthKey_ABC123DEFG.p8", team_id="TEAM123456"),
-            ),
-            **sections,
-        )
-        self.service = PushService(
-            self.clock, self.configuration, recorder=self.notes, meter=self.notes,
-            now_at=lambda: START + self.clock.seconds(), random=EvenRandom(), connector=lambda *_, **guard: self.net,
-        )  # fmt: skip
-        self.service.startService()
-        self.net.run()
-
-    def respond(self, headers: dict[str, str], body: bytes) -> Any:
-        if headers[":path"] == "/token":
-            self.tokens_given += 1
-            return 200, {}, json.dumps({"access_token": f"T{self.tokens_given}", "expires_in": 3600}).encode()
-        return self._respond(headers, body)
-
-    def order(self, *tokens: PushToken, type: PushType = PushType.CALL, **more: Any) -> list[PushResult]:  # noqa: A002
-        """Send; the list gets the result when there is one."""
-        results: list[PushResult] = []
-        order = PushOrder(type=type, tokens=tokens, call_id="c1", from_user="bob", to_user="alice", **more)
-        self.service.send(order).addCallback(results.append)
-        self.net.run()
-        return results
-
-    def wait(self, *seconds: float) -> None:
-        for pause in seconds:
-            self.clock.advance(pause)
-            self.net.run()
-
-    @property
-    def requests(self) -> list[dict[str, str]]:
-        every = [request for server in self.net.servers for request in server.requests]
-        return [headers for _, headers, _ in every if headers[":path"] != "/token"]
+from tests.unit.push.doubles import DEVICE, account, reason, secret
+from tests.unit.push.world import APPLE, GOOGLE, OK, START, World, script
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "push"
-
-
-def script(*answers: Any) -> Any:
-    """Answers one after the other, then the last one for ever."""
-    left = list(answers)
-
-    def respond(headers: dict[str, str], body: bytes) -> Any:
-        return left.pop(0) if len(left) > 1 else left[0]
-
-    return respond
-
-
-OK = (200, {}, b"")
 
 
 def test_a_call_reaches_apple_at_once(folder: Path) -> None:
@@ -353,7 +285,8 @@ def test_rules_for_reading_tokens(folder: Path) -> None:
 
 
 def test_one_device_s_trouble_does_not_stop_the_others(folder: Path) -> None:
-    world = World(folder, script(reason(429, "TooManyRequests")))
+    unlimited = PushSettings(credentials=str(folder), device_limit=0)
+    world = World(folder, script(reason(429, "TooManyRequests")), push=unlimited)
     for _ in range(50):
         assert world.order(APPLE)[0].outcome is Outcome.RETRY
     assert world.service.open_breakers() == []
@@ -384,7 +317,7 @@ def test_nothing_is_sent_after_the_end(folder: Path) -> None:
 
 def test_an_access_token_that_cannot_be_had(folder: Path) -> None:
     world = World(folder)
-    world.service.reload(world.configuration)
+    world.service.reload(world.configuration, anew=["fcm"])
     world.respond = lambda headers, body: (400, {}, b'{"error": "invalid_grant"}')  # type: ignore[method-assign]
     world.net.respond = world.respond
     for server in world.net.servers:

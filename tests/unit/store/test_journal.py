@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, insert, select
 
 from sbc.observe.calllog import Call, CallEvent
+from sbc.push.tokens import PushToken
 from sbc.store import DatabaseSettings, Execute, queries, tables
 from sbc.store.housekeeping import Forget, outdated
 from sbc.store.journal import (
@@ -21,7 +22,8 @@ from sbc.store.journal import (
     SavePush,
     SaveSetting,
 )
-from sbc.store.operations import SaveRegistration, TouchToken
+from sbc.store.operations import MarkToken, SaveRegistration, TouchToken
+from sbc.store.pushes import NotePush
 from sbc.store.records import Ban, Binding, Dialog, Message, Push
 
 from .conftest import Database
@@ -65,6 +67,32 @@ def test_the_push_of_a_call_learns_when_the_phone_woke(database: Database) -> No
     )
     database.write(SavePush(push), TouchToken(binding_id=1, at=4.0, call_id="c", after=2.0))
     assert database.rows("SELECT status, woke_after FROM pushes") == [(200, 2.0)]
+
+
+def test_a_push_and_what_it_says_of_its_token_are_one_operation(database: Database) -> None:
+    token = PushToken("apns", "com.example", "ab" * 32)
+    database.write(
+        SaveRegistration(
+            username="a", domain="x", upper="p", at=1.0, binding=Binding(identity="i", contact=""), tokens=(token,)
+        )
+    )
+    mark = MarkToken(
+        provider="apns", param="com.example", prid="ab" * 32, at=2.0, accepted=True, environment="sandbox", kind="voip"
+    )
+    push = Push(call_id="c", type="call", provider="apns", app="com.example", sent_at=2.0, outcome="accepted")
+    database.write(NotePush(push, mark))
+    assert database.rows("SELECT state, environment, kind FROM push_tokens") == [("live", "sandbox", "voip")]
+    database.write(
+        SaveRegistration(
+            username="a", domain="x", upper="p", at=3.0, binding=Binding(identity="i", contact=""), tokens=(token,)
+        )
+    )
+    assert database.rows("SELECT environment, kind FROM push_tokens") == [("sandbox", "voip")], "learned and kept"
+    database.write(NotePush(push))
+    dead = MarkToken(provider="apns", param="com.example", prid="ab" * 32, at=4.0, dead=True, error="Unregistered")
+    database.write(NotePush(push, dead))
+    assert database.rows("SELECT count(*) FROM pushes") == [(3,)]
+    assert database.rows("SELECT count(*) FROM bindings") == [(0,)], "the device goes with its token"
 
 
 def test_a_message_waits_until_it_is_delivered(database: Database) -> None:
