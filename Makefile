@@ -15,7 +15,7 @@ LOCK := flock $(STAMPS)/lock
 
 # Programs not ours that tests/peers and bench/ run against. A missing one is skipped by its name, except with CI=true.
 PEERS := kamailio kamailio-extra-modules kamailio-tls-modules kamailio-websocket-modules kamailio-outbound-modules \
-         kamailio-presence-modules sip-tester baresip-core nghttp2-server tshark curl openssl sqlite3 postgresql redis-server \
+         kamailio-presence-modules sip-tester baresip-core nghttp2-server tshark iproute2 curl openssl sqlite3 postgresql redis-server \
          linphone-cli chromium $(if $(shell command -v npm),,nodejs npm)
 # The browser's side of the tests: its packages go where git does not look.
 BROWSER := tests/peers/browser
@@ -25,7 +25,14 @@ T ?= tests
 # Test files run side by side; many of them mostly wait. JOBS=0: one after the other, as a debugger wants it.
 JOBS ?= 2
 
-.PHONY: help venv test lint format demo run bench docs reference peers clean
+.PHONY: help venv test lint format demo run bench docs reference peers bpf clean
+
+# The program that forwards in the kernel. Its object is part of the package: nobody needs a compiler to use it.
+bpf: sbc/media/kernel/relay.bpf.o
+
+%.bpf.o: %.bpf.c
+	clang -O2 -target bpf -mcpu=v3 -Wall -Wextra -Werror -I/usr/include/$$(uname -m)-linux-gnu \
+	  -DSOURCE="\"$$(sha256sum $< | cut -d' ' -f1)\"" -c $< -o $@
 
 help:
 	@echo "make demo    a phone sleeps, a call wakes it: everything on this machine, nothing to configure"

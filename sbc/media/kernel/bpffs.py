@@ -1,0 +1,105 @@
+"""Names of maps and links in a BPF file system: what has one there outlives the process that made it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+from hashlib import blake2s
+from pathlib import Path
+
+from sbc.media.kernel import calls
+from sbc.media.offload import UnavailableError
+
+#: Where the BPF file system is mounted by custom.
+ROOT = Path("/sys/fs/bpf")
+_DIRECTORY, _LINK = "sbc-", "link-"
+
+
+class Names:
+    """The directory of one node. One process at a time has it; a lock, gone with its process, keeps others out."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises `OSError` when there can be no such directory, `UnavailableError` when another process has it."""
+        self.path = path
+        self.path.mkdir(mode=0o700, exist_ok=True)
+        self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if os.fstat(self._lock).st_uid != os.geteuid():
+                raise PermissionError(errno.EPERM, f"{self.path} is somebody else's")
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as problem:
+            os.close(self._lock)
+            if isinstance(problem, BlockingIOError):
+                raise UnavailableError(f"another process has {self.path}") from None
+            raise
+
+    def map(self, name: str) -> int | None:
+        """A descriptor of the map of this name, if there is one."""
+        return _get(self.path / name)
+
+    def links(self) -> Iterator[tuple[int, int]]:
+        """The interfaces that links were made for, and descriptors of these links. What is no link any more loses its
+        name."""
+        for path in sorted(self.path.glob(f"{_LINK}*")):
+            number, link = path.name.removeprefix(_LINK), _get(path)
+            if link is None or not number.isdigit():
+                path.unlink()
+            else:
+                yield int(number), link
+
+    def name_map(self, descriptor: int, name: str) -> None:
+        """Let a map outlive this process."""
+        calls.pin(descriptor, self.path / name)
+
+    def name_link(self, descriptor: int, ifindex: int) -> None:
+        """Let the link of this interface outlive this process."""
+        calls.pin(descriptor, self.path / f"{_LINK}{ifindex}")
+
+    def forget_link(self, ifindex: int) -> None:
+        """Remove the name of the link of this interface."""
+        (self.path / f"{_LINK}{ifindex}").unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Remove all names: what they named goes with the process."""
+        for path in self.path.iterdir():
+            path.unlink()
+
+    def others(self) -> Iterator[Names]:
+        """The directories of nodes that have no process now; each is to be closed."""
+        for path in sorted(self.path.parent.glob(f"{_DIRECTORY}*")):
+            try:
+                yield Names(path)
+            except (OSError, UnavailableError):
+                continue
+
+    def close(self) -> None:
+        """Let others have the directory; it goes if it is empty."""
+        try:
+            self.path.rmdir()
+        except OSError:
+            pass
+        os.close(self._lock)
+
+
+def directory(state: str) -> Path:
+    """Where the node with this state directory has its names. Mounts the file system if need be; raises `OSError`."""
+    if not _is_bpffs(ROOT):
+        calls.mount_bpffs(ROOT)
+    return ROOT / f"{_DIRECTORY}{blake2s(os.path.realpath(state).encode(), digest_size=6).hexdigest()}"
+
+
+def _get(path: Path) -> int | None:
+    try:
+        return calls.pinned(path)
+    except OSError:
+        return None
+
+
+def _is_bpffs(path: Path) -> bool:
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        ours, _, theirs = line.partition(" - ")
+        if ours.split()[4] == str(path) and theirs.split()[0] == "bpf":
+            return True
+    return False
