@@ -59,6 +59,11 @@ MOST: Final[dict[bytes, int]] = {
     1,
 )
 
+#: The methods of RFC 3261 and its extensions.
+METHODS: Final = frozenset(
+    b"INVITE ACK CANCEL BYE OPTIONS MESSAGE REGISTER SUBSCRIBE NOTIFY PUBLISH INFO REFER UPDATE PRACK".split()
+)
+
 #: Request-URI schemes that can be routed.
 SCHEMES: Final = frozenset((b"sip", b"sips", b"tel"))
 
@@ -126,7 +131,8 @@ def _check_request(request: Request) -> None:
         raise ParseError(b"Bad Method")
     _check_common(request)
     if request.cseq.method != request.method:
-        raise ParseError(b"CSeq Names Another Method")
+        # RFC 4475 section 3.1.2.18: 501 for a method nobody here knows, since its CSeq may follow other rules.
+        raise ParseError(b"CSeq Names Another Method", 400 if request.method in METHODS else 501)
     uri = request.parsed_uri
     if uri.scheme not in SCHEMES:
         raise ParseError(b"Unsupported URI Scheme", 416)

@@ -45,7 +45,7 @@ class Framer:
         self.broken: ParseError | None = None
         """Why nothing more can come out of this stream."""
         self.head = b""
-        """The header section of the message that was too large, where that came whole."""
+        """The header section of the message that broke it, where that came whole."""
 
     @property
     def pending(self) -> int:
@@ -134,13 +134,16 @@ class Framer:
             self._searched = max(len(buffer) - 3, 0)
             return False
         lengths = _LENGTH.findall(buffer, 0, end + 2)
-        if len(lengths) != 1:
-            raise ParseError(b"Several Content-Length" if lengths else b"Missing Content-Length")
-        length = number(unfold(bytes(lengths[0])).strip(), SECONDS_END, b"Content-Length")
-        self._size = end + 4 + length
-        if self._size > self._limit:
+        try:
+            if len(lengths) != 1:
+                raise ParseError(b"Several Content-Length" if lengths else b"Missing Content-Length")
+            length = number(unfold(bytes(lengths[0])).strip(), SECONDS_END, b"Content-Length")
+            self._size = end + 4 + length
+            if self._size > self._limit:
+                raise ParseError(b"Message Too Large", 513)
+        except ParseError:
             self.head = bytes(buffer[: end + 4])
-            raise ParseError(b"Message Too Large", 513)
+            raise
         return True
 
     def _opening(self) -> None:

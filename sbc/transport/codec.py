@@ -81,7 +81,7 @@ class SipCodec:
         broken = self._framer.broken
         if broken is not None:
             heard.problem = _PROBLEMS.get(broken.status, NOT_SIP if broken.reason == b"Not SIP" else BROKEN_FRAMING)
-            heard.refusal = _refusal(self._framer.head)
+            heard.refusal = _refusal(self._framer.head, broken.status)
         for what in found:
             if isinstance(what, bytes):
                 heard.messages.append(what)
@@ -102,11 +102,12 @@ class SipCodec:
         return b""
 
 
-def _refusal(head: bytes) -> bytes:
-    """513 (Message Too Large, RFC 3261 21.5.7) for the request with this header section, where it can be answered."""
+def _refusal(head: bytes, status: int) -> bytes:
+    """The answer to the request with this header section, whose Content-Length is too large (513, RFC 3261 21.5.7) or
+    cannot be trusted (400); nothing where it cannot be answered."""
     try:
         parse(head)
     except ParseError as error:
         if error.request is not None and error.request.method != b"ACK":
-            return respond(error.request, 513).render()
+            return respond(error.request, status).render()
     return b""

@@ -116,6 +116,51 @@ def test_a_listener_that_wants_client_certificates_gets_them(kamailio, sbc, auth
     client.wait("SIP/2.0 200")
 
 
+def test_each_name_that_openssl_asks_for_has_its_certificate(kamailio, sbc, authority, openssl):
+    one = authority.issue("one.example.test", file="one")
+    two = authority.issue("two.example.test", file="two")
+    both = two.certificate.with_name("both.pem")
+    both.write_text(two.key.read_text() + two.certificate.read_text())
+    both.chmod(0o600)
+    listen, plain, secure = listeners(one, certificates=[str(both)])
+    sbc(kamailio(), port=plain, listen=listen)
+
+    for name, shown in (("one.example.test", one), ("two.example.test", two), ("three.example.test", one)):
+        client = openssl(f"{ADDRESS}:{secure}", "-servername", name)
+        client.established()
+        assert shown.certificate.read_text() in client.output
+        client.stop()
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_openssl_resumes_its_session(border, openssl, tmp_path, version):
+    _, address, _ = border
+    session = tmp_path / f"session{version}.pem"
+    first = openssl(address, version, "-sess_out", str(session))
+    first.established()
+    first.send(OPTIONS.format(number=5))
+    first.wait("SIP/2.0 200")
+    first.stop()
+
+    second = openssl(address, version, "-sess_in", str(session))
+    second.program.wait_for(lambda: "Reused, TLSv1." in second.output, 5, "the session is resumed")
+    second.send(OPTIONS.format(number=6))
+    second.wait("SIP/2.0 200")
+
+
+def test_a_client_certificate_may_be_optional(kamailio, sbc, authority, openssl):
+    identity = authority.issue(ADDRESS, file="sbc")
+    phone = authority.issue("phone.example.test", file="phone")
+    listen, plain, secure = listeners(identity, client_ca=str(authority.ca_file), client_certificate="optional")
+    sbc(kamailio(), port=plain, listen=listen)
+
+    for options in ((), ("-cert", str(phone.certificate), "-key", str(phone.key))):
+        client = openssl(f"{ADDRESS}:{secure}", *options)
+        client.established()
+        client.send(OPTIONS.format(number=7 + len(options)))
+        client.wait("SIP/2.0 200")
+
+
 def test_pjsip_registers_over_tls_with_its_token_and_is_called(kamailio, sbc, lab, authority, pjsua2, baresip):
     upper = kamailio()
     listen, plain, secure = listeners(authority.issue(ADDRESS, file="sbc"))

@@ -46,7 +46,11 @@ OUTCOMES: dict[str, tuple[int | None, str, str]] = {
     "rfc4475/baddn.dat": (400, "Bad Display Name", "3.1.2.15 display name that needs quotes: must not be propagated"),
     "rfc4475/badvers.dat": (505, "Version Not Supported", "3.1.2.16 SIP/7.0"),
     "rfc4475/mismatch01.dat": (400, "CSeq Names Another Method", "3.1.2.17 methods disagree"),
-    "rfc4475/mismatch02.dat": (400, "CSeq Names Another Method", "3.1.2.18 methods disagree, unknown method"),
+    "rfc4475/mismatch02.dat": (
+        501,
+        "CSeq Names Another Method",
+        "3.1.2.18 methods disagree, unknown method: better 501",
+    ),
     "rfc4475/bigcode.dat": (400, "Bad Status Line", "3.1.2.19 status of ten digits: dropped"),
     # 3.2 transaction layer
     "rfc4475/badbranch.dat": (None, "", "3.2.1 a branch that is only the cookie: matched as in RFC 2543"),

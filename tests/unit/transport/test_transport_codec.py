@@ -5,7 +5,7 @@ import pytest
 from sbc.transport.codec import SipCodec
 from sbc.transport.limits import BROKEN_FRAMING, NOT_SIP, OVERSIZED
 from sbc.transport.sniff import begins_sip
-from tests.unit.transport.transport_world import options
+from tests.unit.transport.transport_world import ASKED, options
 
 
 def test_messages_come_whole_however_the_stream_is_cut() -> None:
@@ -62,6 +62,30 @@ def test_lost_borders_end_the_stream() -> None:
 def test_the_size_is_known_before_the_body_comes() -> None:
     assert SipCodec(1_000).feed(b"OPTIONS sip:a@b SIP/2.0\r\nContent-Length: 5000\r\n\r\n").problem == OVERSIZED
     assert SipCodec(1_000).feed(b"OPTIONS sip:a@b SIP/2.0\r\nX: " + b"y" * 2_000).problem == OVERSIZED
+
+
+@pytest.mark.parametrize(
+    ("lines", "answer"),
+    [
+        (b"Content-Length: 5000\r\n", b"SIP/2.0 513 "),
+        (b"Content-Length: 99999999999\r\n", b"SIP/2.0 400 "),
+        (b"Content-Length: -1\r\n", b"SIP/2.0 400 "),
+        (b"Content-Length: 0\r\nl: 0\r\n", b"SIP/2.0 400 "),
+        (b"", b""),
+    ],
+)
+def test_who_can_be_told_why_is_told(lines: bytes, answer: bytes) -> None:
+    heard = SipCodec(1_000).feed(options(7) + ASKED + lines + b"\r\n" + bytes(100))
+    assert (heard.messages, heard.problem is not None) == ([options(7)], True)
+    assert heard.refusal[:12] == answer
+    assert (b"branch=z9hG4bK1\r\n" in heard.refusal) == bool(answer)
+
+
+def test_responses_and_ack_are_not_answered() -> None:
+    for start in (b"SIP/2.0 200 OK\r\n", b"ACK sip:a@b SIP/2.0\r\n"):
+        head = start + ASKED.partition(b"\r\n")[2] + b"Content-Length: 5000\r\n\r\n"
+        heard = SipCodec(1_000).feed(head)
+        assert (heard.problem, heard.refusal) == (OVERSIZED, b"")
 
 
 def test_datagrams_begin_with_a_start_line() -> None:

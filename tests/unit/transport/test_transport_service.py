@@ -12,10 +12,10 @@ from twisted.trial.unittest import TestCase
 
 from sbc.transport.connections import UnreachableError
 from sbc.transport.flow import Destination
-from sbc.transport.limits import BAD_HANDSHAKE, NOT_READING, NOT_SIP, SLOW, TOO_MANY_FROM_SOURCE, Limits
+from sbc.transport.limits import BAD_HANDSHAKE, NOT_READING, NOT_SIP, OVERSIZED, SLOW, TOO_MANY_FROM_SOURCE, Limits
 from sbc.transport.service import Transports
 from sbc.transport.settings import ListenSettings
-from tests.unit.transport.transport_world import Ear, Node, Stranger, options, stranger, turn, until
+from tests.unit.transport.transport_world import ASKED, Ear, Node, Stranger, options, stranger, turn, until
 
 
 class Connecting(TestCase):
@@ -186,6 +186,17 @@ class Strangers(TestCase):
             visitor.say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             await until(lambda: visitor.closed)
             self.assertEqual((visitor.heard, node.ear.refusals), (b"", [NOT_SIP]))
+
+        return ensureDeferred(conversation())
+
+    def test_a_message_too_large_is_answered_and_the_connection_ends(self) -> Any:
+        async def conversation() -> None:
+            node = Node(self, "tcp:127.0.0.2:0", limits=Limits(message_bytes=10_000))
+            visitor = await stranger(self, node.place())
+            visitor.say(ASKED + b"Content-Length: 3000000\r\n\r\n" + bytes(3_000_000))
+            await until(lambda: visitor.heard.startswith(b"SIP/2.0 513 "), "the answer")
+            await until(lambda: visitor.closed, "the end")
+            self.assertEqual((node.ear.messages, node.ear.refusals), ([], [OVERSIZED]))
 
         return ensureDeferred(conversation())
 

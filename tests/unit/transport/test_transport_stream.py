@@ -15,6 +15,7 @@ from sbc.transport.flow import Gate, Listener, OpenGate
 from sbc.transport.limits import (
     BAD_HANDSHAKE,
     BANNED,
+    DRAIN_SECONDS,
     NOT_READING,
     NOT_SIP,
     OVERSIZED,
@@ -27,7 +28,7 @@ from sbc.transport.limits import (
 from sbc.transport.stream import StreamConnection
 from sbc.transport.websocket import WebSocketCodec
 from tests.unit.transport.test_transport_proxyprotocol import IPV4
-from tests.unit.transport.transport_world import Ear, options
+from tests.unit.transport.transport_world import ASKED, Ear, options
 
 
 class Wire(StringTransport):
@@ -214,6 +215,16 @@ class Space(Street):
         connection, wire = self.call()
         connection.dataReceived(b"OPTIONS sip:a@b SIP/2.0\r\nContent-Length: 9999999\r\n\r\n")
         self.assertEqual((wire.ended, self.ear.refusals), ("aborted", [OVERSIZED]))
+
+    def test_who_is_told_that_a_message_is_too_large_has_time_to_hear_it(self) -> None:
+        connection, wire = self.call()
+        connection.dataReceived(ASKED + b"Content-Length: 9999999\r\n\r\n" + bytes(1_000))
+        self.assertEqual((wire.value()[:12], wire.ended), (b"SIP/2.0 513 ", ""))
+        self.assertEqual(self.ear.refusals, [OVERSIZED])
+        connection.dataReceived(bytes(100_000) + options())
+        self.assertEqual(self.ear.messages, [])
+        self.wait(DRAIN_SECONDS + 1)
+        self.assertEqual(wire.ended, "aborted")
 
     def test_one_source_holds_a_bounded_number(self) -> None:
         self.build(Limits(connections_per_source=2))

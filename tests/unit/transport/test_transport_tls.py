@@ -8,28 +8,16 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import ensureDeferred
-from twisted.trial.unittest import TestCase
 
 from sbc.transport.connections import UnreachableError
 from sbc.transport.limits import BAD_HANDSHAKE, SILENT, Limits
 from sbc.transport.stream import StreamConnection
-from sbc.transport.tls import CertificateError, ClientTrust, Connection, Files, ServerIdentity, check_name
+from sbc.transport.tls import CertificateError, Connection, Files, ServerIdentity, check_name
 from tests.unit.transport.test_transport_proxyprotocol import IPV4
-from tests.unit.transport.transport_world import Authority, Node, options, stranger, turn, until
+from tests.unit.transport.transport_world import Authority, CertificateCase, options, stranger, turn, until
 
 
-class Certificates(TestCase):
-    def setUp(self) -> None:
-        self.authority = Authority(self.mktemp())
-
-    def server(self, *names: str, uri: str = "tls:127.0.0.3:0", limits: Limits | None = None, **listen: Any) -> Node:
-        listen["certificate"] = self.authority.files(*names)
-        return Node(self, uri, listen=listen, limits=limits)
-
-    def client(self, uri: str = "tcp:127.0.0.2:0", **trust: Any) -> Node:
-        trust.setdefault("ca_file", self.authority.file)
-        return Node(self, uri, trust=ClientTrust(**trust))
-
+class Certificates(CertificateCase):
     def test_messages_both_ways(self) -> Any:
         async def conversation() -> None:
             server, client = self.server("sip.example.com"), self.client()

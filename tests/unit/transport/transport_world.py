@@ -21,6 +21,7 @@ from sbc.transport.flow import Destination, Flow
 from sbc.transport.limits import Limits
 from sbc.transport.service import Transports
 from sbc.transport.settings import ListenSettings
+from sbc.transport.tls import ClientTrust
 
 PATIENCE = 5.0
 """Seconds until a test that waits gives up; only broken code waits that long."""
@@ -32,6 +33,13 @@ def options(number: int = 1, body: bytes = b"") -> bytes:
         b"OPTIONS sip:nobody@example.com SIP/2.0\r\nVia: SIP/2.0/TCP 192.0.2.1;branch=z9hG4bK%d\r\n"
         b"Call-ID: %d\r\nContent-Length: %d\r\n\r\n" % (number, number, len(body))
     ) + body
+
+
+ASKED = (
+    b"OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/TCP h;branch=z9hG4bK1\r\nFrom: <sip:x@y>;tag=1\r\nTo: <sip:a@b>\r\n"
+    b"Call-ID: c\r\nCSeq: 1 OPTIONS\r\n"
+)
+"""The lines of a request but for its Content-Length and the empty line."""
 
 
 class Ear:
@@ -199,3 +207,27 @@ def _general(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
+
+
+class CertificateCase(TestCase):
+    """Nodes that speak TLS, under one authority."""
+
+    def setUp(self) -> None:
+        self.authority = Authority(self.mktemp())
+
+    def server(
+        self,
+        *names: str,
+        uri: str = "tls:127.0.0.3:0",
+        limits: Limits | None = None,
+        trust: ClientTrust | None = None,
+        **listen: Any,
+    ) -> Node:
+        """A node with a certificate for these names."""
+        listen["certificate"] = self.authority.files(*names)
+        return Node(self, uri, listen=listen, limits=limits, trust=trust)
+
+    def client(self, uri: str = "tcp:127.0.0.2:0", *, listen: Any = None, **trust: Any) -> Node:
+        """A node that connects, and believes the authority unless `trust` says otherwise."""
+        trust.setdefault("ca_file", self.authority.file)
+        return Node(self, uri, listen=listen or {}, trust=ClientTrust(**trust))
