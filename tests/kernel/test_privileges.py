@@ -15,11 +15,9 @@ from tests.kernel.wires import Wires
 NODE = """
 import os, sys
 from pathlib import Path
-from twisted.logger import globalLogPublisher, formatEvent
 from sbc.media import kernel
 from sbc.media.offload import Flow, UnavailableError
 from tests.kernel.wires import enter
-globalLogPublisher.addObserver(lambda event: print("log:", formatEvent(event)))
 enter(sys.argv[1])
 exec(sys.argv[4])
 try:
@@ -27,6 +25,7 @@ try:
 except UnavailableError as why:
     print("unavailable:", why)
     raise SystemExit
+print(offload.account)
 [flow] = eval(sys.argv[3])
 print("pinned:", offload.pin(flow), len(offload.counts()), offload.unpin(flow))
 sets = dict(line.split(":\\t") for line in Path("/proc/self/status").read_text().splitlines() if ":\\t" in line)
@@ -54,7 +53,7 @@ def node(wires: Wires, state: Path, streams: Streams, before: str = "") -> list[
 def test_loading_needs_powers_that_are_let_go_of_then(wires: Wires, tmp_path: Path, streams: Streams) -> None:
     lines = node(wires, tmp_path, streams)
     assert lines == [
-        "log: media is forwarded by the kernel (eBPF, tcx) at wa, wb",
+        "eBPF by tcx at wa, wb",
         "pinned: True 1 Counts(packets=0, bytes=0, lost=0, jitter=0.0)",
         "CapEff: []",
         "CapPrm: []",
@@ -72,7 +71,7 @@ def test_two_capabilities_of_an_ordinary_user_are_enough(wires: Wires, tmp_path:
         "from sbc.media.kernel import capabilities as c; import ctypes; ctypes.CDLL(None).prctl(8, 1);"
         "os.setresuid(65534, 65534, 65534); both = 1 << 12, 1 << 7; c._set([both[0], both[0], 0, both[1], both[1], 0])",
     )
-    assert lines[0].startswith("log: media is forwarded by the kernel (eBPF, tcx) at wa, wb")
+    assert lines[0].startswith("eBPF by tcx at wa, wb")
     assert lines[1].startswith("pinned: True 1")
     assert lines[2:4] == ["CapEff: []", "CapPrm: []"]
 

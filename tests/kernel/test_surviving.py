@@ -19,6 +19,7 @@ from sbc.media.kernel.table import Table
 from sbc.media.offload import Counts, UnavailableError
 from tests.kernel.stream import Stream, Streams
 from tests.kernel.wires import Wires
+from tests.peers.program import until
 
 Load = Callable[..., KernelOffload]
 
@@ -106,16 +107,20 @@ def test_an_orderly_end_leaves_nothing(wires: Wires, load: Load, streams: Stream
 def test_one_process_at_a_time(wires: Wires, offload: KernelOffload, tmp_path: Path) -> None:
     with wires.inside("r"), pytest.raises(UnavailableError, match="another process has"):
         kernel.load(str(tmp_path), keep_privileges=True)
+    other = tmp_path / "other"
+    other.mkdir()
     with wires.inside("r"):
-        kernel.load(str(tmp_path / "other"), keep_privileges=True).close()
+        kernel.load(str(other), keep_privileges=True).close()
 
 
 def test_nodes_on_one_machine_do_not_mind_each_other(
     wires: Wires, offload: KernelOffload, streams: Streams, tmp_path: Path
 ) -> None:
     mine, yours = streams(), streams(number=1)
+    other = tmp_path / "other"
+    other.mkdir()
     with wires.inside("r"):
-        second = kernel.load(str(tmp_path / "other"), keep_privileges=True)
+        second = kernel.load(str(other), keep_privileges=True)
     mine.pin(offload)
     yours.pin(second)
     assert mine.crosses("a") and yours.crosses("a")
@@ -162,10 +167,23 @@ def test_without_a_bpf_file_system_flows_end_with_the_process(
 
 
 @pytest.mark.usefixtures("possible")
+def test_flows_nobody_could_take_over_end_with_the_process(
+    wires: Wires, streams: Streams, tmp_path: Path, load: Load
+) -> None:
+    """The node started as root and goes on as somebody else, whose processes cannot load programs."""
+    os.chown(tmp_path, 65534, 65534)
+    stream = streams()
+    crash(wires, tmp_path, [stream], lambda: [stream.crosses("a")])
+    until(lambda: not stream.crosses("a"), 5, "the flow goes on")
+
+
+@pytest.mark.usefixtures("possible")
 def test_what_a_node_left_that_never_came_back_is_removed(
     wires: Wires, load: Load, streams: Streams, tmp_path: Path
 ) -> None:
     abandoned, missed = tmp_path / "abandoned", tmp_path / "missed"
+    for state in (abandoned, missed):
+        state.mkdir()
     crash(wires, abandoned, [streams()])
     crash(wires, missed, [streams(number=1)])
     lease = Table(calls.pinned(bpffs.directory(str(abandoned)) / "lease"), 4, 8)

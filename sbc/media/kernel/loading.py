@@ -7,8 +7,6 @@ import os
 from pathlib import Path
 from time import CLOCK_MONOTONIC, clock_gettime
 
-from twisted.logger import Logger
-
 from sbc.media.kernel import calls, capabilities, elf, layout
 from sbc.media.kernel.attachment import PROGRAM, Attachment
 from sbc.media.kernel.bpffs import ROOT, Names, directory
@@ -26,8 +24,6 @@ MAPS = {
 
 #: What the kernel's refusals mean.
 _REFUSALS = {errno.EPERM: "CAP_BPF and CAP_NET_ADMIN are needed", errno.ENOSYS: "no bpf(2) in this kernel"}
-
-_log = Logger()
 
 
 def load(state: str, *, keep_privileges: bool = False, tcx: bool = True) -> KernelOffload:
@@ -49,14 +45,9 @@ def load(state: str, *, keep_privileges: bool = False, tcx: bool = True) -> Kern
         if names is not None:
             names.close()
         raise UnavailableError(_REFUSALS.get(problem.errno or 0) or f"the kernel says: {problem.strerror}") from problem
-    kept = not keep_privileges and not capabilities.drop(offload.works)
-    _log.info(
-        "media is forwarded by the kernel (eBPF, {how}) at {interfaces}{fleeting}{kept}",
-        how=offload.attachment.how,
-        interfaces=", ".join(sorted(each.name for each in offload.attachment.interfaces.values())),
-        fleeting=fleeting,
-        kept="; CAP_BPF is kept, as this kernel demands it for every change" if kept else "",
-    )
+    offload.account += fleeting
+    if not keep_privileges and not capabilities.drop(offload.works):
+        offload.account += "; CAP_BPF is kept, as this kernel demands it for every change"
     return offload
 
 
@@ -80,11 +71,14 @@ def _load(program: elf.Program, network: Network, names: Names | None, tcx: bool
 
 
 def _names(state: str) -> tuple[Names | None, str]:
-    """The directory for what is to outlive the process; or why nothing can, as words for the log."""
+    """The directory for what is to outlive the process; or why nothing can, in words for the log. The next process will
+    be of the user who has the state directory."""
     try:
+        if os.stat(state).st_uid != os.geteuid():
+            return None, "; flows end with this process, as the next one will have no powers to take them over"
         return Names(directory(state)), ""
     except OSError as problem:
-        return None, f"; flows end with the process ({ROOT}: {problem.strerror})"
+        return None, f"; flows end with this process ({problem.filename or ROOT}: {problem.strerror})"
 
 
 def _tidy(names: Names) -> None:

@@ -29,7 +29,8 @@ def leased(lease: Table) -> float:
 
 
 class KernelOffload:
-    """Flows by the name under which the program finds them. `survives`: whether they go on when the process dies."""
+    """Flows by the name under which the program finds them. `survives`: whether they go on when the process dies;
+    `account`: where and how it works, in words for the log."""
 
     name = "kernel"
 
@@ -37,6 +38,8 @@ class KernelOffload:
         self, flows: Table, lease: Table, network: Network, attachment: Attachment, names: Names | None
     ) -> None:
         self.attachment = attachment
+        at = ", ".join(sorted(each.name for each in attachment.interfaces.values()))
+        self.account = f"eBPF by {attachment.how} at {at}"
         self.survives = names is not None
         self._flows, self._lease = flows, lease
         self._network, self._names = network, names

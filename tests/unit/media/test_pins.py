@@ -16,6 +16,7 @@ class FakeOffload:
     """Forwards nothing itself: packets still reach the relay, which must not care."""
 
     name = "fake"
+    account = "not at all"
 
     def __init__(self) -> None:
         self.pinned: dict[Address, Flow] = {}
