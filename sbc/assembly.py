@@ -46,6 +46,7 @@ from sbc.proxy.dialog import Dialogs
 from sbc.proxy.ending import Endings
 from sbc.proxy.lasting import SETTLE, Lasting
 from sbc.proxy.mailbox import LOOK_AGAIN, Mailbox
+from sbc.proxy.masking import masker
 from sbc.proxy.settings import ProxySettings
 from sbc.proxy.sleepers import Sleepers
 from sbc.proxy.switch import Switch
@@ -148,7 +149,7 @@ class Sbc(MultiService):
         self.derived = derive(configuration, self.push.rules())
         self.engine = PythonEngine(configuration[MediaSettings], reactor)
         self.media = MediaCalls(configuration[MediaSettings], self.engine)
-        self.calls = self._make_calls()
+        self.calls = self._make_calls(secret)
         self.registrar = self._make_registrar(secret)
         self.refresher = self._make_refresher()
         self.switch = self._make_switch()
@@ -173,7 +174,7 @@ class Sbc(MultiService):
         self._offspring(state)
         gauges.watch(self)
 
-    def _make_calls(self) -> Calls:
+    def _make_calls(self, secret: Secret) -> Calls:
         dialogs, waiting = Dialogs(), Waiting()
         self.lasting = Lasting(
             dialogs=dialogs,
@@ -223,6 +224,7 @@ class Sbc(MultiService):
                 keep=self.policy.keep_messages,
                 clock_at=time.time,
             ),
+            masker=masker(secret.derive("call id")),
             calls_off=self.policy.calls_off,
             sleepers=Sleepers(
                 store=self.store,

@@ -293,7 +293,9 @@ class Upper:
         self._pop_own_route(request)
         user = request.parsed_uri.username
         contacts = self.location.contacts(user, now)
-        if contacts:
+        if request.parsed_uri.host.lower() not in (self.domain.encode(), self.host.encode()):
+            self._forward(txn, request, [Place(request.uri)])  # for somebody elsewhere, as a Contact in a Refer-To is
+        elif contacts:
             places = [Place(contact.uri, contact.path if self.honours_path else []) for contact in contacts]
             self._forward(txn, request, places)
         elif user in self.answering and request.method == b"INVITE":

@@ -26,9 +26,10 @@ from sbc.proxy.branch import (
     Relay,
     Wake,
 )
-from sbc.proxy.dialog import OPENING, Leg, Side
+from sbc.proxy.dialog import Leg
 from sbc.proxy.fork import Fork
 from sbc.proxy.loops import BREADTH, breadth_of, shares
+from sbc.proxy.outgoing import caller
 from sbc.proxy.story import Story
 from sbc.proxy.summons import Summons
 from sbc.proxy.target import Target
@@ -114,18 +115,7 @@ class Attempt:
         self._keeps = False
         self.reasons: tuple[bytes, ...] = ()
         self.answers = Answers()
-        contacts = request.contacts if request.method in OPENING else []
-        self.caller = Side(
-            b"",
-            flow,
-            contacts[0].uri.render() if contacts else b"",
-            tuple(route.render() for route in request.record_routes),
-            origin.name if origin is not None else None,
-            flow.peer[0],
-            f"{lodger.username}@{lodger.domain}" if lodger is not None else "",
-            lodger.identity if lodger is not None else "",
-            request.call_id,
-        )
+        self.caller = caller(request, flow, origin, lodger)
         self.story = Story(calls.log, calls.clock_at, calls.opened(self) if self.invite else None)
 
     def begin(

@@ -88,10 +88,15 @@ class Calls:
     absences: Absences = field(default_factory=Absences)
     sleepers: Sleepers
     mailbox: Mailbox
+    masker: Callable[[bytes], bytes]
     calls_off: Callable[[], bool]
     """Whether a device that was pushed is told now that its caller gave up."""
     open: dict[Attempt, None] = field(default_factory=dict)
     """Requests outside dialogs that have no final answer yet; the transaction table bounds them."""
+
+    def mask(self) -> Callable[[bytes], bytes] | None:
+        """What becomes of a Call-ID on its way to the other side; None: it passes."""
+        return self.masker if self.settings().mask_call_id else None
 
     # Requests
 
@@ -114,7 +119,7 @@ class Calls:
 
     def inside(self, txn: ServerTransaction, request: Request, flow: Flow, now: float) -> None:
         """A request inside a dialog. Raises RemoteError 481 when there is none."""
-        inside = self.dialogs.find(request, now)
+        inside = self.dialogs.find(request, now, flow)
         if inside is None:
             raise RemoteError(481, b"Call/Transaction Does Not Exist")
         self.dialogs.requested(inside, request, flow)
@@ -128,7 +133,7 @@ class Calls:
 
     def ack(self, request: Request, flow: Flow, now: float) -> None:
         """The ACK of a 2xx goes to the side that sent it; it has no transaction."""
-        inside = self.dialogs.find(request, now)
+        inside = self.dialogs.find(request, now, flow)
         if inside is None:
             return
         on_flow(reach(self.ways, inside.receiver), partial(self._ack, request, flow, inside), lambda reason: None)

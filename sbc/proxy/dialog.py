@@ -24,6 +24,9 @@ IDLE_LEG = 3 * 86_400.0
 MAX_FORKS = 64
 """Dialogs of one leg at most: more downstream branches than any server rings."""
 
+TOKEN_LENGTH = 20
+"""Hexadecimal digits of a leg's token, which `transaction.identifiers` makes."""
+
 OPENING = frozenset((b"INVITE", b"SUBSCRIBE", b"REFER"))
 """Methods that make a dialog when they come outside one. An unsolicited NOTIFY (message waiting) makes none."""
 
@@ -53,6 +56,14 @@ class Side:
     user: str = ""
     device: str = ""
     call_id: bytes = b""
+
+    def same_party(self, other: Side) -> bool:
+        """Whether both are the same device or the same upper server, in whatever dialogs."""
+        if self.upper is not None or other.upper is not None:
+            return self.upper == other.upper
+        if self.user and self.device:
+            return (self.user, self.device) == (other.user, other.device)
+        return self.hop is not None and other.hop is not None and bool(self.hop.token == other.hop.token)
 
     def shown(self, contact: bytes) -> Side:
         """The same end, which knows us by this URI."""
@@ -124,12 +135,22 @@ class Inside:
         return self.dialog.b if self.from_a else self.dialog.a
 
 
+@dataclass(slots=True, frozen=True)
+class Named:
+    """A dialog that a request names which is not inside it: `end` is whom the request is about, `far` the other."""
+
+    leg: Leg
+    end: Side
+    far: Side
+
+
 class Dialogs:
-    """All legs, found by token."""
+    """All legs, found by token, by the users at their ends, and by Call-ID."""
 
     def __init__(self) -> None:
         self._legs: dict[bytes, Leg] = {}
         self._by_user: dict[str, dict[Leg, None]] = {}
+        self._by_call_id: dict[bytes, dict[Leg, None]] = {}
 
     def __len__(self) -> int:
         return len(self._legs)
@@ -141,38 +162,58 @@ class Dialogs:
         self._legs[leg.token] = leg
         for user in {leg.a.user, leg.b.user} - {""}:
             self._by_user.setdefault(user, {})[leg] = None
+        for call_id in {leg.a.call_id, leg.b.call_id}:
+            self._by_call_id.setdefault(call_id, {})[leg] = None
         return True
 
     def close(self, leg: Leg) -> None:
         """Forget a leg and its dialogs."""
         self._legs.pop(leg.token, None)
         for user in {leg.a.user, leg.b.user} - {""}:
-            legs = self._by_user.get(user, {})
-            legs.pop(leg, None)
-            if not legs:
-                self._by_user.pop(user, None)
+            _leave(self._by_user, user, leg)
+        for call_id in {leg.a.call_id, leg.b.call_id}:
+            _leave(self._by_call_id, call_id, leg)
         leg.dialogs.clear()
 
-    def find(self, request: Request, now: float) -> Inside | None:
-        """The dialog that a request with a To tag belongs to."""
+    def find(self, request: Request, now: float, hop: Any = None) -> Inside | None:
+        """The dialog that a request with a To tag belongs to.
+
+        Its Request-URI names the leg. One that lost our Contact on its way (rewritten by an ALG, or sent to an address
+        of record by a careless peer) is known by Call-ID and tags (RFC 3261 §12), and by the flow `hop` it came on
+        where a call passed here twice.
+        """
         token = request.parsed_uri.user
         leg = self._legs.get(token.lower()) if token is not None else None
-        if leg is None:
+        if leg is not None:
+            leg.touched = now
+            return self._belongs(leg, request)
+        if token is not None and _is_token(token):
+            return None  # a leg that is over; its call may have another one here
+        found = [
+            inside
+            for leg in self._by_call_id.get(request.call_id, ())
+            if (inside := self._belongs(leg, request, learn=False)) is not None
+        ]
+        if len(found) > 1:
+            found = [inside for inside in found if inside.sender.hop is hop]
+        if len(found) != 1:
             return None
+        found[0].dialog.leg.touched = now
+        return found[0]
+
+    def _belongs(self, leg: Leg, request: Request, *, learn: bool = True) -> Inside | None:
+        """The dialog of this leg that the request's Call-ID and tags name."""
         call_id = request.call_id
-        leg.touched = now
         from_tag, to_tag = request.from_tag or b"", request.to_tag or b""
         dialog = leg.dialogs.get(to_tag)
         if dialog is not None and from_tag == leg.tag and call_id == leg.a.call_id:
             return Inside(dialog, True)
         dialog = leg.dialogs.get(from_tag)
-        if call_id != leg.b.call_id:
+        if call_id != leg.b.call_id or to_tag != leg.tag:
             return None
-        if dialog is None and to_tag == leg.tag and request.method in FORMING:
+        if dialog is None and learn and request.method in FORMING:
             dialog = self._learn(leg, from_tag)
-        if dialog is not None and to_tag == leg.tag:
-            return Inside(dialog, False)
-        return None
+        return Inside(dialog, False) if dialog is not None else None
 
     def responded(self, leg: Leg, response: Response, hop: Any, now: float) -> Dialog | None:
         """A response to the leg's first request makes or refreshes the dialog that its To tag names."""
@@ -226,18 +267,38 @@ class Dialogs:
             if side.user == user
         ]
 
-    def replaced(self, request: Request) -> Side | None:
-        """The end of a dialog that an INVITE with Replaces is for (RFC 3891 §3): its Request-URI names the leg, the
-        to-tag the end."""
-        value, token = request.first(b"replaces"), request.parsed_uri.user
-        leg = self._legs.get(token.lower()) if value is not None and token is not None else None
-        if value is None or leg is None:
+    def named(self, call_id: bytes, to_tag: bytes, from_tag: bytes) -> list[Named]:
+        """The dialogs with this Call-ID, on either side, and these tags; `end` is the holder of the to-tag.
+
+        There is more than one when a call passed here twice.
+        """
+        found = []
+        for leg in self._by_call_id.get(call_id, ()):
+            if to_tag == leg.tag and (dialog := leg.dialogs.get(from_tag)) is not None:
+                found.append(Named(leg, leg.a, dialog.b))
+            elif from_tag == leg.tag and (dialog := leg.dialogs.get(to_tag)) is not None:
+                found.append(Named(leg, dialog.b, leg.a))
+        return found
+
+    def across(self, token: bytes, sender: Side) -> Named | None:
+        """The leg of our Contact with this user part as one of its parties means it: the end that is not the sender.
+
+        A Contact can be more than the address of one dialog: a conference is joined by it (RFC 4579), a call is
+        transferred by it from outside its dialog (RFC 5589 §6).
+        """
+        leg = self._legs.get(token.lower())
+        if leg is None:
             return None
-        tags = [part.strip()[7:] for part in value.split(b";") if part.strip().lower().startswith(b"to-tag=")]
-        if tags == [leg.tag]:
-            return leg.a
-        dialog = leg.dialogs.get(tags[0]) if tags else None
-        return dialog.b if dialog is not None else None
+        ends = [dialog.b for dialog in leg.dialogs.values() if dialog.confirmed] or [leg.b]
+        if sender.same_party(leg.a):
+            return Named(leg, ends[0], leg.a)
+        if sender.same_party(ends[0]):
+            return Named(leg, leg.a, ends[0])
+        return None
+
+    def call_ids(self, call_id: bytes) -> list[Leg]:
+        """The legs that have this Call-ID on either side."""
+        return list(self._by_call_id.get(call_id, ()))
 
     def idle(self, now: float) -> list[Leg]:
         """Legs on which nothing happened for `IDLE_LEG` seconds."""
@@ -258,6 +319,17 @@ class Dialogs:
         dialog = Dialog(leg, tag, side, cseq_a=leg.cseq)
         leg.dialogs[tag] = dialog
         return dialog
+
+
+def _is_token(user: bytes) -> bool:
+    return len(user) == TOKEN_LENGTH and not user.lower().strip(b"0123456789abcdef")
+
+
+def _leave(index: dict[Any, dict[Leg, None]], key: Any, leg: Leg) -> None:
+    legs = index.get(key, {})
+    legs.pop(leg, None)
+    if not legs:
+        index.pop(key, None)
 
 
 def contact_of(message: Request | Response) -> bytes | None:

@@ -7,9 +7,9 @@ its sender knows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from sbc.proxy.header_rules import KEEP_ALL, HeaderRules
+from sbc.proxy.header_rules import KEEP_ALL, NOTHING, HeaderRules
 from sbc.sip.message import Request, Response
 from sbc.sip.uri import escape_user
 from sbc.sip.values import NameAddr
@@ -42,15 +42,17 @@ def outward(
     hops: int,
     call_id: bytes | None = None,
     rules: HeaderRules = KEEP_ALL,
+    references: Mapping[bytes, Sequence[bytes]] = NOTHING,
 ) -> Request:
     """The request as the next side sees it.
 
     `uri` is the new Request-URI, `via` the value of our Via, `routes` the next side's route set, `contact` our Contact
     URI for that side, `hops` the new Max-Forwards, `call_id` the Call-ID there (None: the same), `rules` say which
-    other headers cross.
+    other headers cross, `references` how those that name other dialogs read there.
     """
     out = request.edited(
         {
+            **references,
             **rules.changes(request),
             **_NOT_THEIRS,
             **{name: () for name in request.names() if name.startswith(_FAMILY)},

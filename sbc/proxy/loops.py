@@ -17,12 +17,14 @@ BREADTH = 60
 
 
 def mark(request: Request) -> bytes:
-    """What tells a loop from a spiral: Request-URI, From tag, Call-ID, CSeq number and Route of what came."""
+    """What tells a loop from a spiral: Request-URI, From tag, CSeq number and Route of what came.
+
+    Not its Call-ID, which is another one each time where Call-IDs are masked.
+    """
     said = b"\0".join(
         (
             request.uri,
             request.from_tag or b"",
-            request.call_id,
             b"%d" % request.cseq.number,
             request.first(b"route") or b"",
         )

@@ -5,35 +5,46 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sbc.proxy.branch import Branch
-from sbc.proxy.dialog import Leg, Side
+from sbc.proxy.dialog import OPENING, Leg, Side
 from sbc.proxy.hiding import called_by, outward, renamed, show_contact
 from sbc.proxy.loops import mark
+from sbc.proxy.references import mapped
 from sbc.proxy.target import Target
+from sbc.registrar.flows import Resident
 from sbc.sip.message import Request
 from sbc.transport.flow import Flow
 from sbc.upper.face import contact, via
+from sbc.upper.servers import UpperServer
 
 if TYPE_CHECKING:
     from sbc.proxy.attempt import Attempt
 
 
+def caller(request: Request, flow: Flow, origin: UpperServer | None, lodger: Resident | None) -> Side:
+    """The side that a request outside of dialogs comes from."""
+    contacts = request.contacts if request.method in OPENING else []
+    return Side(
+        b"",
+        flow,
+        contacts[0].uri.render() if contacts else b"",
+        tuple(route.render() for route in request.record_routes),
+        origin.name if origin is not None else None,
+        flow.peer[0],
+        f"{lodger.username}@{lodger.domain}" if lodger is not None else "",
+        lodger.identity if lodger is not None else "",
+        request.call_id,
+    )
+
+
 def leg_for(attempt: Attempt, branch: Branch[Target], flow: Flow) -> Leg:
     """A leg for this branch, with a token of its own that both sides will know."""
-    calls, request, user, target = attempt.calls, attempt.request, attempt.user, branch.target
+    calls, request = attempt.calls, attempt.request
     token = calls.identifiers.token()
     return Leg(
         token,
         request.from_tag or b"",
         attempt.caller.shown(contact(attempt.flow.listener, token)),
-        Side(
-            contact(flow.listener, token),
-            flow,
-            upper=target.server.name if target.server else None,
-            address=flow.peer[0],
-            user=f"{user.username}@{user.domain}" if user is not None else "",
-            device=branch.key if user is not None else "",
-            call_id=shown_call_id(attempt),
-        ),
+        _receiver(attempt, branch, flow, token),
         attempt.story,
         calls.driver.clock(),
         from_=request.first(b"from") or b"",
@@ -46,6 +57,7 @@ def request_for(attempt: Attempt, branch: Branch[Target], flow: Flow, body: byte
     """The request as this branch's target sees it, with a Via branch of its own."""
     calls, target, request = attempt.calls, branch.target, attempt.request
     hops = request.max_forwards
+    receiver = target.leg.b if target.leg is not None else _receiver(attempt, branch, flow, b"")
     out = outward(
         request,
         uri=target.uri,
@@ -53,8 +65,9 @@ def request_for(attempt: Attempt, branch: Branch[Target], flow: Flow, body: byte
         routes=(),
         contact=target.leg.b.contact if target.leg is not None else None,
         hops=(70 if hops is None else hops) - 1,
-        call_id=target.leg.b.call_id if target.leg is not None else shown_call_id(attempt),
+        call_id=receiver.call_id,
         rules=calls.settings().header_rules,
+        references=mapped(request, calls.dialogs, attempt.caller, receiver, calls.mask()),
     )
     if body is not request.body:
         out.body = body
@@ -87,6 +100,19 @@ def onto(target: Target) -> Request:
 
 def shown_call_id(attempt: Attempt) -> bytes:
     """The Call-ID for the next side: the caller's own, or one that says nothing of it."""
-    if attempt.calls.settings().mask_call_id:
-        return attempt.calls.identifiers.call_id()
-    return attempt.request.call_id
+    mask = attempt.calls.mask()
+    return attempt.request.call_id if mask is None else mask(attempt.request.call_id)
+
+
+def _receiver(attempt: Attempt, branch: Branch[Target], flow: Flow, token: bytes) -> Side:
+    """The side that this branch leads to."""
+    user, target = attempt.user, branch.target
+    return Side(
+        contact(flow.listener, token),
+        flow,
+        upper=target.server.name if target.server else None,
+        address=flow.peer[0],
+        user=f"{user.username}@{user.domain}" if user is not None else "",
+        device=branch.key if user is not None else "",
+        call_id=shown_call_id(attempt),
+    )

@@ -13,6 +13,7 @@ from sbc.proxy.describing import described
 from sbc.proxy.dialog import REFRESHING, Inside, contact_of, next_hop
 from sbc.proxy.hiding import homeward, outward
 from sbc.proxy.reaching import reach
+from sbc.proxy.references import mapped
 from sbc.proxy.sleepers import DOUBT, FRESH, Hold
 from sbc.sip.build import respond
 from sbc.sip.message import Request, Response
@@ -197,6 +198,7 @@ def passed_on(calls: Calls, request: Request, inside: Inside, flow: Flow, body: 
         contact=inside.receiver.contact,
         call_id=inside.receiver.call_id,
         rules=calls.settings().header_rules,
+        references=mapped(request, calls.dialogs, inside.sender, inside.receiver, calls.mask()),
         hops=(70 if hops is None else hops) - 1,
     )
     if body is not request.body:

@@ -21,7 +21,7 @@ class ProxySettings:
     mask_call_id: bool = setting(
         False,
         Flag(),
-        doc="each side sees a Call-ID of its own: neither learns the other's; Replaces across is not mapped",
+        doc="each side sees a Call-ID of its own; headers that name a dialog (Replaces, Refer-To …) are translated",
     )
     strip_headers: tuple[str, ...] = setting((), List(Text(required=True)), doc="headers that never cross the SBC")
     allow_headers: tuple[str, ...] = setting(

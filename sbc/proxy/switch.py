@@ -14,11 +14,15 @@ from twisted.python.failure import Failure
 from sbc.observe import kinds
 from sbc.observe.metrics import Metrics
 from sbc.proxy.attempt import Attempt
+from sbc.proxy.branch import Candidate
 from sbc.proxy.calls import Calls
+from sbc.proxy.dialog import Named, Side
 from sbc.proxy.loops import refuse_loop
+from sbc.proxy.outgoing import caller
 from sbc.proxy.passing import Passing
+from sbc.proxy.references import meant
 from sbc.proxy.route import ToUpper, ToUser, caller_key, choose, inquiry, names_us, to_uppers
-from sbc.proxy.target import PUSH_TYPES, Reach, candidates
+from sbc.proxy.target import PUSH_TYPES, Reach, Target, candidates
 from sbc.push.orders import PushType
 from sbc.registrar.flows import Resident
 from sbc.registrar.registrar import Registrar
@@ -146,27 +150,23 @@ class Switch:
         refuse_loop(request, ours)
         if request.method in (b"INVITE", b"SUBSCRIBE") and not request.contacts:
             raise RemoteError(400, b"Missing Contact")
+        lodger = self.registrar.live.resident(flow.token, now)
         way = choose(
             request,
             source=flow.peer,
-            resident=lambda: self.registrar.live.resident(flow.token, now),
+            resident=lambda: lodger,
             servers=self.servers,
             ours=ours,
             lookup=self.calls.router.settings().lookup,
         )
-        end = None
         if request.method == b"INVITE":
             self.driver.respond(txn, respond(request, 100))
-            end = self.calls.dialogs.replaced(request)
-        if end is not None and end.device:
-            username, _, domain = end.user.rpartition("@")
-            origin = way.origin if isinstance(way, ToUser) else None
-            attempt = self.calls.attempt(txn, request, flow, origin, self.registrar.live.resident(flow.token, now), now)
-            ended = self.store.read(partial(queries.subscriber, username=username, domain=domain))
-            ended.addCallback(self._replace, attempt, end.device).addErrback(self._unfound, attempt)
+        origin = way.origin if isinstance(way, ToUser) else None
+        named = self._named(request, flow, origin, lodger)
+        if named is not None:
+            self._toward(named.end, self.calls.attempt(txn, request, flow, origin, lodger, now), now)
             return
         if isinstance(way, ToUpper):
-            lodger = self.registrar.live.resident(flow.token, now)
             attempt = self.calls.attempt(txn, request, flow, None, lodger, now)
             if lodger is not None and self._local(request, way.server, lodger):
                 username, domain = request.parsed_uri.username, way.server.domain.decode()
@@ -231,6 +231,31 @@ class Switch:
             return
         attempt.story.note(kinds.ROUTED, "to a user of this SBC")
         self._ring(subscriber, attempt, now)
+
+    def _named(self, request: Request, flow: Flow, origin: UpperServer | None, lodger: Resident | None) -> Named | None:
+        """The dialog whose end this request is for, though it is outside of it; strangers name none."""
+        user = request.parsed_uri.user
+        if user is None or self.calls.dialogs.leg(user.lower()) is None or (origin is None and lodger is None):
+            return None
+        return meant(self.calls.dialogs, request, caller(request, flow, origin, lodger))
+
+    def _toward(self, end: Side, attempt: Attempt, now: float) -> None:
+        """To the one who has a dialog: a transfer to it, a request to the conference that it is."""
+        server = self.servers.get(end.upper) if end.upper is not None else None
+        if end.device:
+            username, _, domain = end.user.rpartition("@")
+            found = self.store.read(partial(queries.subscriber, username=username, domain=domain))
+            found.addCallback(self._replace, attempt, end.device).addErrback(self._unfound, attempt)
+        elif server is not None:
+            attempt.begin(
+                [Candidate(f"upper:{server.name}", Target(end.target, server.name, server=server), True, False)],
+                None,
+                now,
+            )
+        elif end.upper is None and end.hop is not None and end.hop.open:
+            attempt.begin([Candidate("dialog", Target(end.target, "a dialog's end", end.hop), True, False)], None, now)
+        else:
+            attempt.refuse(481)
 
     def _replace(self, subscriber: Subscriber | None, attempt: Attempt, device: str) -> None:
         """An INVITE with Replaces is for the one device that has the dialog (RFC 8599 §7: it may have to wake)."""
