@@ -129,7 +129,8 @@ class Switch:
             user.cancelled(now, cancel.lines(b"reason"))
 
     def ack(self, request: Request, hop: Any, now: float) -> None:
-        """An ACK for a 2xx."""
+        """An ACK for a 2xx. Raises RemoteError for one that cannot be passed on."""
+        check(request)
         self.calls.ack(request, hop, now)
 
     def stray(self, response: Response, hop: Any, now: float) -> None:

@@ -157,6 +157,18 @@ def answer_to(request: bytes, status: bytes) -> bytes:
     return b"\r\n".join([*head, SDP, b"Content-Length: %d" % len(BODY), b"", BODY])
 
 
+def test_an_ack_that_cannot_be_passed_on_is_dropped(world):
+    world.arrive(SEEDS[0].replace(b"c1@h", b"ack@h").replace(b"z9hG4bK1", b"z9hG4bKack"), world.phone)
+    world.arrive(answer_to(world.upper.out[-1], b"200 OK"), world.upper)
+    ack = message(b"ACK sip:bob@192.0.2.1 SIP/2.0", b"ACK", tag=b";tag=b").replace(b"c1@h", b"ack@h")
+    sent = len(world.upper.out)
+    world.arrive(ack.replace(b"Max-Forwards: 70", b"Max-Forwards: many"), world.phone)
+    assert len(world.upper.out) == sent
+    assert not world.logged
+    world.arrive(ack, world.phone)
+    assert world.upper.out[-1].startswith(b"ACK sip:bob@192.0.2.77 ")
+
+
 @settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
