@@ -36,6 +36,8 @@ ENVIRONMENTS = {"s": words.SANDBOX, "p": words.PRODUCTION, "d": ""}
 _PRIVATE_HEADERS = (b"x-mpush", b"x-piid")
 _PRIVATE_PREFIX = b"x-sy."
 _HEXADECIMAL = frozenset("0123456789abcdef")
+_DIGITS_OF_HA1 = {"": 32, "md5": 32, "sha-256": 64, "sha-512-256": 64}
+"""Hexadecimal digits of an HA1 by the hash named in front of it."""
 
 
 class Headers(Protocol):
@@ -367,10 +369,11 @@ def _by_user_agent(named: dict[str, str | None], agent: str, reading: _Reading) 
 def _ha1(value: bytes | None, reading: _Reading) -> str | None:
     if value is None:
         return None
-    text = _text(value).lower()
-    if len(text) == 32 and _HEXADECIMAL.issuperset(text):
-        return text
-    reading.problems.append("X-PIID is not 32 hexadecimal digits")
+    name, _, digits = _text(value).lower().rpartition(":")
+    if len(digits) == _DIGITS_OF_HA1.get(name, 0) or (not name and len(digits) == 64):
+        if _HEXADECIMAL.issuperset(digits):
+            return f"{name.upper()}:{digits}" if name else digits
+    reading.problems.append("X-PIID is not the 32 (MD5) or 64 (SHA-256) hexadecimal digits of an HA1")
     return None
 
 

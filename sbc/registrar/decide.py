@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 from sbc.push.dialects import Handover
 from sbc.push.tokens import PushToken
-from sbc.sip.digest import Credentials, verify
+from sbc.sip.digest import Credentials, algorithm_of, verify
 from sbc.sip.errors import ParseError, RemoteError
 from sbc.sip.message import Request, Response
 from sbc.sip.values import NameAddr
@@ -210,7 +210,7 @@ def proven(request: Request, ha1: str | None) -> Proof:
             if ha1 is None:
                 return Proof(realm, username, None, False)
             hashed = credentials.algorithm.upper().removesuffix("-SESS")
-            if hashed == "MD5" and not verify(credentials, ha1, b"REGISTER", request.body):
+            if hashed == algorithm_of(ha1) and not verify(credentials, ha1, b"REGISTER", request.body):
                 return Proof(realm, username, None, True)
             return Proof(realm, username, ha1, False)
     return Proof("", "", ha1, False)

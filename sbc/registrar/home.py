@@ -35,7 +35,7 @@ def answered_here(visit: Visit) -> bool:
         save(visit, None, 0).addCallbacks(visit.saved, visit.broken, callbackArgs=(None, spare.seconds))
         return True
     asked = registrar.door.challenge(
-        known.user.realm, now_at, registrar.identifiers.cnonce(), stale=bool(visit.request.lines(b"authorization"))
+        known.user, now_at, registrar.identifiers.cnonce(), stale=bool(visit.request.lines(b"authorization"))
     )
     visit.answer(respond(visit.request, 401, headers=[(b"WWW-Authenticate", asked)]))
     return True

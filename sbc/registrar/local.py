@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sbc.registrar.decide import Plan, Wish
-from sbc.sip.digest import Challenge, Credentials, answer, can_answer, verify
+from sbc.sip.digest import Challenge, Credentials, algorithm_of, answer, can_answer, verify
 from sbc.sip.errors import ParseError
 from sbc.sip.message import Request, Response
 from sbc.store.records import UpperRegistration, User
@@ -49,14 +49,19 @@ class Door:
         self._secret = secret
         self._used: OrderedDict[bytes, int] = OrderedDict()
 
-    def challenge(self, realm: str, now_at: float, random: bytes, *, stale: bool = False) -> bytes:
-        """A WWW-Authenticate value; `random` makes it this one phone's."""
+    def challenge(self, user: User, now_at: float, random: bytes, *, stale: bool = False) -> bytes:
+        """A WWW-Authenticate value for a user whose HA1 is known, in the hash that it was made with; `random` makes it
+        this one phone's."""
         said = b"%x.%s" % (int(now_at), random)
         nonce = said + b"." + self._seal(said)
-        return Challenge(realm=realm.encode(), nonce=nonce, qop=("auth",), stale=stale).render()
+        return Challenge(
+            realm=user.realm.encode(), nonce=nonce, algorithm=algorithm_of(user.ha1), qop=("auth",), stale=stale
+        ).render()
 
     def ask(self, request: Request, user: User, now_at: float) -> Said:
-        """Whether the credentials of a REGISTER prove that this user sent it. A count is good once."""
+        """Whether the credentials of a REGISTER prove that this user sent it. A count is good once.
+
+        They must be for this very Request-URI, realm and hash: with another one they were made for somebody else."""
         for given in credentials(request):
             said, _, seal = given.nonce.rpartition(b".")
             if not hmac.compare_digest(self._seal(said), seal):
@@ -66,7 +71,9 @@ class Door:
             names = (user.auth_username or user.username).encode()
             if given.username != names or given.realm != user.realm.encode() or not given.qop:
                 return Said.WRONG
-            if given.algorithm != "MD5" or not verify(given, user.ha1, b"REGISTER", request.body):
+            if given.uri != request.uri or given.algorithm.removesuffix("-sess") != algorithm_of(user.ha1):
+                return Said.WRONG
+            if not verify(given, user.ha1, b"REGISTER", request.body):
                 return Said.WRONG
             if not _COUNT.fullmatch(given.nc):
                 return Said.WRONG
@@ -134,7 +141,7 @@ def proof(
     """
     proxy = response.status == 407
     for challenge in parsed_challenges(response, b"proxy-authenticate" if proxy else b"www-authenticate"):
-        if can_answer(challenge) and realm in ("", challenge.realm.decode("utf-8", "replace")):
+        if can_answer(challenge, algorithm_of(ha1)) and realm in ("", challenge.realm.decode("utf-8", "replace")):
             value = answer(challenge, username=username, ha1=ha1, method=b"REGISTER", uri=sent.uri, cnonce=cnonce)
             return (b"proxy-authorization" if proxy else b"authorization", value)
     return None

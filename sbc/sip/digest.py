@@ -1,7 +1,7 @@
 """Digest authentication (RFC 3261 section 22, RFC 2617, RFC 7616, RFC 8760): challenges, credentials, proofs.
 
 An HA1 (the hash of user name, realm and password) stands for the password everywhere; the password itself is not
-needed to answer a challenge or to check credentials.
+needed to answer a challenge or to check credentials. It may have the name of its hash in front (`algorithm_of`).
 """
 
 from __future__ import annotations
@@ -39,6 +39,17 @@ if "sha512_256" in hashlib.algorithms_available:
 def ha1(username: str | bytes, realm: str | bytes, password: str | bytes, algorithm: str = "MD5") -> str:
     """The HA1 as lower-case hex. `algorithm` is a key of HASHES."""
     return HASHES[algorithm](b"%b:%b:%b" % (_bytes(username), _bytes(realm), _bytes(password)))
+
+
+def algorithm_of(ha1: str) -> str:
+    """The key of HASHES that an HA1 of a user was made with.
+
+    It may stand in front of it, as in `SHA-512-256:0f…`; without that 32 digits are MD5 and 64 are SHA-256.
+    """
+    name, colon, _ = ha1.partition(":")
+    if colon:
+        return name
+    return "MD5" if len(ha1) == 32 else "SHA-256"
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -191,7 +202,7 @@ def _proof(
     body: bytes,
 ) -> str:
     hashed = HASHES[algorithm.removesuffix("-sess")]
-    secret = ha1.encode()
+    secret = ha1.rpartition(":")[2].encode()
     if algorithm.endswith("-sess"):
         secret = hashed(b"%b:%b:%b" % (secret, nonce, cnonce)).encode()
     what = b"%b:%b" % (method, uri)

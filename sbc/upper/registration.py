@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sbc.sip.digest import Challenge, answer, can_answer
+from sbc.sip.digest import Challenge, algorithm_of, answer, can_answer
 from sbc.sip.errors import ParseError
 from sbc.sip.message import Response
 from sbc.sip.uri import Uri
@@ -30,8 +30,8 @@ MAX_ASKED = 86_400
 class Account:
     """Whose registration this is.
 
-    `auth_username` is the name that `ha1` (hex MD5, or empty) was made with, `contact` the URI shown to the upper
-    server.
+    `auth_username` is the name that `ha1` (empty where it is not known) was made with, `contact` the URI shown to the
+    upper server.
     """
 
     username: str
@@ -181,7 +181,9 @@ class Refresh:
     def _fits(self, challenge: Challenge) -> bool:
         """Whether the stored HA1 was made for this challenge's realm and algorithm."""
         account = self.account
-        return bool(account.ha1) and challenge.realm == account.realm.encode() and can_answer(challenge)
+        if not account.ha1 or challenge.realm != account.realm.encode():
+            return False
+        return can_answer(challenge, algorithm_of(account.ha1))
 
     def _answer(self, nonce: Nonce, cnonce: bytes) -> Register:
         account = self.account

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from twisted.internet.defer import inlineCallbacks
 
-from tests.flow.scene import FlowCase, pause, until
+from sbc.sip.digest import ha1
+from tests.flow.scene import DOMAIN, USERS, FlowCase, pause, until
 
 
 class Mirror(FlowCase):
@@ -73,6 +74,17 @@ class Sparing(FlowCase):
         status = yield self.final(self.upper.place_call("bob"))
         self.assertEqual(status, 200)
         self.assertEqual(phone.wakes, 2)
+        self.assertEqual(self.seen(), before)
+
+    @inlineCallbacks
+    def test_our_own_challenge_is_of_the_hash_that_the_ha1_was_made_with(self):
+        yield self.begin(registrar="answer_locally = true")
+        self.upper.rules.algorithm = "SHA-256"
+        known = ha1("bob", DOMAIN, USERS["bob"], "SHA-256").encode()
+        phone = yield self.awake(sends_ha1=False, headers=[(b"x-piid", known)])
+        before = self.seen()
+        response = yield phone.register()
+        self.assertEqual(response.status, 200)
         self.assertEqual(self.seen(), before)
 
     @inlineCallbacks

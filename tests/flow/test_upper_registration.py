@@ -11,7 +11,7 @@ from sbc.lab.upper import Reply
 from sbc.sip.digest import ha1
 from sbc.transaction.retry import Timers
 from sbc.upper import refresher, registration
-from tests.flow.scene import DOMAIN, FlowCase, pause, until
+from tests.flow.scene import DOMAIN, USERS, FlowCase, pause, until
 
 
 class KeptAlive(FlowCase):
@@ -66,6 +66,19 @@ class KeptAlive(FlowCase):
         yield self.refreshed()
         self.assertEqual(self.upper.saw("REGISTER")[-1].request.expires, 4)
         self.assertEqual(self.state(), ("registered", 200, 0))
+
+    @inlineCallbacks
+    def test_an_ha1_of_sha_256_keeps_the_registration_at_a_server_that_wants_it(self):
+        yield self.begin(push="upper_expires = 1")
+        self.short()
+        self.upper.rules.algorithm = "SHA-256"
+        known = ha1("bob", DOMAIN, USERS["bob"], "SHA-256").encode()
+        phone = yield self.asleep(sends_ha1=False, headers=[(b"x-piid", known)])
+        yield self.refreshed(2)
+        self.assertEqual(self.state(), ("registered", 200, 0))
+        self.assertEqual(self.pushes(phone), [], "nobody was woken for that")
+        register = self.upper.saw("REGISTER")[-1].request
+        self.assertFalse(register.has(b"x-piid"))
 
     @inlineCallbacks
     def test_a_stale_nonce_is_answered_once_more(self):

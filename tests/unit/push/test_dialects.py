@@ -92,7 +92,7 @@ def test_a_broken_x_mpush_is_a_problem_not_a_token(value: str) -> None:
     assert found.problems
 
 
-def test_x_piid_must_be_32_hexadecimal_digits() -> None:
+def test_x_piid_is_an_ha1_of_a_known_hash() -> None:
     def ha1(value: str) -> str | None:
         return dialects.read(register("<sip:a@h>", f"X-PIID: {value}"), RULES).ha1
 
@@ -100,8 +100,14 @@ def test_x_piid_must_be_32_hexadecimal_digits() -> None:
     assert ha1("0123456789abcdef0123456789abcde") is None
     assert ha1("0123456789abcdef0123456789abcdeg") is None
     assert dialects.read(register("<sip:a@h>", "X-PIID: secret"), RULES).problems == (
-        "X-PIID is not 32 hexadecimal digits",
+        "X-PIID is not the 32 (MD5) or 64 (SHA-256) hexadecimal digits of an HA1",
     )
+    long = "0123456789abcdef" * 4
+    assert ha1(long) == long
+    assert ha1(f"sha-512-256:{long}") == f"SHA-512-256:{long}"
+    assert ha1(f"SHA-256:{long}") == f"SHA-256:{long}"
+    for bad in (f"SHA-512-256:{long[:32]}", f"MD5:{long}", f"SHA-1:{long}", long[:63], f":{long[:31]}"):
+        assert ha1(bad) is None, bad
 
 
 def test_rfc_8599_in_the_uri_and_beside_it() -> None:

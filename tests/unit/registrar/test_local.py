@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from hashlib import md5
+from hashlib import md5, new
 
 import pytest
 
@@ -34,7 +34,7 @@ def register(*headers, expires=600):
 
 
 def answered(door, *, nc=1, password_hash=HA1, now_at=NOW, username="bob"):
-    challenge = Challenge.parse(door.challenge("pbx.example.com", now_at, b"r1"))
+    challenge = Challenge.parse(door.challenge(BOB, now_at, b"r1"))
     value = answer(
         challenge, username=username, ha1=password_hash, method=b"REGISTER", uri=b"sip:pbx.example.com", nc=nc,
         cnonce=b"x",
@@ -66,7 +66,7 @@ def test_who_does_not_know_it():
 @pytest.mark.parametrize("count", [b"", b"x", b"-0000001", b"0x000001", b"1", b"000000001", b"0000_001"])
 def test_a_count_that_is_none_proves_nothing(count):
     door = Door(b"k" * 32)
-    nonce = Challenge.parse(door.challenge("pbx.example.com", NOW, b"r1")).nonce
+    nonce = Challenge.parse(door.challenge(BOB, NOW, b"r1")).nonce
     first = md5(b"REGISTER:sip:pbx.example.com").hexdigest()
     response = md5(b":".join((HA1.encode(), nonce, count, b"x", b"auth", first.encode()))).hexdigest().encode()
     value = (
@@ -81,6 +81,72 @@ def test_an_unusable_nonce_is_nothing():
     for nonce in (b"x", b"..", b"zz.r." + b"0" * 24):
         value = b'Digest username="bob", realm="pbx.example.com", nonce="%s", uri="sip:h", response="0"' % nonce
         assert door.ask(register((b"Authorization", value)), BOB, NOW) is Said.NOTHING
+
+
+def proof_by_hand(hashed, user, nonce, *, qop, nc=b"00000001", realm=b"pbx.example.com", uri=b"sip:pbx.example.com",
+                  algorithm="", password=b"secret", body=b""):  # fmt: skip
+    """An Authorization worked out with nothing but hashlib, as RFC 7616 section 3.4 writes it."""
+
+    def h(*parts):
+        return new(hashed, b":".join(parts)).hexdigest().encode()
+
+    a1 = h(user, realm, password)
+    if algorithm.endswith("-sess"):
+        a1 = h(a1, nonce, b"x")
+    a2 = h(b"REGISTER", uri, new(hashed, body).hexdigest().encode()) if qop == b"auth-int" else h(b"REGISTER", uri)
+    return (
+        b'Digest username="%s", realm="%s", nonce="%s", uri="%s", response="%s", '
+        b'algorithm=%s, cnonce="x", qop=%s, nc=%s'
+        % (user, realm, nonce, uri, h(a1, nonce, nc, b"x", qop, a2), algorithm.encode(), qop, nc)
+    )
+
+
+@pytest.mark.parametrize("qop", [b"auth", b"auth-int"])
+@pytest.mark.parametrize("algorithm", ["MD5", "MD5-sess", "SHA-256", "SHA-256-sess", "SHA-512-256"])
+def test_every_hash_that_an_ha1_is_known_of(algorithm, qop):
+    name = algorithm.removesuffix("-sess")
+    hashed = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}[name]
+    known = ha1("bob", "pbx.example.com", "secret", name)
+    user = replace(BOB, ha1=f"{name}:{known}" if name == "SHA-512-256" else known)
+    door = Door(b"k" * 32)
+    asked = Challenge.parse(door.challenge(user, NOW, b"r1"))
+    assert (asked.algorithm, asked.realm, asked.qop, asked.stale) == (name, b"pbx.example.com", ("auth",), False)
+
+    def said(**changes):
+        given = {"algorithm": algorithm, "qop": qop, **changes}
+        return door.ask(register((b"Authorization", proof_by_hand(hashed, b"bob", asked.nonce, **given))), user, NOW)
+
+    assert said() is Said.PROVED
+    assert said() is Said.STALE, "a replay"
+    assert said(nc=b"00000005") is Said.PROVED
+    assert said(nc=b"00000004") is Said.STALE, "the count went back"
+    assert said(nc=b"00000006", password=b"guess") is Said.WRONG
+    assert said(nc=b"00000006", realm=b"other.example.com") is Said.WRONG
+    assert said(nc=b"00000006", uri=b"sip:other.example.com") is Said.WRONG
+    assert said(nc=b"00000006", body=b"another body") is (Said.WRONG if qop == b"auth-int" else Said.PROVED)
+
+
+def test_the_hash_of_the_challenge_is_the_one_to_use():
+    """An HA1 of SHA-256 must not be spent on MD5, whoever suggests it (RFC 8760 section 2.6)."""
+    strong = replace(BOB, ha1=ha1("bob", "pbx.example.com", "secret", "SHA-256"))
+    door = Door(b"k" * 32)
+    nonce = Challenge.parse(door.challenge(strong, NOW, b"r1")).nonce
+    weak = proof_by_hand("md5", b"bob", nonce, qop=b"auth", algorithm="MD5")
+    assert door.ask(register((b"Authorization", weak)), strong, NOW) is Said.WRONG
+    unknown = proof_by_hand("sha1", b"bob", nonce, qop=b"auth", algorithm="SHA-1")
+    assert door.ask(register((b"Authorization", unknown)), strong, NOW) is Said.WRONG
+
+
+def test_a_hashed_user_name_was_not_offered():
+    door = Door(b"k" * 32)
+    nonce = Challenge.parse(door.challenge(BOB, NOW, b"r1")).nonce
+    assert b"userhash" not in door.challenge(BOB, NOW, b"r1")
+    hidden = proof_by_hand("md5", md5(b"bob:pbx.example.com").hexdigest().encode(), nonce, qop=b"auth", algorithm="MD5")
+    assert door.ask(register((b"Authorization", hidden + b", userhash=true")), BOB, NOW) is Said.WRONG
+
+
+def test_stale_is_said_where_the_password_may_still_be_right():
+    assert Challenge.parse(Door(b"k" * 32).challenge(BOB, NOW, b"r1", stale=True)).stale
 
 
 def test_what_is_remembered_is_bounded(monkeypatch):
@@ -121,6 +187,22 @@ def test_the_upper_server_is_spared_what_it_knows():
 )
 def test_news_go_up(news):
     assert judged(**news) is None
+
+
+def test_the_strongest_challenge_that_the_ha1_fits_is_answered():
+    """The upper server writes the one it likes best first (RFC 8760 section 2.4)."""
+    lines = [
+        (b"WWW-Authenticate", b'Digest realm="pbx.example.com", nonce="n5", qop="auth", algorithm=SHA-512-256'),
+        (b"WWW-Authenticate", b'Digest realm="pbx.example.com", nonce="n2", qop="auth", algorithm=SHA-256'),
+        (b"WWW-Authenticate", b'Digest realm="pbx.example.com", nonce="n1", qop="auth"'),
+    ]
+    asked = respond(register(), 401, headers=lines)
+    for algorithm, nonce in (("SHA-512-256", b"n5"), ("SHA-256", b"n2"), ("MD5", b"n1")):
+        known = f"{algorithm}:{ha1('bob', 'pbx.example.com', 'secret', algorithm)}"
+        _, value = proof(asked, register(), ha1=known, username="bob", cnonce=b"c", realm="")
+        given = Credentials.parse(value)
+        assert (given.nonce, given.algorithm) == (nonce, algorithm)
+        assert verify(given, known, b"REGISTER")
 
 
 def test_a_challenge_answered_in_the_phones_place():

@@ -74,6 +74,9 @@ class Wire:
     def flow(self, server):
         return succeed(SimpleNamespace(listener=self.listener, server=server))
 
+    def carry(self, request, flow, then):
+        then(flow)
+
     def send(self, request, flow, client, retry):
         second = int(self.clock.seconds())
         if flow.server.name in self.dead:
