@@ -438,7 +438,7 @@ class Sbc(MultiService):
         """How busy the node is: 0 (low) to 4 (extreme)."""
         writes, reads, _ = self.store.waiting
         transactions = len(self.driver.table) / self.configuration[ProxySettings].transactions
-        return level(self.lag.worst(), transactions, writes / WRITES_WAITING, reads / READS_WAITING)
+        return level(self.lag.lasting(), transactions, writes / WRITES_WAITING, reads / READS_WAITING)
 
     def _needs_wake(self, user: User, row: UpperRegistration) -> None:
         self.operations.wake_to_refresh(user.id)

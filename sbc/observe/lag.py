@@ -28,7 +28,8 @@ class Timers(Protocol):
 
 
 class LagProbe(Service):
-    """Measures event-loop lag while running. `worst()` is what ``sbc_event_loop_lag_seconds`` shows.
+    """Measures event-loop lag while running. `worst()` is what ``sbc_event_loop_lag_seconds`` shows, `lasting()` what
+    the load of the node goes by.
 
     `reactor` gives the timer, `monotonic` the time: the reactor's own clock is wall time, and a step of the wall clock
     is not a lag.
@@ -53,12 +54,23 @@ class LagProbe(Service):
 
     def worst(self) -> float:
         """Seconds; the longest delay within the last `WINDOW`, counting one that is still going on."""
+        return max(self._seen())
+
+    def lasting(self) -> float:
+        """Seconds; for half of the last `WINDOW` the loop was at least this late. One hiccup, however long, is no load:
+        a node that took it for one would refuse calls that it has all the time to serve."""
+        left = WINDOW / 2
+        for delay in sorted(self._seen(), reverse=True):
+            left -= delay + PROBE_INTERVAL
+            if left <= 0:
+                return delay
+        return 0.0
+
+    def _seen(self) -> list[float]:
+        """The delays of the last `WINDOW`, first the one that may still be going on."""
         now = self._monotonic()
-        worst = max(now - self._due, 0.0) if self._timer is not None else 0.0
-        for at, delay in self._delays:
-            if at >= now - WINDOW and delay > worst:
-                worst = delay
-        return worst
+        present = max(now - self._due, 0.0) if self._timer is not None else 0.0
+        return [present, *(delay for at, delay in self._delays if at >= now - WINDOW)]
 
     def _arm(self) -> None:
         self._due = self._monotonic() + PROBE_INTERVAL

@@ -10,7 +10,8 @@ WORDS: Final = ("low", "medium", "busy", "high", "extreme")
 """The levels in words; extreme: treat the node as down."""
 
 LAG: Final = (0.05, 0.2, 0.5, 2.0)
-"""Seconds that the event loop is late from which a level begins: at 0.5 s SIP repeats its requests (T1)."""
+"""Seconds that the event loop is late, time after time, from which a level begins: at 0.5 s SIP repeats its requests
+(T1)."""
 
 SHARE: Final = (0.25, 0.5, 0.75, 0.95)
 """Fill of a bounded table or queue from which a level begins: at 1 it refuses."""

@@ -32,6 +32,19 @@ class Lag(TestCase):
         self.blocked += 3
         self.assertAlmostEqual(self.probe.worst(), 3 - PROBE_INTERVAL)
 
+    def test_a_hiccup_does_not_last_and_a_loop_that_is_always_late_does(self):
+        self.probe.startService()
+        self.blocked += 2.0
+        self.clock.advance(PROBE_INTERVAL)
+        self.assertAlmostEqual(self.probe.worst(), 2.0)
+        self.assertEqual(self.probe.lasting(), 0.0)
+        for late in range(1, 12):
+            self.blocked += 0.6
+            self.clock.advance(PROBE_INTERVAL)
+            if late == 2:
+                self.assertAlmostEqual(self.probe.lasting(), 0.0, msg="three seconds of ten")
+        self.assertAlmostEqual(self.probe.lasting(), 0.6)
+
     def test_stopping_leaves_no_timer(self):
         self.probe.startService()
         self.probe.stopService()
