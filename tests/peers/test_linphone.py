@@ -37,7 +37,7 @@ def loudness(path):
 @pytest.fixture
 def world(kamailio, sbc, lab):
     upper = kamailio()
-    return upper, sbc(upper, sections={**lab.sections(), "registrar": {"udp_awake": "1s"}})
+    return upper, sbc(upper, sections=lab.sections())
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
