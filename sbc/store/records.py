@@ -86,7 +86,7 @@ class UpperRegistration:
 
     `state` is `registered`, `failing`, `rejected`, `needs_wake` or `ended`. `binding_id` is set where each device is a
     Contact of its own. `call_id` and `cseq` are those of the SBC's own refreshes. `service_route`: the Service-Route
-    values that the server gave, separated by commas (RFC 3608).
+    values that the server gave, separated by commas (RFC 3608). `nonce`: one of the server's that may be used again.
     """
 
     id: int = 0
@@ -104,6 +104,7 @@ class UpperRegistration:
     failures: int = 0
     node: str = ""
     service_route: str = ""
+    nonce: str = ""
 
 
 @dataclass(frozen=True, slots=True)

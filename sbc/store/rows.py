@@ -25,7 +25,7 @@ TOKEN = (
 )  # fmt: skip
 UPPER = (
     "id", "user_id", "binding_id", "upper", "contact", "state", "call_id", "cseq", "last_code", "last_reason",
-    "expires_at", "next_at", "failures", "node", "service_route",
+    "expires_at", "next_at", "failures", "node", "service_route", "nonce",
 )  # fmt: skip
 
 _TOKENS_AT = len(USER) + len(BINDING)

@@ -171,6 +171,7 @@ upper_registrations = Table(
     _number("failures"),
     _text("node"),
     _text("service_route"),
+    _text("nonce"),
     UniqueConstraint("user_id", "contact"),
     Index(None, "binding_id"),
     Index(None, "contact_user"),

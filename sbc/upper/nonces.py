@@ -1,20 +1,21 @@
-"""Nonces that upper servers gave us, kept so that most refreshes need one round trip: pure.
+"""Nonces that upper servers gave us, used again so that most refreshes need one round trip: pure.
 
-Losing one costs a challenge, nothing else: the table is bounded and lives in RAM alone. A server whose nonces never
-outlive the time between two refreshes is not worth the memory; it is tried again now and then.
+A nonce is kept as text in the row of its registration, which is read and written with each refresh anyway: memory
+holds none of them, and they outlive a restart. Losing one costs a challenge, nothing else. A server whose nonces never
+outlive the time between two refreshes is not worth the words; it is tried again now and then.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 from sbc.sip.digest import Challenge
+from sbc.sip.errors import ParseError
 from sbc.sip.message import Response
 from sbc.sip.scan import split_commas, unquote
 
-MAX_NONCES = 50_000
-"""Nonces kept at once, about 500 bytes each; the one unused longest goes first."""
+LONGEST = 1_000
+"""Characters of a challenge that is kept; servers with longer ones challenge each time."""
 FRUITLESS = 20
 """Reuses in a row that a server refused, after which its nonces are kept no more."""
 TRY_AGAIN = 1000
@@ -33,31 +34,35 @@ class Nonce:
         """After one more answer."""
         return replace(self, count=self.count + 1)
 
+    def written(self) -> str:
+        """As text, for `read_nonce`; empty for one that no row should hold."""
+        text = f"{407 if self.proxy else 401} {self.count} {self.challenge.render().decode('latin-1')}"
+        return "" if len(text) > LONGEST or "\0" in text else text
 
-class Nonces:
-    """By server name and registration."""
+
+def read_nonce(text: str) -> Nonce | None:
+    """The nonce that a row holds, if there is one."""
+    status, _, rest = text.partition(" ")
+    count, _, value = rest.partition(" ")
+    try:
+        return Nonce(Challenge.parse(value.encode("latin-1")), int(count), status == "407") if value else None
+    except (ParseError, ValueError):
+        return None
+
+
+class Reuse:
+    """Which servers take a nonce again."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, int], Nonce] = OrderedDict()
         self._refused: dict[str, int] = {}
         self._passed: dict[str, int] = {}
 
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def take(self, server: str, registration: int) -> Nonce | None:
-        """The nonce kept for this registration; it is kept no more, until `keep`."""
-        return self._kept.pop((server, registration), None)
-
-    def keep(self, server: str, registration: int, nonce: Nonce) -> None:
-        """This nonce was just accepted."""
-        if self._refused.get(server, 0) >= FRUITLESS:
-            passed = self._passed[server] = self._passed.get(server, 0) + 1
-            if passed % TRY_AGAIN:
-                return
-        while len(self._kept) >= MAX_NONCES:
-            self._kept.popitem(last=False)
-        self._kept[server, registration] = nonce
+    def worthwhile(self, server: str) -> bool:
+        """Whether a nonce that was just accepted there is worth keeping."""
+        if self._refused.get(server, 0) < FRUITLESS:
+            return True
+        passed = self._passed[server] = self._passed.get(server, 0) + 1
+        return passed % TRY_AGAIN == 0
 
     def reused(self, server: str, accepted: bool) -> None:
         """A kept nonce was used again, and the server took it, or wanted another."""

@@ -1,7 +1,7 @@
 """Keeps upper registrations alive: takes due ones from the store, paces them, runs one `Refresh` for each.
 
-RAM holds only what is being refreshed right now. A registration is leased (its `next_at` moves on) in the same
-transaction that finds it due, so that a crash or another node never refreshes it twice at once.
+RAM holds only what is being refreshed right now, not even the nonces. A registration is leased (its `next_at` moves on)
+in the same transaction that finds it due, so that a crash or another node never refreshes it twice at once.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sbc.transaction.identifiers import Identifiers
 from sbc.transaction.retry import Retry
 from sbc.transport.flow import Flow
 from sbc.upper.face import contact, path, via
-from sbc.upper.nonces import Nonces
+from sbc.upper.nonces import Reuse, read_nonce
 from sbc.upper.registration import Account, Refresh, Register, Standing, backoff
 from sbc.upper.router import Router
 from sbc.upper.servers import UpperServer
@@ -91,7 +91,7 @@ class Refresher:
         self.pace = pace
         self.uniform = uniform
         self.clock_at = clock_at
-        self.nonces = Nonces()
+        self.reuse = Reuse()
         self._call_later = call_later
         self._running: set[int] = set()
         self._looking = False
@@ -188,7 +188,7 @@ class _Run:
             cseq=row.cseq,
             failures=row.failures,
             uniform=refresher.uniform,
-            nonce=refresher.nonces.take(self.server.name, row.id),
+            nonce=read_nonce(row.nonce) if self.server.name == row.upper else None,
             longest=refresher.pace().longest,
         )
         self.reused = self.machine.nonce is not None
@@ -200,7 +200,7 @@ class _Run:
         refresher = self.refresher
         refresher.watch.served(self.server, response.status)
         if self.reused and response.status in (200, 401, 407):
-            refresher.nonces.reused(self.server.name, response.status == 200)
+            refresher.reuse.reused(self.server.name, response.status == 200)
             self.reused = False
         after = self.machine.answered(response, refresher.identifiers.cnonce(), refresher.clock_at())
         if isinstance(after, Register):
@@ -220,12 +220,11 @@ class _Run:
 
     def _stands(self, standing: Standing) -> None:
         """This server has spoken. A stand-in that does not know the user has no say about it."""
-        row, moved = self.row, self.server.name != self.row.upper
+        moved, nonce = self.server.name != self.row.upper, self.machine.nonce
+        self.row = row = replace(self.row, nonce="")
         if standing.state == "registered":
-            nonce = self.machine.nonce
-            if nonce is not None:
-                self.refresher.nonces.keep(self.server.name, row.id, nonce)
-            self.row = replace(row, upper=self.server.name)
+            kept = nonce is not None and self.refresher.reuse.worthwhile(self.server.name)
+            self.row = replace(row, upper=self.server.name, nonce=nonce.written() if nonce is not None and kept else "")
         elif standing.state != "ended" and (moved or standing.state == "failing"):
             self.row = replace(row, cseq=standing.cseq)
             if self.servers:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from sbc.sip.build import make_request, respond
 from sbc.sip.digest import Challenge
-from sbc.upper import nonces
-from sbc.upper.nonces import FRUITLESS, TRY_AGAIN, Nonce, Nonces, next_nonce
+from sbc.upper.nonces import FRUITLESS, LONGEST, TRY_AGAIN, Nonce, Reuse, next_nonce, read_nonce
 
 CHALLENGE = Challenge(realm=b"pbx", nonce=b"n1", qop=("auth",))
 REGISTER = make_request(
@@ -14,35 +13,30 @@ REGISTER = make_request(
 )  # fmt: skip
 
 
-def test_one_is_kept_for_each_registration_and_server():
-    kept = Nonces()
-    kept.keep("pbx", 7, Nonce(CHALLENGE, 1, False))
-    assert kept.take("spare", 7) is None
-    assert kept.take("pbx", 7) == Nonce(CHALLENGE, 1, False)
-    assert kept.take("pbx", 7) is None, "two refreshes at once never use the same count"
+def test_one_is_kept_as_text():
+    plain = Nonce(CHALLENGE, 3, False)
+    assert plain.written() == '401 3 Digest realm="pbx", nonce="n1", algorithm=MD5, qop="auth"'
+    assert read_nonce(plain.written()) == plain
+    odd = Nonce(Challenge(realm=b'a"\xfc\\', nonce=b"\xff'", opaque=b"o", algorithm="SHA-256"), 0, True)
+    assert read_nonce(odd.written()) == odd
+    for broken in ("", "401", "401 1", "401 x Digest", "401 x Digest realm=a, nonce=b", "401 1 Basic realm=a"):
+        assert read_nonce(broken) is None
 
 
-def test_the_one_unused_longest_makes_room(monkeypatch):
-    monkeypatch.setattr(nonces, "MAX_NONCES", 3)
-    kept = Nonces()
-    for number in range(5):
-        kept.keep("pbx", number, Nonce(CHALLENGE, 1, False))
-    assert len(kept) == 3
-    assert [kept.take("pbx", number) is not None for number in range(5)] == [False, False, True, True, True]
+def test_what_no_row_should_hold_is_not_kept():
+    assert Nonce(Challenge(realm=b"pbx", nonce=b"n" * LONGEST), 1, False).written() == ""
+    assert Nonce(Challenge(realm=b"pbx", nonce=b"\0"), 1, False).written() == ""
 
 
-def test_a_server_whose_nonces_die_young_costs_no_memory():
-    kept = Nonces()
+def test_a_server_whose_nonces_die_young_is_found_out_and_tried_again():
+    reuse = Reuse()
     for _ in range(FRUITLESS):
-        kept.reused("pbx", accepted=False)
-    for number in range(TRY_AGAIN):
-        kept.keep("pbx", number, Nonce(CHALLENGE, 1, False))
-        kept.keep("other", number, Nonce(CHALLENGE, 1, False))
-    assert kept.take("other", 5) is not None
-    assert len(kept) == TRY_AGAIN, "one of them, to find out whether that has changed"
-    kept.reused("pbx", accepted=True)
-    kept.keep("pbx", 1, Nonce(CHALLENGE, 1, False))
-    assert kept.take("pbx", 1) is not None
+        assert reuse.worthwhile("pbx")
+        reuse.reused("pbx", accepted=False)
+    assert sum(reuse.worthwhile("pbx") for _ in range(TRY_AGAIN)) == 1, "to find out whether that has changed"
+    assert reuse.worthwhile("other")
+    reuse.reused("pbx", accepted=True)
+    assert reuse.worthwhile("pbx")
 
 
 def test_the_server_may_announce_the_next_one():
