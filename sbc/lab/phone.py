@@ -42,6 +42,7 @@ class Manners:
     `answer_delay` None rings until somebody else decides. `answer`: the final status, 200 or a refusal. `silent`:
     INVITEs are ignored. `extra_registers`: refreshes sent right after waking, as some apps do. `remembers_nonce`:
     credentials without waiting for the challenge once a nonce is known. `message_answer`: what MESSAGE gets.
+    `refreshes`: a push that finds it awake makes it register again (RFC 8599 section 4.1.3), as not all apps do.
     """
 
     wake_delay: float = 0.2
@@ -55,6 +56,7 @@ class Manners:
     remembers_nonce: bool = False
     message_answer: int = 200
     talks: bool = True
+    refreshes: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,12 +221,16 @@ class Phone:
             self.diary.note("lost push", push)
             return
         self.diary.note("push", push)
-        if not self.manners.killed and not self.awake:
+        if not self.manners.killed and (self.manners.refreshes or not self.awake):
             self._waking.append(self.reactor.callLater(self.manners.wake_delay, self._woken))
 
     def _woken(self) -> None:
         self._waking = [timer for timer in self._waking if timer.active()]
-        if self.awake or self.manners.killed:
+        if self.manners.killed:
+            return
+        if self.awake:
+            if self.manners.refreshes and self.wire is not None:
+                self.register().addErrback(lambda reason: self.diary.note("refused", reason.getErrorMessage()))
             return
         done = self.wake()
         for _ in range(self.manners.extra_registers):

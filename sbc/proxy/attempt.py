@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
@@ -13,6 +14,7 @@ from sbc.proxy.answers import Answers
 from sbc.proxy.branch import (
     DONE,
     WAITING,
+    Abandon,
     Answer,
     Branch,
     Cancel,
@@ -33,8 +35,7 @@ from sbc.proxy.outgoing import caller
 from sbc.proxy.story import Story
 from sbc.proxy.summons import Summons
 from sbc.proxy.target import Target
-from sbc.registrar.flows import Resident
-from sbc.registrar.registrar import Awake
+from sbc.registrar.flows import Awake, Resident, TurnedAway
 from sbc.sip.build import respond
 from sbc.sip.errors import RemoteError
 from sbc.sip.message import Request, Response
@@ -137,6 +138,7 @@ class Attempt:
             self.calls.waiting.enter(user.id, self)
             missed = self.calls.waiting.since(user.id, self.started, now)
         self._keeps = any(candidate.target.tokens for candidate in candidates)
+        self.fork.keeps = self._keeps and user is not None and self.calls.mailbox.takes(self.request)
         self._note_asleep(candidates)
         self._run(self.fork.start(candidates, now, reserve), now)
         if self.fork.waiting:
@@ -150,12 +152,13 @@ class Attempt:
         for candidate in candidates:
             if candidate.pushable and not candidate.awake:
                 self.summons.announce(self, candidate.target)
-        awake = [candidate.target for candidate in candidates if candidate.awake]
+        awake = [candidate for candidate in candidates if candidate.awake]
         stored = self.calls.mailbox.store(self.request, user)
         stored.addCallback(self._kept, 480, None, now)
         if awake:
             first = awake[0]
-            stored.addCallback(lambda _: self.calls.mailbox.deliver(user.id, first.uri.decode(), first.flow))
+            contact, flow = first.target.uri.decode(), first.target.flow
+            stored.addCallback(lambda _: self.calls.mailbox.deliver(user.id, contact, flow, first.key))
 
     def woken(self, news: Awake, now: float) -> None:
         """A device of the callee registered."""
@@ -179,7 +182,24 @@ class Attempt:
             self.story.note(kinds.WOKEN if held else kinds.REGISTER, f"{target.name} registered")
         if effects and held:
             self.calls.woke(self, news)
+        self.summons.came(news.identity)
         self._run(effects, now)
+
+    def found(self, branch: Branch[Target], now: float) -> None:
+        """A device that was thought asleep answers on its old flow: the request goes there at once."""
+        self.story.note(kinds.WOKEN, f"{branch.target.name} answers where it was")
+        here = replace(branch.target, flow=branch.target.quiet, woken=True)
+        self._run(self.fork.woken(branch.key, here, True, False, now), now)
+
+    def turned_away(self, news: TurnedAway, now: float) -> None:
+        """A device was refused by the upper server: if it is one that this request waits for, it does so no more."""
+        user = self.user
+        if user is None or (user.username, user.domain) != (news.username, news.domain):
+            return
+        for branch in list(self.fork.branches.values()):
+            if branch.state is WAITING and any(token.prid in news.prids for token in branch.target.tokens):
+                self.story.note(kinds.BRANCH_FAILED, f"{branch.target.name}: its REGISTER was answered {news.status}")
+                self._run(self.fork.pushed(branch, False, now), now)
 
     def cancelled(self, now: float, reasons: Sequence[bytes] = ()) -> None:
         """The caller gave up; `reasons` are the Reason values of its CANCEL (RFC 3326)."""
@@ -199,6 +219,7 @@ class Attempt:
         if server is not None and self.invite and branch.state is not DONE:
             self._judge(branch, response.status, now)
         if branch.state is DONE and not (self.invite and response.status < 300):
+            self.calls.mailbox.answered_late(response)
             return
         if response.status >= 300 and self.invite:
             kind = kinds.CHALLENGED if response.status in (401, 407) else kinds.BRANCH_FAILED
@@ -283,7 +304,8 @@ class Attempt:
         mailbox, user = self.calls.mailbox, self.user
         asleep = self._keeps and effect.status == self.calls.settings().no_wake_code
         if user is not None and asleep and mailbox.takes(self.request):
-            stored = mailbox.store(self.request, user)
+            sent = (branch.target.txn for branch in self.fork.branches.values())
+            stored = mailbox.store(self.request, user, [txn.branch for txn in sent if txn is not None])
             stored.addCallback(self._kept, effect.status, effect.reason.encode(), now)
             return
         back = respond(self.request, effect.status, effect.reason.encode(), to_tag=self.calls.identifiers.tag())
@@ -354,6 +376,7 @@ class Attempt:
 
 
 _CARRY_OUT: dict[type, Any] = {
+    Abandon: sending.abandon,
     Failover: Attempt._failover,
     Forward: sending.forward,
     Move: sending.move,

@@ -59,6 +59,13 @@ class Move(Generic[T]):
 
 
 @dataclass(slots=True, frozen=True)
+class Abandon(Generic[T]):
+    """This branch's request is sent no more: it is kept for the device instead. What comes on it late is still told."""
+
+    branch: Branch[T]
+
+
+@dataclass(slots=True, frozen=True)
 class Wake(Generic[T]):
     """Send a push to this branch's device."""
 
@@ -115,7 +122,7 @@ class Failover(Generic[T]):
     silent: bool
 
 
-Effect = Failover[T] | Forward[T] | Move[T] | Wake[T] | Relay[T] | Answer | Desist | Cancel[T] | HangUp[T]
+Effect = Abandon[T] | Failover[T] | Forward[T] | Move[T] | Wake[T] | Relay[T] | Answer | Desist | Cancel[T] | HangUp[T]
 
 
 @dataclass(slots=True, frozen=True)

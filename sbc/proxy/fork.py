@@ -18,6 +18,7 @@ from sbc.proxy.branch import (
     RINGING,
     TRYING,
     WAITING,
+    Abandon,
     Answer,
     Branch,
     Cancel,
@@ -39,6 +40,10 @@ from sbc.upper.failover import CALLS
 DOUBT = 2.0
 """Seconds of silence after which a device that looked awake is pushed all the same: it may just have fallen asleep."""
 
+TAKES = 4.0
+"""Seconds that a device may take to answer a request that can be kept instead: one that has just got it is not given
+up, lest it gets it twice. With the longest wait this is still sooner than the 32 s after which the sender gives up."""
+
 
 class Fork(Generic[T]):
     """One request's branches. `wait`: seconds that sleeping devices may take; `no_wake`: the answer if none does.
@@ -58,6 +63,7 @@ class Fork(Generic[T]):
         "cancelled",
         "finished",
         "invite",
+        "keeps",
     )
 
     def __init__(self, invite: bool, *, wait: float, no_wake: int = 480, patience: float = 4.0) -> None:
@@ -66,6 +72,9 @@ class Fork(Generic[T]):
         self.cancelled = False
         self.finished = False
         """A final response has gone to the sender."""
+        self.keeps = False
+        """Whether the request can be kept for devices that say nothing: those that looked awake are then given up with
+        those that sleep."""
         self._wait = wait
         self._no_wake = no_wake
         self._deadline: float | None = None
@@ -113,6 +122,8 @@ class Fork(Generic[T]):
         if reserve:
             self._reserve = list(reserve)
             self._serial = self.branches[candidates[0].key]
+        if self.keeps and self._deadline is None:
+            self._deadline = now + self._wait
         effects += self._conclude()
         return effects
 
@@ -131,6 +142,7 @@ class Fork(Generic[T]):
             return [self._forward(branch, now)]
         if branch.state is TRYING and elsewhere and not branch.heard:
             branch.target = target
+            branch.sent_at = now
             return [Move(branch)]
         return []
 
@@ -214,7 +226,24 @@ class Fork(Generic[T]):
                 if branch.state is WAITING:
                     branch.state = DONE
                     branch.status = self._no_wake
+            if self.keeps:
+                effects += self._give_up_silent(now)
             effects += self._conclude()
+        return effects
+
+    def _give_up_silent(self, now: float) -> list[Effect[T]]:
+        """The devices that got the request and say nothing, but for those that have just got it."""
+        effects: list[Effect[T]] = []
+        for branch in self.branches.values():
+            if branch.state is DONE:
+                continue
+            patient = (branch.sent_at or 0.0) + TAKES
+            if patient > now:
+                self._deadline = max(self._deadline or 0.0, patient)
+                continue
+            branch.state = DONE
+            branch.status = self._no_wake
+            effects.append(Abandon(branch))
         return effects
 
     def _patient(self) -> float | None:

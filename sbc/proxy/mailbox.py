@@ -7,7 +7,9 @@ the other, each until it has answered; what it refuses is not offered again, wha
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import partial
@@ -43,6 +45,13 @@ MAX_WAITING = 100
 
 MAX_TRIES = 10
 """Deliveries without an answer after which a message is given up: ten times awake and never an answer is an answer."""
+
+LATE = 64.0
+"""Seconds for which an answer to a message that was sent before it was kept is still waited for: the longest that a
+connection may hold it back until its other end is reached again."""
+
+MAX_LATE = 1_000
+"""Such messages remembered."""
 
 USERS_KNOWN = 100_000
 """Users with mail remembered in RAM, 100 bytes each; if there are more, every REGISTER asks the database."""
@@ -81,6 +90,8 @@ class Mailbox:
         """Messages by user since its mailbox was last empty, as far as known; at least one each."""
         self._full = False
         self._delivering: dict[int, Delivery] = {}
+        self._late: OrderedDict[bytes, tuple[float, Message]] = OrderedDict()
+        """By Via branch: kept messages that a device may have got all the same."""
 
     def busy(self, user_id: int) -> bool:
         """Whether earlier messages of this user wait: a later one must not overtake them."""
@@ -95,23 +106,36 @@ class Mailbox:
         kept = self._keep()
         return request.method == b"MESSAGE" and kept is not None and expires != 0 and len(request.body) <= MAX_BODY
 
-    def store(self, request: Request, user: User) -> Deferred[bool]:
-        """Keep a message; fires with True once it is durable, with False where the user has too many."""
+    def store(self, request: Request, user: User, sent: Sequence[bytes] = ()) -> Deferred[bool]:
+        """Keep a message; fires with True once it is durable, with False where the user has too many.
+
+        `sent`: the Via branches under which it went to devices that said nothing.
+        """
         if self._waiting.get(user.id, 0) >= MAX_WAITING:
             return succeed(False)
         self._waiting[user.id] = self._waiting.get(user.id, 0) + 1
-        saved = self._store.write(SaveMessage(self._row(request, user)))
-        return saved.addCallbacks(partial(self._stored, request, user.id), partial(self._unstored, user.id))
+        row = self._row(request, user)
+        saved = self._store.write(SaveMessage(row))
+        return saved.addCallbacks(partial(self._stored, row, sent), partial(self._unstored, user.id))
 
     def awake(self, news: Awake) -> None:
         """A device registered: deliver what waits for its user."""
-        self.deliver(news.user_id, news.contact, news.flow)
+        self.deliver(news.user_id, news.contact, news.flow, news.identity)
 
-    def deliver(self, user_id: int, contact: str, flow: Flow) -> None:
-        """Deliver what waits for a user to the device that is at `contact` on this flow."""
-        if user_id and (user_id in self._waiting or self._full) and user_id not in self._delivering:
-            self._delivering[user_id] = Delivery(self, user_id, contact, flow)
+    def deliver(self, user_id: int, contact: str, flow: Flow, device: str) -> None:
+        """Deliver what waits for a user to the device (its identity) that is at `contact` on this flow."""
+        under_way = self._delivering.get(user_id)
+        if under_way is not None:
+            under_way.moved(contact, flow, device)
+        elif user_id and (user_id in self._waiting or self._full):
+            self._delivering[user_id] = Delivery(self, user_id, contact, flow, device)
             self._delivering[user_id].next()
+
+    def answered_late(self, response: Response) -> None:
+        """A response that no transaction waits for: perhaps of a device that has got a message before it was kept."""
+        late = self._late.pop(response.branch, None) if 200 <= response.status < 300 else None
+        if late is not None:
+            self._mark(late[1], "delivered").addErrback(self._broken)
 
     def look(self) -> Deferred[None]:
         """Learn of messages that others stored, and let old ones expire; call it every `LOOK_AGAIN` seconds."""
@@ -142,10 +166,20 @@ class Mailbox:
             expires_at=now_at + min(limits) if limits else None,
         )
 
-    def _stored(self, request: Request, user_id: int, message_id: int) -> bool:
-        self._waiting.setdefault(user_id, 1)
-        self._log.event(_text(request.call_id), kinds.STORED, f"message {message_id}", self._clock_at())
+    def _stored(self, row: Message, sent: Sequence[bytes], message_id: int) -> bool:
+        self._waiting.setdefault(row.user_id, 1)
+        now_at = self._clock_at()
+        self._log.event(row.call_id, kinds.STORED, f"message {message_id}", now_at)
+        for branch in sent:
+            self._late[branch] = (now_at, replace(row, id=message_id))
+        while self._late and (len(self._late) > MAX_LATE or next(iter(self._late.values()))[0] < now_at - LATE):
+            self._late.popitem(last=False)
         return True
+
+    def _mark(self, message: Message, state: str) -> Deferred[None]:
+        detail = f"message {message.id}: {state}"
+        self._log.event(message.call_id, kinds.DELIVERED, detail, self._clock_at())
+        return self._store.write(MarkMessage(message.id, state, self._clock_at()))
 
     def _unstored(self, user_id: int, failure: Failure) -> bool:
         log.failure("a message could not be stored", failure)
@@ -158,13 +192,16 @@ class Mailbox:
 class Delivery:
     """What waits for one user on its way to one device: the client of one transaction after the other."""
 
-    def __init__(self, mailbox: Mailbox, user_id: int, contact: str, flow: Flow) -> None:
+    def __init__(self, mailbox: Mailbox, user_id: int, contact: str, flow: Flow, device: str) -> None:
         self._mailbox = mailbox
         self._user_id = user_id
         self._contact = contact.encode()
         self._flow = flow
+        self._device = device
         self._message: Message | None = None
         self._last = 0
+        self._txn: ClientTransaction | None = None
+        self._moved = False
 
     def next(self) -> None:
         """Read and send the next message."""
@@ -192,7 +229,22 @@ class Delivery:
             log.failure("the message {id} cannot be delivered to anybody", id=message.id)
             self._mark("failed", goes_on=True)
             return
-        mailbox._driver.send(request, flow, self)
+        self._txn = mailbox._driver.send(request, flow, self)
+
+    def moved(self, contact: str, flow: Flow, device: str) -> None:
+        """A device of the user registered meanwhile: what follows goes there, and what its former one does not answer.
+
+        The same device on another flow gets the message under way there at once, as a repetition.
+        """
+        if flow is self._flow:
+            return
+        same, txn = device == self._device, self._txn
+        self._contact, self._flow, self._device, self._moved = contact.encode(), flow, device, True
+        if same and txn is not None and not txn.answered:
+            request = txn.request
+            request.uri = self._contact
+            request.set_top(b"via", via(flow.listener, txn.branch))
+            self._mailbox._driver.move(txn, flow)
 
     def _request(self, message: Message, flow: Flow) -> Request:
         mailbox = self._mailbox
@@ -238,12 +290,15 @@ class Delivery:
         self._mark("failed" if message.tries + 1 >= MAX_TRIES else "waiting", goes_on=False)
 
     def _mark(self, state: str, *, goes_on: bool) -> None:
-        mailbox, message = self._mailbox, self._message
+        message, moved = self._message, self._moved
         assert message is not None
-        detail = f"message {message.id}: {state}"
-        mailbox._log.event(message.call_id, kinds.DELIVERED, detail, mailbox._clock_at())
-        marked = mailbox._store.write(MarkMessage(message.id, state, mailbox._clock_at()))
-        marked.addCallback(lambda _: self.next() if goes_on else self._over()).addErrback(self._broken)
+        self._txn = None
+        self._moved = False
+        marked = self._mailbox._mark(message, state)
+        if moved and not goes_on:
+            # The device has come back on another flow meanwhile: it is asked again there.
+            self._last = message.id - 1
+        marked.addCallback(lambda _: self.next() if goes_on or moved else self._over()).addErrback(self._broken)
 
     def _over(self) -> None:
         self._mailbox._delivering.pop(self._user_id, None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from twisted.python.failure import Failure
 
 from sbc.observe import kinds
-from sbc.proxy.branch import DONE, Branch, Cancel, Forward, HangUp, Move
+from sbc.proxy.branch import DONE, Abandon, Branch, Cancel, Forward, HangUp, Move
 from sbc.proxy.describing import described
 from sbc.proxy.dialog import OPENING
 from sbc.proxy.outgoing import leg_for, onto, request_for
@@ -49,6 +49,14 @@ def move(attempt: Attempt, effect: Move[Target], now: float) -> None:
     onto(target)
     attempt.story.note(kinds.RESENT, f"{target.name}, on its new flow")
     attempt.calls.driver.move(target.txn, target.flow)
+
+
+def abandon(attempt: Attempt, effect: Abandon[Target], now: float) -> None:
+    """Send the request no more: the mailbox will."""
+    target = effect.branch.target
+    attempt.story.note(kinds.TIMEOUT, f"{target.name}: silent")
+    if target.txn is not None:
+        attempt.calls.driver.rest(target.txn)
 
 
 def cancel(attempt: Attempt, effect: Cancel[Target], now: float) -> None:

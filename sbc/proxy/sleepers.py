@@ -19,7 +19,7 @@ from sbc.proxy.waiting import Waiting
 from sbc.push.orders import Outcome, PushOrder, PushResult, PushType
 from sbc.push.purr import said_purr
 from sbc.push.service import PushService
-from sbc.registrar.registrar import Awake
+from sbc.registrar.flows import Awake, TurnedAway
 from sbc.sip.errors import ParseError
 from sbc.sip.message import Request
 from sbc.sip.uri import Uri
@@ -112,7 +112,10 @@ class Sleepers:
         return Sleeper(user, devices[0])
 
     def wake(self, hold: Hold, sleeper: Sleeper) -> Deferred[PushResult] | None:
-        """Push the device, unless another request has just done so. The push asks it to register, and rings nothing."""
+        """Push the device, unless another request has just done so. The push asks it to register, and rings nothing.
+
+        It is as urgent as a call: somebody talks or wants to. The end of a call can wait a little.
+        """
         key = (sleeper.user.user.id, sleeper.identity)
         self._waiting.enter(key[0], hold)
         first = not self._held.get(key)
@@ -130,6 +133,7 @@ class Sleepers:
             deadline=self._clock_at() + hold.wait,
             user_id=key[0],
             wanted=lambda: not hold.over,
+            urgent=request.method != b"BYE",
         )
         return self._push.send(order)
 
@@ -192,6 +196,15 @@ class Hold:
         self._story.note(kinds.WOKEN, f"{news.flow.transport.decode()} {news.flow.peer[0]}:{news.flow.peer[1]}")
         self.stop()
         self._held.woken(news.flow)
+
+    def turned_away(self, news: TurnedAway, now: float) -> None:
+        """A device was refused by the upper server."""
+        sleeper = self._sleeper
+        if self.over or sleeper is None:
+            return
+        user, tokens = sleeper.user.user, sleeper.device.tokens
+        if (user.username, user.domain) == (news.username, news.domain) and any(t.prid in news.prids for t in tokens):
+            self._end(f"its REGISTER was answered {news.status}")
 
     def stop(self) -> None:
         """Nobody waits for it any more."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.logger import Logger
 
 from sbc.observe import kinds
+from sbc.proxy.asking import Asking
 from sbc.proxy.branch import WAITING, Branch
 from sbc.proxy.hiding import called_by
 from sbc.proxy.target import PUSH_TYPES, Target, party
@@ -25,10 +26,11 @@ log = Logger()
 class Summons:
     """Sends pushes for an attempt and tells its fork what became of them. `pushed_at`: when the first went out, UTC."""
 
-    __slots__ = ("_again", "pushed_at")
+    __slots__ = ("_again", "_asked", "pushed_at")
 
     def __init__(self) -> None:
         self._again: list[Any] = []
+        self._asked: dict[str, Asking] = {}
         self.pushed_at: float | None = None
 
     def wake(self, attempt: Attempt, branch: Branch[Target]) -> None:
@@ -38,6 +40,9 @@ class Summons:
         attempt.story.note(kinds.PUSH_SENT, f"{token.provider}, app {token.param}")
         if self.pushed_at is None:
             self.pushed_at = calls.clock_at()
+        asking = Asking(attempt, branch)
+        if branch.state is WAITING and asking.put():
+            self._asked[branch.key] = asking
         order = replace(
             self._order(attempt, branch.target, PUSH_TYPES[request.method]),
             deadline=self.pushed_at + _wait(attempt),
@@ -54,6 +59,14 @@ class Summons:
             if again.active():
                 again.cancel()
         self._again.clear()
+        for device in list(self._asked):
+            self.came(device)
+
+    def came(self, device: str) -> None:
+        """Where this device is, is known."""
+        asking = self._asked.pop(device, None)
+        if asking is not None:
+            asking.stop()
 
     def announce(self, attempt: Attempt, target: Target) -> None:
         """Tell a device of a message that is kept for it; nobody waits for what becomes of the push."""

@@ -95,6 +95,7 @@ class Switch:
         self.offence = offence
         driver.server = self
         registrar.awake = self._awake
+        registrar.turned_away = lambda news: calls.waiting.turned_away(news, driver.clock())
 
     # What the driver tells
 
@@ -135,6 +136,8 @@ class Switch:
 
     def stray(self, response: Response, hop: Any, now: float) -> None:
         """A response nobody waits for is dropped: a stateful proxy forwards none (RFC 6026 §8.9)."""
+        if response.cseq.method == b"MESSAGE":
+            self.calls.mailbox.answered_late(response)
         self.metrics.refused.add("stray response")
 
     def unacknowledged(self, txn: ServerTransaction, now: float) -> None:
@@ -310,7 +313,10 @@ class Switch:
         flow = self.transports.flow(binding.flow) if binding.node == self.node else None
         if flow is None or not flow.open:
             return Reach(None, False)
-        return Reach(flow, flow.reliable or now - flow.heard_at <= self.udp_awake())
+        silent, patience = now - flow.heard_at, self.udp_awake()
+        awake = flow.reliable or silent <= patience
+        # Behind a NAT an address that is silent for longer may be somebody else's.
+        return Reach(flow, awake, not awake and silent <= 2 * patience)
 
     def _awake(self, news: Any) -> None:
         self.calls.awake(news, self.driver.clock())

@@ -20,8 +20,9 @@ class Target:
     """One place to send a request to.
 
     `uri` is the Request-URI there, `flow` where it goes now (None: an upper server that is yet to be reached, or a
-    device that sleeps), `tokens` wake it, `woken` that it registered after the request came, `wakes` how long it took
-    on earlier pushes (`push.habits`). Of an upper server: the name `called` there, and after how many seconds it rang.
+    device that sleeps), `quiet` a flow where it may be all the same, `tokens` wake it, `woken` that it registered after
+    the request came, `wakes` how long it took on earlier pushes (`push.habits`). Of an upper server: the name `called`
+    there, and after how many seconds it rang.
     """
 
     uri: bytes
@@ -29,6 +30,7 @@ class Target:
     flow: Any = None
     server: UpperServer | None = None
     tokens: tuple[PushToken, ...] = ()
+    quiet: Any = None
     woken: bool = False
     wakes: str = ""
     called: str = ""
@@ -60,10 +62,14 @@ def party(uri: Uri) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What is known of a device's flow right now: the flow if there is one, and whether it is believed to be alive."""
+    """What is known of a device's flow right now: the flow if there is one, and whether it is believed to be alive.
+
+    `quiet`: it counts as asleep, but was heard not so long ago.
+    """
 
     flow: Any
     awake: bool
+    quiet: bool = False
 
 
 def candidates(
@@ -96,6 +102,7 @@ def candidates(
             here.flow if awake else None,
             None,
             tokens,
+            quiet=here.flow if here.quiet and not awake and not expired else None,
             wakes=max((token.wakes for token in device.tokens), key=len, default=""),
         )
         may_push = bool(tokens) and (wants_push or pushes(device, False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Protocol
 
-from sbc.registrar.registrar import Awake
+from sbc.registrar.flows import Awake, TurnedAway
 
 RECENT = 10.0
 """Seconds that a registration stays news: longer than any look-up of the callee takes, so that a phone which registers
@@ -17,6 +17,9 @@ class Waiter(Protocol):
 
     def woken(self, news: Awake, now: float) -> None:
         """A device of the callee has registered."""
+
+    def turned_away(self, news: TurnedAway, now: float) -> None:
+        """A device that woke was refused by the upper server; perhaps one of the callee."""
 
 
 class Waiting:
@@ -55,6 +58,11 @@ class Waiting:
         self._recent.setdefault(news.user_id, []).append((now, news))
         for waiter in tuple(self._by_user.get(news.user_id, ())):
             waiter.woken(news, now)
+
+    def turned_away(self, news: TurnedAway, now: float) -> None:
+        """A device was refused by the upper server: who waits for it waits in vain (RFC 8599 section 5.6.2)."""
+        for waiter in [waiter for waiters in self._by_user.values() for waiter in waiters]:
+            waiter.turned_away(news, now)
 
     def _forget(self, now: float) -> None:
         while self._news and self._news[0][0] + RECENT < now:

@@ -44,6 +44,16 @@ class Awake:
     tokens: tuple[PushToken, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """The news that the upper server will not register a device: its user, its push tokens and the refusal."""
+
+    username: str
+    domain: str
+    prids: frozenset[str]
+    status: int
+
+
 class LiveFlows:
     """The residents of flows, by flow token. Connections are forgotten when they end; datagram flows when nothing was
     heard of them for a while, keep-alives included, and at the latest with their registration."""

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from sbc.push import dialects
 from sbc.push.indication import Serving
 from sbc.push.tokens import AppRules
-from sbc.registrar.flows import Awake, LiveFlows
+from sbc.registrar.flows import Awake, LiveFlows, TurnedAway
 from sbc.registrar.guesses import UNKNOWN_USER, guess
 from sbc.registrar.guests import Guests
 from sbc.registrar.local import Door
@@ -31,6 +31,9 @@ from sbc.upper.watch import Watch
 __all__ = ["Awake", "Registrar", "Rules"]
 
 log = Logger()
+
+NOT_FINAL = frozenset((401, 407, 408, 423, 429))
+"""Refusals below 500 after which an app tries again at once; so it does after the server's own trouble (5xx)."""
 
 OPEN_TOKENS_TOLD = 3600.0
 """Seconds between two warnings about push tokens and password hashes that came over an open transport."""
@@ -69,7 +72,8 @@ class Registrar:
     `secret` makes the upper Contacts unguessable, `purr_secret` the PURRs, `nonce_secret` the nonces of ours; `serving`
     is what an app may be promised; `event(call_id, kind, detail)` notes what an operator should see;
     `udp_flow(flow, peer)` is the flow from the same socket to another peer; `vouch(host, until)` tells that somebody
-    authenticated is there, `offence(flow, kind)` that somebody guesses; `awake` hears of devices that registered;
+    authenticated is there, `offence(flow, kind)` that somebody guesses; `awake` hears of devices that registered,
+    `turned_away` of those that the upper server refuses for good;
     `choose` gives the server that a client asks for, where it may.
     """
 
@@ -124,6 +128,7 @@ class Registrar:
         self.vouch = vouch
         self._offence = offence
         self.awake: Callable[[Awake], None] | None = None
+        self.turned_away: Callable[[TurnedAway], None] | None = None
 
     def bar(self, users: Iterable[tuple[str, str]]) -> None:
         """These users (name, domain) are barred from now on, and no others."""
@@ -163,6 +168,10 @@ class Registrar:
 
         Not where it forgets a user that is known here: then whole networks of phones would be shut out with it.
         """
+        status, tokens = response.status, visit.handover.tokens
+        if tokens and self.turned_away is not None and status >= 400 and status not in NOT_FINAL and status // 100 != 5:
+            username, domain = visit.request.to.uri.username, visit.server.domain.decode()
+            self.turned_away(TurnedAway(username, domain, frozenset(token.prid for token in tokens), status))
         tried = visit.handover.ha1 is not None and self.rules().prefer_md5
         kind = guess(response, credentials=tried or self.door.proves_upward(visit.request))
         if kind == UNKNOWN_USER:

@@ -122,6 +122,11 @@ class ClientTransaction:
             self.hop = hop
             self.happened(Event.MOVE, None, now, out)
 
+    def rest(self) -> None:
+        """Nothing is sent any more."""
+        if not self.answered:
+            self.resend_at = NEVER
+
     # Actions of the table
 
     def _send(self, now: float, out: list[Effect]) -> None:

@@ -122,6 +122,10 @@ class Driver:
         now = self.clock()
         self.run(self.table.cancel(txn, now, headers), now)
 
+    def rest(self, txn: ClientTransaction) -> None:
+        """A request is repeated no more; an answer to what was sent is still told."""
+        self.table.rest(txn, self.clock())
+
     def lost(self, hop: Any) -> None:
         """A connection ended: what waits for an answer on it fails."""
         now = self.clock()

@@ -152,6 +152,11 @@ class TransactionTable:
         self._settle_client(txn, now)
         return out
 
+    def rest(self, txn: ClientTransaction, now: float) -> None:
+        """Repeat the request no more. An answer to what was sent is still told, or its absence at the usual time."""
+        txn.rest()
+        self._settle_client(txn, now)
+
     def abandon(self, txn: ClientTransaction, now: float) -> None:
         """The user wants to hear no more of it. Repetitions of an INVITE stop; only a late 2xx to it is still told,
         since somebody must acknowledge and end that call."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults, inlineCallbacks
 
+from sbc.proxy import fork
+from sbc.sip import parse
+from sbc.sip.build import respond
 from sbc.store import Execute
 from sbc.store.mail import ExpireMessages
 from tests.flow.scene import FlowCase, pause, until
@@ -151,6 +154,79 @@ class Mail(FlowCase):
         self.assertEqual((status, self.pushes(phone)), (202, []))
         yield self.back(phone)
         yield until(lambda: self.texts(phone) == ["quietly"], "delivered")
+
+    @inlineCallbacks
+    def silent(self, *, push=SHORT, **more):
+        """A phone that looks awake and says nothing any more: its network is gone."""
+        self.patch(fork, "DOUBT", 0.2)
+        self.patch(fork, "TAKES", 0.5)
+        yield self.begin(push=push)
+        phone = yield self.awake(killed=True, **more)
+        yield phone.sleep(silently=True)
+        return phone
+
+    @inlineCallbacks
+    def lost_to(self, phone):
+        """Two messages to that phone are kept, in their order, and delivered once each when it is back."""
+        statuses = yield gatherResults([self.sent(text) for text in ("one", "two")])
+        self.assertEqual((statuses, self.states()), ([202, 202], ["waiting"] * 2))
+        self.assertEqual(phone.saw("MESSAGE"), [])
+        yield self.back(phone)
+        yield until(lambda: self.states() == ["delivered"] * 2, "delivered")
+        yield pause(0.6)  # whatever was sent before has had its time
+        self.assertEqual(self.texts(phone), ["one", "two"])
+
+    @inlineCallbacks
+    def test_to_a_udp_phone_gone_without_a_word_it_is_not_lost(self):
+        phone = yield self.silent(transport="udp")
+        yield self.lost_to(phone)
+        self.assertEqual(len(self.pushes(phone)), 2, "pushed after a doubt")
+
+    @inlineCallbacks
+    def test_to_a_phone_on_a_dead_connection_it_is_not_lost(self):
+        phone = yield self.silent(transport="tcp")
+        yield self.lost_to(phone)
+
+    @inlineCallbacks
+    def test_nor_where_nobody_may_be_pushed_for_it(self):
+        phone = yield self.silent(transport="udp", push=SHORT + '\nchat = "off"')
+        yield self.lost_to(phone)
+        self.assertEqual(self.pushes(phone), [])
+
+    @inlineCallbacks
+    def test_a_silent_phone_that_wakes_in_time_answers_it_itself(self):
+        phone = yield self.silent(transport="udp", push='max_wait = "5s"')
+        phone.manners.killed = False
+        status = yield self.sent("quick")
+        self.assertEqual((status, self.states(), self.texts(phone)), (200, [], ["quick"]))
+
+    @inlineCallbacks
+    def test_an_answer_that_comes_after_it_was_kept_counts(self):
+        phone = yield self.silent(transport="udp")
+        out, driver = [], self.sbc.driver
+        self.patch(driver, "sent", lambda data, hop: out.append(data))
+        status = yield self.sent("late")
+        self.assertEqual((status, self.states()), (202, ["waiting"]))
+        request = parse(next(data for data in out if data.startswith(b"MESSAGE ")))
+        phone.wire.send(respond(request, 200, to_tag=b"late").render())
+        yield until(lambda: self.states() == ["delivered"], "its answer counts")
+        yield self.back(phone)
+        yield pause(0.3)
+        self.assertEqual(self.texts(phone), [], "not a second time")
+
+    @inlineCallbacks
+    def test_a_phone_that_comes_back_while_it_is_being_delivered_gets_it_at_once(self):
+        phone = yield self.gone(transport="udp")
+        yield gatherResults([self.sent(text) for text in ("one", "two")])
+        phone.manners.killed = False
+        yield phone.wake()
+        phone.party.deaf = True
+        yield until(lambda: self.sbc.calls.mailbox._delivering, "a delivery nobody hears")
+        started = reactor.seconds()
+        yield phone.wake()
+        yield until(lambda: self.states() == ["delivered"] * 2, "delivered where it is now")
+        self.assertLess(reactor.seconds() - started, 4.0)
+        self.assertEqual(self.texts(phone), ["one", "two"])
 
     @inlineCallbacks
     def test_a_user_without_push_has_no_mailbox_here(self):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults, inlineCallbacks
 
-from tests.flow.scene import FlowCase, until
+from sbc.proxy import asking
+from tests.flow.scene import FlowCase, pause, until
 
 
 class Waking(FlowCase):
@@ -167,6 +168,42 @@ class Waking(FlowCase):
         self.assertEqual(status, 200)
         self.assertEqual(len(self.pushes(phone)), 1)
         self.assertEqual(len(phone.saw("INVITE")), 1)
+
+    @inlineCallbacks
+    def quiet(self, **more):
+        """A UDP phone that is there, but has been silent for so long that it counts as asleep."""
+        yield self.begin()
+        phone = yield self.awake(transport="udp", **more)
+        self.unheard(phone)
+        return phone
+
+    @inlineCallbacks
+    def test_an_awake_phone_that_is_thought_asleep_refreshes_its_registration_and_rings_once(self):
+        phone = yield self.quiet()
+        self.patch(asking.Asking, "put", lambda asking: False)
+        call = self.upper.place_call("bob")
+        status = yield self.final(call)
+        self.assertEqual((status, len(self.pushes(phone)), len(phone.saw("INVITE"))), (200, 1, 1))
+        self.assertEqual((phone.wakes, len(phone.diary.all("registered"))), (1, 2), "it was awake all the time")
+
+    @inlineCallbacks
+    def test_an_app_that_makes_nothing_of_a_push_while_it_is_awake_is_asked_and_rings_once(self):
+        phone = yield self.quiet(refreshes=False)
+        call = self.upper.place_call("bob")
+        status = yield self.final(call)
+        self.assertEqual((status, len(self.pushes(phone)), len(phone.saw("INVITE"))), (200, 1, 1))
+        self.assertEqual(len(phone.saw("OPTIONS")), 1)
+        self.assertEqual(len(phone.diary.all("registered")), 1)
+        yield call.hang_up()
+        [_, told] = yield self.record(call)
+        self.in_order(told, "asleep", "push_sent", "woken", "delivered", "answered", "ended")
+
+    @inlineCallbacks
+    def test_both_at_once_are_still_one_call(self):
+        phone = yield self.quiet(wake_delay=0.0)
+        status = yield self.final(self.upper.place_call("bob"))
+        yield pause(0.5)
+        self.assertEqual((status, len(phone.saw("INVITE"))), (200, 1))
 
     @inlineCallbacks
     def test_a_lost_push_and_an_app_opened_by_hand(self):

@@ -3,25 +3,76 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults, inlineCallbacks
 
+from sbc.lab.world import BORDER
 from tests.flow.scene import FlowCase, pause, until
 
 
 class Dialogs(FlowCase):
     @inlineCallbacks
-    def sleeping(self, *, push="", child=False, **more):
-        """A call between the upper server and a phone that has gone to sleep since."""
+    def sleeping(self, *, push="", child=False, remote="", **more):
+        """A call between the upper server and a phone that has gone to sleep since; `remote`: its second token."""
         yield self.begin(push=push, child=child)
-        phone = yield self.awake(dialect="rfc8599", sends_ha1=True, **more)
+        phone = self.phone(dialect="rfc8599", sends_ha1=True, **more)
+        phone.change_token(replace(phone.token, remote=remote))
+        response = yield phone.start()
+        self.assertEqual(response.status, 200)
         call = self.upper.place_call("bob")
         status = yield self.final(call)
         self.assertEqual(status, 200)
         yield self.happened(self.ringing(phone).diary, "ack")
         yield self.fall_asleep(phone)
         return phone, call
+
+    @inlineCallbacks
+    def urgency(self, method):
+        """How a request of that method in the dialog of a sleeping phone pushes it: Apple's push type and priority."""
+        phone, call = yield self.sleeping(remote="cd" * 32)
+        response = yield call.ask(method).addTimeout(6, reactor)
+        self.assertEqual(response.status, 200)
+        [push] = self.apns.inbox.of(phone.token.remote)
+        return push.headers["apns-push-type"], push.headers["apns-priority"]
+
+    @inlineCallbacks
+    def test_statement_41_a_re_invite_is_as_urgent_as_a_call(self):
+        how = yield self.urgency(b"INVITE")
+        self.assertEqual(how, ("alert", "10"))
+
+    @inlineCallbacks
+    def test_statement_41_the_end_of_a_call_is_less_urgent(self):
+        how = yield self.urgency(b"BYE")
+        self.assertEqual(how, ("background", "5"))
+
+    @inlineCallbacks
+    def test_statement_40_requests_inside_the_dialog_of_a_called_phone_pass_us(self):
+        phone, call = yield self.sleeping()
+        [invite] = phone.saw("INVITE")
+        ours = f"{BORDER}:{self.world.sip}".encode()
+        for seen in (invite.request.contacts[0], *invite.request.record_routes):
+            self.assertIn(ours, seen.render(), "the phone's requests come to us")
+        self.assertIn(ours, call.dialog.target, "and so do the caller's")
+        self.assertEqual(call.dialog.route, [])
+        response = yield call.ask(b"INFO").addTimeout(6, reactor)
+        self.assertEqual((response.status, len(self.pushes(phone))), (200, 1))
+        yield phone.calls[-1].hang_up()
+        yield self.happened(call.diary, "ended")
+
+    @inlineCallbacks
+    def test_statement_41_a_purr_in_the_request_uri_or_in_a_route_changes_no_way(self):
+        phone, call = yield self.sleeping()
+        where = call.dialog
+        where.target = where.target + b";pn-purr=" + phone.purr
+        response = yield call.ask(b"INFO").addTimeout(6, reactor)
+        self.assertEqual((response.status, len(self.pushes(phone))), (200, 1))
+        yield self.fall_asleep(phone)
+        where.target = where.target.partition(b";pn-purr")[0]
+        where.route = [b"<sip:" + f"{BORDER}:{self.world.sip}".encode() + b";lr;pn-purr=" + phone.purr + b">"]
+        response = yield call.ask(b"INFO").addTimeout(6, reactor)
+        self.assertEqual((response.status, len(self.pushes(phone))), (200, 2))
 
     @inlineCallbacks
     def asks(self, method):

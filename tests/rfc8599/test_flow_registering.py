@@ -227,6 +227,38 @@ class Requests(FlowCase):
         self.assertEqual((status, phone.saw("INVITE")), (480, []))
 
     @inlineCallbacks
+    def test_statement_29_the_caller_hears_it_at_once(self):
+        phone = yield self.sleeping()
+        self.upper.script.always("REGISTER", Reply(status=403))
+        call = self.upper.place_call("bob")
+        status = yield self.final(call)
+        self.assertEqual((status, phone.saw("INVITE")), (480, []))
+        [_, told] = yield self.record(call)
+        self.in_order(told, "push_sent", "branch_failed", "ended")
+
+    @inlineCallbacks
+    def test_statement_29_passing_trouble_of_the_upper_server_ends_no_wait(self):
+        phone = yield self.sleeping()
+        self.upper.script.plan("REGISTER", Reply(status=503))
+        call = self.upper.place_call("bob")
+        yield self.happened(phone.diary, "refused")
+        response = yield phone.register()
+        self.assertEqual(response.status, 200)
+        status = yield self.final(call)
+        self.assertEqual((status, len(phone.saw("INVITE"))), (200, 1))
+
+    @inlineCallbacks
+    def test_statement_29_who_does_not_have_the_token_ends_no_wait(self):
+        phone = yield self.sleeping(wake_delay=0.6)
+        call = self.upper.place_call("bob")
+        yield self.happened(phone.diary, "push")
+        stranger = self.phone(dialect="rfc8599", host="127.0.0.9", password="guessed")
+        response = yield stranger.start()
+        self.assertGreaterEqual(response.status, 400)
+        status = yield self.final(call)
+        self.assertEqual((status, len(phone.saw("INVITE"))), (200, 1))
+
+    @inlineCallbacks
     def test_statement_30_a_refused_push_ends_the_wait_at_once(self):
         phone = yield self.sleeping()
         self.apns.script.plan(phone.token.prid, Answer(status=410, reason="Unregistered", timestamp_at=time.time() + 1))

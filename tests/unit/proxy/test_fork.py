@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sbc.proxy.branch import (
+    Abandon,
     Answer,
     Cancel,
     Candidate,
@@ -16,7 +17,7 @@ from sbc.proxy.branch import (
     Relay,
     Wake,
 )
-from sbc.proxy.fork import DOUBT, Fork
+from sbc.proxy.fork import DOUBT, TAKES, Fork
 from sbc.sip.build import make_request, respond
 
 INVITE = make_request(
@@ -49,6 +50,47 @@ def kinds(effects):
 def started(*candidates, invite=True, wait=40.0):
     fork = Fork(invite, wait=wait)
     return fork, fork.start(candidates, 0.0)
+
+
+def kept(*candidates, wait=20.0):
+    """A MESSAGE that can be kept instead."""
+    fork = Fork(False, wait=wait)
+    fork.keeps = True
+    return fork, fork.start(candidates, 0.0)
+
+
+def test_a_message_that_can_be_kept_is_taken_from_phones_that_say_nothing():
+    fork, [forward] = kept(awake("phone"))
+    assert kinds(fork.expire(DOUBT)) == [Wake]
+    assert fork.deadline() == 20.0
+    assert fork.expire(20.0) == [Abandon(forward.branch), Answer(480, "Temporarily Unavailable")]
+    assert fork.response(forward.branch, said(200), 21.0) == []
+
+
+def test_nobody_need_be_pushable_for_that():
+    fork, _ = kept(awake("phone", pushable=False))
+    assert kinds(fork.expire(20.0)) == [Abandon, Answer]
+
+
+def test_who_has_just_got_it_is_given_time_to_answer():
+    fork, _ = kept(asleep("phone"))
+    [forward] = fork.woken("phone", "new flow", True, True, 19.0)
+    assert fork.expire(20.0) == []
+    assert fork.deadline() == 19.0 + TAKES
+    assert kinds(fork.response(forward.branch, said(200), 20.5)) == [Relay]
+    assert fork.finished
+
+
+def test_who_answers_is_no_longer_silent():
+    fork, _ = kept(awake("phone"), awake("other"))
+    [first, second] = fork.branches.values()
+    assert fork.response(first, said(404), 1.0) == []
+    assert Abandon(second) in fork.expire(20.0)
+
+
+def test_a_message_that_cannot_be_kept_is_not_given_up_before_its_transaction():
+    fork, _ = started(awake("phone", pushable=False), invite=False)
+    assert fork.deadline() is None
 
 
 def test_nobody_is_registered():

@@ -263,6 +263,23 @@ def test_an_abandoned_invite_is_silent_but_for_a_2xx() -> None:
     assert len(other.table) == 0
 
 
+def test_a_request_at_rest_is_repeated_no_more_and_its_answer_is_told() -> None:
+    world = World()
+    txn = asked(world, b"MESSAGE")
+    world.pass_time(1.0)
+    world.take_sent()
+    world.table.rest(txn, world.now)
+    assert world.pass_time(20.0) == []
+    assert world.take_sent() == []
+    assert statuses(world.receive(answer(txn, 200))) == [200]
+
+    other = World()
+    txn = asked(other, b"MESSAGE")
+    other.table.rest(txn, other.now)
+    assert other.pass_time(40.0) == [TimedOut(txn)]
+    assert len(other.table) == 0
+
+
 def test_an_abandoned_request_goes_on_in_silence() -> None:
     world = World()
     txn = asked(world)
