@@ -185,6 +185,7 @@ class Sbc(MultiService):
             clock_at=time.time,
             flow=lambda token: self.transports.flow(token),
             media=self.media,
+            call_later=self.reactor.callLater,
         )
         endings = Endings(
             driver=self.driver,
@@ -213,7 +214,7 @@ class Sbc(MultiService):
             waiting=waiting,
             lasting=self.lasting,
             endings=endings,
-            terms=Terms(dialogs, endings, self.driver.clock),
+            terms=Terms(dialogs, endings, self.lasting, self.driver.clock),
             uppers=self.uppers.watch,
             router=self.uppers.router,
             mailbox=Mailbox(
@@ -343,7 +344,8 @@ class Sbc(MultiService):
         super().startService()  # type: ignore[no-untyped-call]
         hosts = {host for each in self.transports.listeners for host in (each.advertise_host, each.host.encode())}
         self._ours = frozenset(host.strip(b"[]").lower() for host in hosts) - {b"0.0.0.0", b"::"}
-        self.lasting.restore().addErrback(lambda failure: log.failure("dialogs could not be restored", failure))
+        restored = self.lasting.restore(self.calls.terms.resume)
+        restored.addErrback(lambda failure: log.failure("dialogs could not be restored", failure))
         self.clocks.every(TICK, self.driver.tick)
         self.clocks.every(SETTLE, self.lasting.settle)
         self.clocks.every(LOOK_AGAIN, self.calls.mailbox.look)

@@ -30,8 +30,9 @@ from sbc.proxy.waiting import Waiting
 from sbc.push.service import PushService
 from sbc.registrar.flows import Resident
 from sbc.registrar.registrar import Awake
+from sbc.sip.build import respond
 from sbc.sip.errors import RemoteError
-from sbc.sip.message import Request
+from sbc.sip.message import Request, Response
 from sbc.soon import when_there
 from sbc.store.operations import RemoveBinding, TouchToken
 from sbc.transaction.driver import Driver
@@ -118,12 +119,16 @@ class Calls:
         return attempt
 
     def inside(self, txn: ServerTransaction, request: Request, flow: Flow, now: float) -> None:
-        """A request inside a dialog. Raises RemoteError 481 when there is none."""
+        """A request inside a dialog. Raises RemoteError 481 when there is none.
+
+        Just after a restart it waits until the dialogs of before are there.
+        """
         inside = self.dialogs.find(request, now, flow)
         if inside is None:
+            if self.lasting.when_read(partial(self._read_back, txn, request, flow)):
+                return
             raise RemoteError(481, b"Call/Transaction Does Not Exist")
-        self.dialogs.requested(inside, request, flow)
-        if request.method == b"INVITE":
+        if self.dialogs.requested(inside, request, flow):
             self.lasting.changed(inside.dialog)
         passing = Passing(self, txn, request, flow, inside)
         txn.user = passing
@@ -131,19 +136,42 @@ class Calls:
             inside.dialog.leg.story.note(kinds.BYE, f"from the {'caller' if inside.from_a else 'callee'}")
         passing.begin()
 
+    def _read_back(self, txn: ServerTransaction, request: Request, flow: Flow, there: bool) -> None:
+        """A request that waited for the dialogs of before a restart. An error of ours ends no dialog (RFC 5057)."""
+        try:
+            if not there:
+                raise RemoteError(500, b"Restarting")
+            self.inside(txn, request, flow, self.driver.clock())
+        except RemoteError as problem:
+            answer = respond(request, problem.status, problem.reason, to_tag=self.identifiers.tag())
+            self.driver.respond(txn, answer)
+
     def ack(self, request: Request, flow: Flow, now: float) -> None:
         """The ACK of a 2xx goes to the side that sent it; it has no transaction."""
         inside = self.dialogs.find(request, now, flow)
         if inside is None:
+            self.lasting.when_read(lambda there: self.ack(request, flow, now) if there else None)
             return
         on_flow(reach(self.ways, inside.receiver), partial(self._ack, request, flow, inside), lambda reason: None)
+
+    def stray(self, response: Response, flow: Flow, now: float) -> bool:
+        """A 2xx to an INVITE whose transaction was lost by a restart is acknowledged, else its sender would end the
+        call (RFC 3261 §13.3.1.4); whether it was one."""
+        if response.cseq.method != b"INVITE" or not 200 <= response.status < 300:
+            return False
+        dialog = self.dialogs.answered(response)
+        if dialog is None:
+            return False
+        self.endings.acknowledge(dialog, response.cseq.number, flow)
+        return True
 
     def awake(self, news: Awake, now: float) -> None:
         """A device registered: requests that wait for it go on, dialogs that lost their flow have one again."""
         self.absences.came(news.user_id, news.identity)
         self.mailbox.awake(news)
         self.waiting.awake(news, now)
-        self.dialogs.moved(f"{news.username}@{news.domain}", news.identity, news.flow)
+        for dialog in self.dialogs.moved(f"{news.username}@{news.domain}", news.identity, news.flow):
+            self.lasting.changed(dialog)
 
     def passed(self, inside: Inside, request: Request, status: int) -> None:
         """A request inside a dialog has got its final response."""
@@ -190,7 +218,7 @@ class Calls:
             for leg in attempt.legs:
                 for dialog in leg.dialogs.values():
                     if dialog.confirmed:
-                        self.lasting.changed(dialog)
+                        self.lasting.confirmed(dialog)
             return
         if attempt.story.call is None:
             return
@@ -215,6 +243,7 @@ class Calls:
         if not request.body:
             self._put_ack(request, inside, goes, b"")
             return
+        self.lasting.changed(inside.dialog)
         side: Literal["a", "b"] = "a" if inside.from_a else "b"
         body = described(self.media, inside.dialog.leg, side, request, came, goes, final=True)
         when_there(

@@ -83,8 +83,8 @@ class Dialog:
     ended: bool = False
     cseq_a: int = 0
     cseq_b: int = 0
-    kept: bool = False
-    """It stands in the store."""
+    kept: int = 0
+    """What stands in the store of it, as a hash of the text; 0: nothing."""
     dead_at: float | None = None
     """When the call is dead unless one of the parties refreshes it (RFC 4028); None: no session timer."""
 
@@ -235,9 +235,22 @@ class Dialogs:
             dialog.confirmed = True
         return dialog
 
-    def requested(self, inside: Inside, request: Request, hop: Any) -> None:
-        """A request inside the dialog tells where its sender is now."""
+    def answered(self, response: Response) -> Dialog | None:
+        """The established dialog that a 2xx from its side B names by Call-ID and tags."""
+        for leg in self._by_call_id.get(response.call_id, ()):
+            dialog = leg.dialogs.get(response.to_tag or b"")
+            if (
+                dialog is not None
+                and dialog.confirmed
+                and (leg.tag, leg.b.call_id) == (response.from_tag, response.call_id)
+            ):
+                return dialog
+        return None
+
+    def requested(self, inside: Inside, request: Request, hop: Any) -> bool:
+        """A request inside the dialog tells where its sender is now; whether that is somewhere else than before."""
         sender = inside.sender
+        before = sender.target, sender.routes, sender.hop
         sender.hop = hop
         if request.method in REFRESHING and not request.star_contact:
             sender.target = contact_of(request) or sender.target
@@ -248,24 +261,26 @@ class Dialogs:
             inside.dialog.cseq_a = max(inside.dialog.cseq_a, number)
         else:
             inside.dialog.cseq_b = max(inside.dialog.cseq_b, number)
+        return before != (sender.target, sender.routes, hop)
 
-    def moved(self, user: str, device: str, hop: Any) -> None:
-        """This device of the user is on `hop` now: its dialogs go on there.
+    def moved(self, user: str, device: str, hop: Any) -> list[Dialog]:
+        """This device of the user is on `hop` now: its dialogs go on there. Which dialogs that changes.
 
         So does a side that lost its flow, where it is not known which of the user's devices it is.
         """
-        for side in self.of_user(user):
-            if side.device == device or (not side.device and (side.hop is None or not side.hop.open)):
-                side.hop = hop
 
-    def of_user(self, user: str) -> list[Side]:
-        """The sides of all dialogs that are devices of this user."""
-        return [
-            side
-            for leg in self._by_user.get(user, ())
-            for side in (leg.a, *(dialog.b for dialog in leg.dialogs.values()))
-            if side.user == user
-        ]
+        def moves(side: Side) -> bool:
+            lost = not side.device and (side.hop is None or not side.hop.open)
+            if side.user != user or side.hop is hop or not (side.device == device or lost):
+                return False
+            side.hop = hop
+            return True
+
+        changed = []
+        for leg in self._by_user.get(user, ()):
+            a = moves(leg.a)
+            changed += [dialog for dialog in leg.dialogs.values() if moves(dialog.b) or a]
+        return changed
 
     def named(self, call_id: bytes, to_tag: bytes, from_tag: bytes) -> list[Named]:
         """The dialogs with this Call-ID, on either side, and these tags; `end` is the holder of the to-tag.

@@ -126,22 +126,25 @@ class Endings:
         dialog = leg.dialogs.get(tag)
         if dialog is None:
             return
-        to = leg.to + b";tag=" + tag
+        self.acknowledge(dialog, leg.cseq, flow_of(txn))
+        if first:
+            self._bye_to(dialog.b, leg.from_, leg.to + b";tag=" + tag, leg.cseq + 1, COMPLETED_ELSEWHERE)
+
+    def acknowledge(self, dialog: Dialog, cseq: int, flow: Flow) -> None:
+        """The ACK of side B's 2xx to the INVITE of that number, in the name of side A."""
+        leg = dialog.leg
         uri, routes, _ = next_hop(dialog.b)
-        headers = [(b"Route", route) for route in routes]
         ack = make_request(
             b"ACK",
             uri,
-            via=via(flow_of(txn).listener, self._identifiers.branch()),
+            via=via(flow.listener, self._identifiers.branch()),
             from_=leg.from_,
-            to=to,
+            to=leg.to + b";tag=" + dialog.tag,
             call_id=leg.b.call_id,
-            cseq=leg.cseq,
-            headers=headers,
+            cseq=cseq,
+            headers=[(b"Route", route) for route in routes],
         )
-        self._driver.put(ack.render(), txn.hop)
-        if first:
-            self._bye_to(dialog.b, leg.from_, to, leg.cseq + 1, COMPLETED_ELSEWHERE)
+        self._driver.put(ack.render(), flow)
 
     def _bye_to(self, side: Side, from_: bytes, to: bytes, cseq: int, reason: bytes) -> None:
         try:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sbc.proxy.dialog import Dialog, Leg, Side
+from sbc.proxy.session_timer import GRACE
 from sbc.proxy.story import Story
 from sbc.push.dialects import stripped
 
@@ -18,9 +19,19 @@ VERSION = 1
 """Of the text's form; other forms are not read."""
 
 
-def written(dialog: Dialog, media: str | None) -> str:
-    """The dialog as JSON text; `media` is the relay's own text for its leg, if it relays."""
+CSEQ_LEAP = 1_000
+"""Added to the numbers of a dialog that is brought back: more requests than a party sends between two that are kept.
+Numbers need not be contiguous (RFC 3261 §12.2.1.1), but a BYE of ours must have a higher one than all before it."""
+
+UNTIL_GRAIN = 60.0
+"""Seconds to which the end of a subscription is kept: each NOTIFY puts it off a little."""
+
+
+def written(dialog: Dialog, media: str | None, now: float, now_at: float) -> str:
+    """The dialog as JSON text; `media` is the relay's own text for its leg, if it relays. Times become UTC."""
     leg = dialog.leg
+    dead_at = None if dialog.dead_at is None else round(dialog.dead_at - now + now_at)
+    until_at = None if leg.until is None else round((leg.until - now + now_at) / UNTIL_GRAIN) * UNTIL_GRAIN
     return json.dumps(
         {
             "version": VERSION,
@@ -34,15 +45,20 @@ def written(dialog: Dialog, media: str | None) -> str:
             "a": _side(leg.a),
             "b": _side(dialog.b),
             "media": media,
+            "dead_at": dead_at,
+            "until_at": until_at,
         },
         separators=(",", ":"),
     )
 
 
-def restored(text: str, flow: Callable[[str], Any], story: Story, now: float) -> tuple[Leg, str | None]:
-    """The leg of a dialog kept earlier, and the relay's text. `flow` finds a flow by its token, or None.
+def restored(
+    text: str, flow: Callable[[str], Any], story: Story, now: float, now_at: float
+) -> tuple[Dialog, str | None]:
+    """A dialog kept earlier, on a leg of its own, and the relay's text. `flow` finds a flow by its token, or None.
 
-    Raises ValueError for other text.
+    A session timer that ran out meanwhile gets some time more: its refresh may have found nobody here. Raises
+    ValueError for other text.
     """
     kept = json.loads(text)
     if not isinstance(kept, dict) or kept.get("version") != VERSION:
@@ -58,14 +74,17 @@ def restored(text: str, flow: Callable[[str], Any], story: Story, now: float) ->
             now,
             from_=_bytes(kept["from"]),
             to=_bytes(kept["to"]),
-            cseq=int(kept["cseq_a"]),
+            cseq=int(kept["cseq_a"]) + CSEQ_LEAP,
         )
         tag = _bytes(kept["tag_b"])
-        dialog = Dialog(leg, tag, b, confirmed=True, cseq_a=leg.cseq, cseq_b=int(kept["cseq_b"]), kept=True)
+        dialog = Dialog(leg, tag, b, confirmed=True, cseq_a=leg.cseq, cseq_b=int(kept["cseq_b"]) + CSEQ_LEAP)
+        dead_at, until_at = kept.get("dead_at"), kept.get("until_at")
+        dialog.dead_at = None if dead_at is None else now + max(float(dead_at) - now_at, GRACE)
+        leg.until = None if until_at is None else now + float(until_at) - now_at
     except (KeyError, TypeError) as problem:
         raise ValueError(f"a kept dialog lacks {problem}") from None
     leg.dialogs[tag] = dialog
-    return leg, kept.get("media")
+    return dialog, kept.get("media")
 
 
 def _side(side: Side) -> dict[str, object]:

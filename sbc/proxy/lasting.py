@@ -1,8 +1,9 @@
-"""Keeps the dialogs of calls that last in the store, and brings them back after a restart."""
+"""Keeps the dialogs that last in the store, and brings them back after a restart."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -23,11 +24,21 @@ from sbc.transport.flow import Flow
 log = Logger()
 
 SETTLE = 1.0
-"""Seconds between two writes: a call that is over sooner never gets to the store, a crash loses no older one."""
+"""Seconds between two looks at dialogs that changed: what the first packets teach the relay is known by then."""
+
+READ_WITHIN = 5.0
+"""Seconds after a start in which requests inside dialogs wait until the dialogs are read back: less than the shortest
+wait of a client for a final answer (32 s) leaves to bring it."""
+
+MAX_READERS = 10_000
+"""Requests that wait so: two seconds of more than this node can carry."""
+
+SLICE = 200
+"""Dialogs brought back in one turn of the reactor: about 20 ms."""
 
 
 class Lasting:
-    """The dialogs of this node in the store. `flow` finds a flow again by its token."""
+    """The dialogs of this node in the store. `flow` finds a flow again by its token; `call_later` is the reactor's."""
 
     def __init__(
         self,
@@ -40,6 +51,7 @@ class Lasting:
         clock_at: Callable[[], float],
         flow: Callable[[str], Flow | None],
         media: MediaCalls,
+        call_later: Callable[..., Any],
     ) -> None:
         self._dialogs = dialogs
         self._store = store
@@ -49,13 +61,21 @@ class Lasting:
         self._clock_at = clock_at
         self._flow = flow
         self._media = media
-        self._young: list[Dialog] = []
-        self._changed: list[Dialog] = []
+        self._call_later = call_later
+        self._young: dict[Dialog, None] = {}
+        self._changed: dict[Dialog, None] = {}
+        self._reading = False
+        self._readers: list[Callable[[bool], None]] = []
+
+    def confirmed(self, dialog: Dialog) -> None:
+        """This dialog stands: it is written at once, with the next commit, and again when its media has settled."""
+        self._changed[dialog] = None
+        if not dialog.ended:
+            self._save(dialog)
 
     def changed(self, dialog: Dialog) -> None:
-        """This dialog of a call is confirmed, or has new targets."""
-        if dialog.leg.story.invite:
-            self._changed.append(dialog)
+        """This dialog may have a new target, flow, session timer or media."""
+        self._changed[dialog] = None
 
     def ended(self, dialog: Dialog) -> None:
         """This dialog is over."""
@@ -65,49 +85,100 @@ class Lasting:
 
     def settle(self) -> None:
         """Write the dialogs that changed before the last call; call it every `SETTLE` seconds."""
-        due, self._young, self._changed = self._young, self._changed, []
+        due, self._young, self._changed = self._young, self._changed, {}
         for dialog in due:
-            if not dialog.ended:
-                dialog.kept = True
-                self.write(SaveDialog(self._row(dialog)))
+            if dialog.confirmed and not dialog.ended:
+                self._save(dialog)
 
-    def restore(self) -> Deferred[int]:
-        """Bring back what this node kept before it was restarted; how many dialogs."""
-        return self._store.read(lambda connection: queries.dialogs(connection, self._node)).addCallback(self._restored)
+    # After a restart
 
-    def _restored(self, rows: list[Row]) -> int:
-        opened = 0
-        for row in rows:
-            call = Call(row.call_id, row.caller, row.callee, row.upper, row.started_at, answered_at=row.started_at)
-            try:
-                leg, media = restored(row.body, self._flow, Story(self._log, self._clock_at, call), self._clock())
-            except ValueError as problem:
-                log.warn("the dialog {id} is lost: {problem}", id=row.id, problem=problem)
-                self.write(RemoveDialog(row.id))
-                continue
+    def restore(self, resume: Callable[[Dialog], None]) -> Deferred[int]:
+        """Bring back what this node kept before it was restarted, each told to `resume`; how many dialogs."""
+        self._reading = True
+        patience = self._call_later(READ_WITHIN, self._read, False)
+        rows = self._store.report(lambda connection: queries.dialogs(connection, self._node))
+        back = rows.addCallback(lambda found: self._bring_back(iter(found), resume, 0, Deferred()))
+        return back.addBoth(self._read_back, patience)
+
+    def when_read(self, then: Callable[[bool], None]) -> bool:
+        """Call `then` when the dialogs of before a restart are there, True, or cannot be waited for any longer, False.
+
+        False: there is nothing to wait for, or too much that waits already.
+        """
+        if not self._reading or len(self._readers) >= MAX_READERS:
+            return False
+        self._readers.append(then)
+        return True
+
+    def _read_back(self, result: Any, patience: Any) -> Any:
+        if patience.active():
+            patience.cancel()
+        self._read(True)
+        return result
+
+    def _read(self, there: bool) -> None:
+        readers, self._readers, self._reading = self._readers, [], False
+        for then in readers:
+            then(there)
+
+    def _bring_back(
+        self, rows: Iterator[Row], resume: Callable[[Dialog], None], done: int, finished: Deferred[int]
+    ) -> Deferred[int]:
+        some = list(islice(rows, SLICE))
+        done += sum(self._restored(row, resume) for row in some)
+        if len(some) < SLICE:
+            finished.callback(done)
+        else:
+            self._call_later(0, self._bring_back, rows, resume, done, finished)
+        return finished
+
+    def _restored(self, row: Row, resume: Callable[[Dialog], None]) -> bool:
+        call = Call(row.call_id, row.caller, row.callee, row.upper, row.started_at, answered_at=row.started_at)
+        try:
+            story = Story(self._log, self._clock_at, call)
+            dialog, media = restored(row.body, self._flow, story, self._clock(), self._clock_at())
+        except ValueError as problem:
+            log.warn("the dialog {id} is lost: {problem}", id=row.id, problem=problem)
+            self.write(RemoveDialog(row.id))
+            return False
+        leg = dialog.leg
+        known = self._dialogs.leg(leg.token)
+        if known is not None:  # another dialog of one forked request
+            dialog.leg = known
+            known.dialogs[dialog.tag] = dialog
+        else:
+            if leg.until is not None:
+                leg.story = Story(self._log, self._clock_at, None)
+            if not self._dialogs.open(leg):
+                return False
+            if leg.story.invite:
+                self._log.resume(call)
             if media is not None:
                 relaying = self._media.restore(leg.token.decode(), media)
                 relaying.addErrback(lambda failure: log.failure("the media of a call is lost", failure))
-            if self._dialogs.open(leg):
-                self._log.resume(call)
-                opened += 1
-        return opened
+        dialog.kept = hash(row.body)
+        resume(dialog)
+        return True
 
-    def _row(self, dialog: Dialog) -> Row:
+    def _save(self, dialog: Dialog) -> None:
         leg = dialog.leg
+        body = written(dialog, self._media.snapshot(leg.token.decode()), self._clock(), self._clock_at())
+        if dialog.kept == hash(body):
+            return
+        dialog.kept = hash(body)
         call = leg.story.call
-        assert call is not None
-        return Row(
+        row = Row(
             id=_key(dialog),
             call_id=leg.a.call_id.decode("utf-8", "replace"),
             node=self._node,
-            body=written(dialog, self._media.snapshot(leg.token.decode())),
-            caller=call.caller,
-            callee=call.callee,
-            upper=call.upper,
-            started_at=call.started_at,
+            body=body,
+            caller=call.caller if call is not None else "",
+            callee=call.callee if call is not None else "",
+            upper=call.upper if call is not None else "",
+            started_at=call.started_at if call is not None else self._clock_at(),
             changed_at=self._clock_at(),
         )
+        self.write(SaveDialog(row))
 
     def write(self, operation: Operation[Any]) -> None:
         """Write what nobody waits for."""

@@ -70,6 +70,7 @@ class Passing:
     def woken(self, flow: Flow) -> None:
         """The receiver has registered, on this flow."""
         self.inside.receiver.hop = flow
+        self.calls.lasting.changed(self.inside.dialog)
         sent = self._sent
         if sent is None:
             self._describe(flow)
@@ -171,6 +172,8 @@ class Passing:
         if response.status >= 200:
             self._answered = back
             self.calls.terms.timed(self.inside.dialog, self.request, response)
+            if self.request.method in REFRESHING and response.status < 300:
+                self.calls.lasting.changed(self.inside.dialog)
         self._answer(back)
 
     def _refused(self, status: int, reason: str) -> None:

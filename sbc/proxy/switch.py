@@ -138,7 +138,8 @@ class Switch:
         """A response nobody waits for is dropped: a stateful proxy forwards none (RFC 6026 §8.9)."""
         if response.cseq.method == b"MESSAGE":
             self.calls.mailbox.answered_late(response)
-        self.metrics.refused.add("stray response")
+        if not self.calls.stray(response, hop, now):
+            self.metrics.refused.add("stray response")
 
     def unacknowledged(self, txn: ServerTransaction, now: float) -> None:
         """The sender never acknowledged our final response; there is nothing left to do for it."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from sbc.observe import kinds
 from sbc.proxy.dialog import Dialog, Dialogs, Leg
 from sbc.proxy.ending import Endings
+from sbc.proxy.lasting import Lasting
 from sbc.proxy.session_timer import dead_at
 from sbc.proxy.subscription import MAX_SUBSCRIPTIONS, subscribed_until
 from sbc.sip.message import Request, Response
@@ -18,9 +19,10 @@ WATCH = 5.0
 class Terms:
     """The dialogs and legs that end at some time. `clock` is monotonic seconds."""
 
-    def __init__(self, dialogs: Dialogs, endings: Endings, clock: Callable[[], float]) -> None:
+    def __init__(self, dialogs: Dialogs, endings: Endings, lasting: Lasting, clock: Callable[[], float]) -> None:
         self._dialogs = dialogs
         self._endings = endings
+        self._lasting = lasting
         self._clock = clock
         self.timers: dict[Dialog, None] = {}
         """Dialogs with a session timer."""
@@ -35,6 +37,15 @@ class Terms:
     def timed(self, dialog: Dialog, request: Request, response: Response) -> None:
         """A 2xx inside this dialog, or the one that made it, may start or stop its session timer."""
         dialog.dead_at = dead_at(request, response, dialog.dead_at, self._clock())
+        self._watched(dialog)
+
+    def resume(self, dialog: Dialog) -> None:
+        """A dialog was brought back after a restart."""
+        self._watched(dialog)
+        if not dialog.leg.story.invite:
+            self.subscriptions[dialog.leg] = None
+
+    def _watched(self, dialog: Dialog) -> None:
         if dialog.dead_at is None:
             self.timers.pop(dialog, None)
         else:
@@ -46,6 +57,8 @@ class Terms:
             return
         leg.until = subscribed_until(request, response, leg.until, self._clock())
         self.subscriptions[leg] = None
+        for dialog in leg.dialogs.values():
+            self._lasting.changed(dialog)
 
     def watch(self) -> None:
         """End calls whose session timer ran out, forget legs silent for days; call it every `WATCH` s."""

@@ -57,6 +57,31 @@ class Processes(FlowCase):
         yield until(lambda: self.rows(query, call.call_id.decode()), "the CDR of the call that went on")
 
     @inlineCallbacks
+    def test_killed_in_the_moment_of_an_answer(self):
+        """The call is there again: what its parties say meanwhile passes, the ACK that was lost is made up for."""
+        yield self.begin(child=True, proxy="mask_call_id = true")
+        phone = yield self.awake(transport="udp")
+        call = self.upper.place_call("bob")
+        put, self.upper.party.put = self.upper.party.put, lambda message, wire: None
+        yield self.final(call)
+        yield until(lambda: self.rows("select * from dialogs"), "the dialog is kept")
+        self.upper.party.put = put
+        self.signal("KILL")
+        asked = call.ask(b"INFO")
+        yield self.world.border.diary.when("ended")
+        yield self.world.restart()
+        response = yield asked.addTimeout(8, reactor)
+        self.assertEqual(response.status, 200)
+        ringing = self.ringing(phone)
+        yield self.happened(ringing.diary, "ack", within=8)
+        response = yield ringing.ask(b"INFO").addTimeout(5, reactor)
+        self.assertEqual(response.status, 200)
+        self.assertNotEqual(ringing.call_id, call.call_id)
+        response = yield call.hang_up().addTimeout(5, reactor)
+        self.assertEqual(response.status, 200)
+        yield self.happened(ringing.diary, "ended")
+
+    @inlineCallbacks
     def test_sigterm_lets_calls_end_and_takes_no_new_ones(self):
         yield self.begin(child=True)
         phone, call = yield self.talking()

@@ -7,53 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import succeed
-from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
-from sbc.assembly import Sbc
-from sbc.sections import SECTIONS
-from sbc.settings import load
-from sbc.transport.flow import Flow, Listener
+from tests.unit.proxy.node_world import BODY, CONTACT, SDP, World, answer_to, message
 
-CONFIGURATION = """
-[node]
-state = "{state}"
-[[listen]]
-uri = "udp:192.0.2.1:5060"
-[[upper]]
-name = "pbx"
-uri = "sip:192.0.2.10:5060"
-domain = "example.com"
-[security]
-source_rate = 0
-ban = false
-[database]
-url = "sqlite:///{state}/sbc.db"
-"""
-
-BODY = b"v=0\r\no=- 1 1 IN IP4 198.51.100.10\r\ns=-\r\nc=IN IP4 198.51.100.10\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
-
-
-def message(start: bytes, method: bytes, *more: bytes, tag: bytes = b"", number: int = 1, body: bytes = b"") -> bytes:
-    lines = [
-        start,
-        b"Via: SIP/2.0/UDP 198.51.100.10:5060;branch=z9hG4bK%d%b;rport" % (number, method),
-        b"Max-Forwards: 70",
-        b'From: "Ada, \\"x\\"" <sip:ada@example.com>;tag=a1',
-        b"To: <sip:bob@example.com>" + tag,
-        b"Call-ID: c%d@h" % number,
-        b"CSeq: %d %b" % (number, method),
-        *more,
-        b"Content-Length: %d" % len(body),
-        b"",
-        body,
-    ]
-    return b"\r\n".join(lines)
-
-
-CONTACT = b'Contact: <sip:ada@198.51.100.10:5060;ob>;+sip.instance="<urn:uuid:1>";expires=60'
-SDP = b"Content-Type: application/sdp"
 SEEDS = (
     message(b"INVITE sip:bob@example.com SIP/2.0", b"INVITE", CONTACT, SDP, body=BODY),
     message(b"REGISTER sip:example.com SIP/2.0", b"REGISTER", CONTACT, b"X-MPUSH: i:com.example.phone:" + b"ab" * 32,
@@ -72,41 +29,6 @@ PIECES = st.sampled_from(
      b"*", b"9" * 30, b"-1", b" ", b"tag=", b"Via: x", b"Contact: *\r\n", b"m=audio 0\r\n",
      b"application/sdp", b"z9hG4bK")
 )  # fmt: skip
-
-
-class Wire(Flow):
-    """A flow that keeps what was sent on it."""
-
-    def __init__(self, peer: tuple[str, int]) -> None:
-        super().__init__(Listener(0, b"UDP", "192.0.2.1", 5060), peer)
-        self.out: list[bytes] = []
-
-    @property
-    def token(self) -> str:
-        return f"udp/0/{self.peer[0]}:{self.peer[1]}"
-
-    def send(self, data: bytes) -> None:
-        self.out.append(data)
-
-
-class World:
-    """One SBC between a phone and an upper server, without sockets or threads."""
-
-    def __init__(self, state: str) -> None:
-        self.clock: Any = Clock()
-        self.clock.callFromThread = lambda call, *args: call(*args)
-        configuration = load(CONFIGURATION.format(state=state), SECTIONS, path="test")
-        self.node = Sbc(self.clock, configuration, lambda: configuration)
-        self.node.serving = True
-        self.node._ours = frozenset((b"192.0.2.1",))
-        self.phone, self.upper = Wire(("198.51.100.10", 5060)), Wire(("192.0.2.10", 5060))
-        self.node.ways.flow = lambda server: succeed(self.upper)  # type: ignore[method-assign]
-        self.node.transports.udp_flow = lambda listener, peer: Wire(peer)  # type: ignore[method-assign]
-        self.node.driver.clock = self.clock.seconds
-        self.logged: list[Any] = []
-
-    def arrive(self, data: bytes, flow: Wire) -> None:
-        self.node.border.received(data, flow)
 
 
 @pytest.fixture(scope="module")
@@ -141,20 +63,6 @@ def mutated(data: bytes, changes: Any) -> bytes:
         elif data:
             data = data[:at] + bytes([data[at % len(data)] ^ (1 << length % 8)]) + data[at + 1 :]
     return data
-
-
-def answer_to(request: bytes, status: bytes) -> bytes:
-    kept = [
-        line for line in request.split(b"\r\n") if line.split(b":")[0] in (b"Via", b"From", b"To", b"Call-ID", b"CSeq")
-    ]
-    kept = [line + b";tag=b" if line.startswith(b"To:") and b"tag=" not in line else line for line in kept]
-    head = [
-        b"SIP/2.0 " + status,
-        *kept,
-        b"Record-Route: <sip:192.0.2.10;lr>",
-        b"Contact: <sip:bob@192.0.2.77>;expires=60",
-    ]
-    return b"\r\n".join([*head, SDP, b"Content-Length: %d" % len(BODY), b"", BODY])
 
 
 def test_an_ack_that_cannot_be_passed_on_is_dropped(world):

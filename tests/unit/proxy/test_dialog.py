@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sbc.observe.calllog import CallLog
 from sbc.proxy.dialog import IDLE_LEG, Dialogs, Inside, Leg, Side, next_hop
-from sbc.proxy.keeping import restored, written
+from sbc.proxy.keeping import CSEQ_LEAP, restored, written
+from sbc.proxy.session_timer import GRACE
 from sbc.proxy.story import Story
 from sbc.sip.message import parse
 
@@ -149,9 +150,13 @@ def test_a_notify_may_come_before_the_answer_to_its_subscribe():
 
 def test_the_dialogs_of_a_user_are_found_until_they_end():
     dialogs, one = opened()
-    assert {side.hop for side in dialogs.of_user("bob@pbx.example.com")} == {PHONE}
+    side = one.dialogs[b"b"].b
+    side.device = "t:phone"
+    assert dialogs.moved("bob@pbx.example.com", "t:phone", Hop("tcp/2")) == [one.dialogs[b"b"]]
+    assert dialogs.moved("bob@pbx.example.com", "t:phone", side.hop) == [], "it is there already"
     dialogs.close(one)
-    assert dialogs.of_user("bob@pbx.example.com") == []
+    assert dialogs.moved("bob@pbx.example.com", "t:phone", PHONE) == []
+    assert dialogs.named(b"c1", b"b", b"a") == []
     assert len(dialogs) == 0
 
 
@@ -164,19 +169,56 @@ def test_silent_legs_are_noticed():
 def test_a_dialog_is_the_same_after_a_restart():
     dialogs, one = opened()
     dialogs.requested(dialogs.find(inside(b"UPDATE"), 2.0), inside(b"UPDATE"), PBX)
-    text = written(one.dialogs[b"b"], "ports")
+    text = written(one.dialogs[b"b"], "ports", 2.0, 1002.0)
 
-    again, media = restored(text, {"tcp/1": None, PBX.token: PBX}.get, one.story, 9.0)
+    again, media = restored(text, {"tcp/1": None, PBX.token: PBX}.get, one.story, 9.0, 1009.0)
     assert media == "ports"
     after = Dialogs()
-    after.open(again)
+    after.open(again.leg)
     found = after.find(inside(), 9.0)
     assert isinstance(found, Inside)
+    assert found.dialog is again
     assert found.receiver.target == b"sip:bob@192.0.2.7:5062"
     assert found.receiver.hop is None
     assert found.sender.hop is PBX
-    assert found.dialog.cseq_a == 6
-    assert written(found.dialog, media).replace('"flow":""', '"flow":"tcp/1"') == text
+    assert found.dialog.cseq_a == 6 + CSEQ_LEAP, "a BYE of ours has a higher number than what was not kept"
+
+
+def test_a_session_timer_goes_on_after_a_restart():
+    _, one = opened()
+    dialog = one.dialogs[b"b"]
+    for dead_at, left in ((302.0, 290.0), (3.0, GRACE), (None, None)):
+        dialog.dead_at = dead_at
+        text = written(dialog, None, 2.0, 1002.0)
+        again, _ = restored(text, lambda token: None, one.story, 50.0, 1012.0)
+        assert again.dead_at == (None if left is None else 50.0 + left)
+
+
+def test_a_subscription_goes_on_after_a_restart():
+    _, one = opened()
+    one.until = 602.0
+    text = written(one.dialogs[b"b"], None, 2.0, 1020.0)
+    assert restored(text, lambda token: None, one.story, 50.0, 1020.0)[0].leg.until == 650.0
+    one.until = None
+    text = written(one.dialogs[b"b"], None, 2.0, 1020.0)
+    assert restored(text, lambda token: None, one.story, 50.0, 1020.0)[0].leg.until is None
+
+
+def test_what_a_request_changes_is_told():
+    dialogs, _ = opened()
+    same = inside(b"INFO")
+    found = dialogs.find(same, 2.0)
+    assert not dialogs.requested(found, same, PBX)
+    assert dialogs.requested(found, same, Hop("udp/0/10.0.0.1:5070")), "it is elsewhere"
+    assert dialogs.requested(found, inside(b"UPDATE"), PBX), "it has a new Contact"
+
+
+def test_a_2xx_that_comes_again_names_its_dialog():
+    dialogs, one = opened()
+    assert dialogs.answered(answered()) is one.dialogs[b"b"]
+    assert dialogs.answered(answered(tag=b"other")) is None
+    dialogs.close(one)
+    assert dialogs.answered(answered()) is None
 
 
 def test_a_device_takes_its_dialogs_along_to_another_flow():

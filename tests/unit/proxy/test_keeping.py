@@ -14,7 +14,7 @@ TARGET = b"sip:bob;x=1@198.51.100.7:5062;transport=tcp;ob"
 
 def kept(target, named=b"sip:caller@192.0.2.9"):
     leg = Leg(b"tok", b"a", Side(b"sip:tok@us", target=named), Side(b"sip:tok@us"), None, 1.0)
-    return written(Dialog(leg, b"b", Side(b"sip:tok@us", target=target), confirmed=True), None)
+    return written(Dialog(leg, b"b", Side(b"sip:tok@us", target=target), confirmed=True), None, 1.0, 1001.0)
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,8 @@ def test_a_dialog_is_kept_without_push_tokens(push):
     for text in (kept(TARGET + push), kept(TARGET, TARGET + push)):
         assert "SECRET" not in text
         assert "pn-" not in text.lower()
-    leg, _ = restored(kept(TARGET + push), lambda token: None, None, 2.0)
-    assert leg.dialogs[b"b"].b.target == TARGET
+    dialog, _ = restored(kept(TARGET + push), lambda token: None, None, 2.0, 1002.0)
+    assert dialog.b.target == TARGET
 
 
 @pytest.mark.parametrize("target", [b"", b"sip:a", b"sip:pn-x@h?pn-prid=1", b"tel:+1;phone-context=x", TARGET])
