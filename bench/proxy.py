@@ -83,6 +83,7 @@ class World:
         self.upper = Wire(listener, ("192.0.2.10", 5060))
         self.node.ways.flow = lambda server: succeed(self.upper)  # type: ignore[method-assign]
         self.node._ours = frozenset((b"192.0.2.1",))
+        self.node.lasting.write = lambda operation: None  # type: ignore[method-assign]
         self.calls = 0
 
     def call(self) -> None:
@@ -140,6 +141,7 @@ class World:
             self.node.call_log._ended.clear()
             self.node.call_log._events.clear()
             self.node.call_log._buffered = 0
+            self.node.lasting.settle()
 
 
 def measure(what: str, work: Callable[[], None]) -> None:

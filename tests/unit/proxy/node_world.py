@@ -85,6 +85,7 @@ class World:
         flows = {flow.token: flow for flow in (self.phone, self.upper)}
         self.node.transports.flow = flows.get  # type: ignore[method-assign]
         self.node.ways.flow_to = lambda uri, transport=None, guarded=False: succeed(self.upper)  # type: ignore[method-assign]
+        self.node.lasting.write = lambda operation: None  # type: ignore[method-assign]
         if monotonic:
             self.node.lasting._clock = self.node.calls.terms._clock = self.clock.seconds
         self.logged: list[Any] = []

@@ -48,7 +48,7 @@ def start(disk, tmp_path):
 
     def begin() -> World:
         world = World(str(tmp_path), monotonic=True)
-        world.node.store.write, world.node.store.report = disk.write, disk.report
+        world.node.lasting.write, world.node.store.report = disk.write, disk.report
         world.restored = world.node.lasting.restore(world.node.calls.terms.resume)
         return world
 
