@@ -9,7 +9,7 @@ from sbc.proxy.absence import SEVERAL
 from sbc.proxy.calls import CallSettings
 from sbc.proxy.header_rules import HeaderRules
 from sbc.proxy.settings import ProxySettings
-from sbc.push.settings import PushSettings, RemoveOnSettings
+from sbc.push.settings import AppSettings, PushSettings, RemoveOnSettings
 from sbc.push.tokens import AppRules
 from sbc.registrar.decide import DEFAULT_EXPIRES
 from sbc.registrar.ledger import LedgerRules
@@ -63,6 +63,8 @@ def derive(configuration: Configuration, apps: AppRules) -> Derived:
             remove_rejected=remove_on.reject,
             remove_missing_pn=remove_on.missing_pn,
             remove_missing_prid=remove_on.missing_prid,
+            announces=push.announce_upward,
+            unregister_apps={app.id: app.unregister for app in configuration.each(AppSettings) if app.unregister},
         ),
         ledger=LedgerRules(
             node=node,

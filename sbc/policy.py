@@ -11,7 +11,7 @@ from sbc.push.decide import decide
 from sbc.push.indication import Serving
 from sbc.push.orders import PushType
 from sbc.push.service import PushService
-from sbc.push.settings import PushSettings
+from sbc.push.settings import AppSettings, PushSettings
 from sbc.settings import Configuration
 from sbc.store.records import Subscriber
 from sbc.store.records import Target as Device
@@ -42,7 +42,17 @@ class Policy:
         offline = time.time() - subscriber.user.last_seen_at
         settings = self._configuration()[PushSettings]
         ready = any(self._push.ready(token) for token in push_tokens(device))
+        if ready and not subscriber.user.ha1 and self._over(device):
+            return False
         return decide(settings, kind, awake=awake, load=self._load(), ready=ready, offline_for=offline).push
+
+    def _over(self, device: Device) -> bool:
+        """Whether the device's registration has run out and nobody keeps it alive, where that is the end of push."""
+        configuration = self._configuration()
+        own = {app.id: app.unregister for app in configuration.each(AppSettings) if app.unregister}
+        allowed = next((own[token.param] for token in device.tokens if token.param in own), None)
+        ends = (allowed or configuration[PushSettings].unregister) == "allow"
+        return ends and device.binding.expires_at <= time.time()
 
     def calls_off(self) -> bool:
         """Whether a device that was pushed for a call is told when the call is over."""

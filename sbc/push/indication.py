@@ -45,6 +45,13 @@ class Promise:
     tokens: bool = True
     providers: tuple[str, ...] = ()
 
+    def within(self, before: Promise) -> Promise:
+        """What of this was promised *before*, too: the 2xx never says more than the REGISTER that went up (section
+        5.6.1.2), whatever was reloaded meanwhile.
+        """
+        kept = tuple(provider for provider in self.providers if provider in before.providers)
+        return Promise(self.status, self.tokens and before.tokens, kept)
+
 
 KEEP = Promise()
 """No RFC 8599 in it: tokens of other dialects are kept, nothing is said (section 5.6.1)."""

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from sbc.push.kinds import Document, ServerUrl
 from sbc.settings import (
     Duration,
     Either,
@@ -13,7 +14,6 @@ from sbc.settings import (
     Flag,
     Ignored,
     Integer,
-    Kind,
     List,
     Numbered,
     Text,
@@ -29,32 +29,6 @@ FCM_URL = "https://fcm.googleapis.com/v1/projects/PROJECTID/messages:send"
 _SWITCH = {"off": 0, "on": 1}
 _AUTO_SWITCH = {"auto": -1, **_SWITCH}
 _PUSH_LEVELS = {**_AUTO_SWITCH, "always": 2, "all": 3}
-
-
-class ServerUrl(Kind[str]):
-    """An ``https://`` (in tests ``http://``) address; a bare host is taken as ``https://``."""
-
-    words = 'an address like "https://push.example.com"'
-
-    def read(self, raw: object) -> str:
-        if not isinstance(raw, str) or not raw.strip() or any(character <= " " for character in raw.strip()):
-            raise self.refuse(raw)
-        url = raw.strip() if "://" in raw else f"https://{raw.strip()}"
-        if not re.match(r"https?://[^/?#@]+(/[^?#]*)?\Z", url):
-            raise self.refuse(raw)
-        return url.rstrip("/")
-
-
-class Document(Kind[str]):
-    """A JSON document, or the path of a file that holds one."""
-
-    words = "a service account as JSON, or the path of its file"
-    LIMIT = 64 * 1024  # characters; a service account has about 2,400
-
-    def read(self, raw: object) -> str:
-        if not isinstance(raw, str) or not raw.strip() or len(raw) > self.LIMIT:
-            raise self.refuse(raw)
-        return raw.strip()
 
 
 @section("push", doc="Waking sleeping phones")
@@ -197,6 +171,11 @@ class PushSettings:
         doc="answer 555 to a REGISTER that asks for a push provider we do not serve",
         aliases=("pushnotification_send555",),
     )
+    announce_upward: bool = setting(
+        False,
+        Flag(),
+        doc="say Feature-Caps with +sip.pns in REGISTERs to the upper servers, where those push themselves",
+    )
     short_registration: str = setting(
         "forward",
         Words({"forward": None, "423": 423}),
@@ -267,6 +246,12 @@ class AppSettings:
         "production", Words({"production": None, "sandbox": None}), doc="APNs environment of tokens that name none"
     )
     user_agent: str = setting("", Text(maximum=500), doc="pattern that recognises the app by its User-Agent")
+    unregister: str = setting(
+        "",
+        Words({"": None, "allow": 0, "ignore": 1, "convert": 2}),
+        doc="what an unregister of this app means, instead of push.unregister",
+        shown="as push.unregister",
+    )
 
     def problems(self) -> Iterable[tuple[str, str]]:
         if self.provider == "apns":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from base64 import b32encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -21,7 +21,7 @@ from sbc.sip.digest import Credentials, algorithm_of, verify
 from sbc.sip.errors import ParseError, RemoteError
 from sbc.sip.message import Request, Response
 from sbc.sip.values import NameAddr
-from sbc.store.records import Binding
+from sbc.store.records import Binding, Subscriber, Target
 
 DEFAULT_EXPIRES = 3600
 """Seconds of a registration whose phone asks for nothing (RFC 3261 §10.2.1.1 leaves it to the registrar)."""
@@ -111,6 +111,23 @@ def plan(request: Request, handover: Handover, bare: Request, *, keep_on_unregis
         everyone=False,
         handover=handover,
     )
+
+
+def devices(plan: Plan, known: Subscriber | None) -> Sequence[Target]:
+    """The device of a REGISTER as it is stored; all of its user where it is not known."""
+    targets = known.targets if known is not None else ()
+    return [target for target in targets if target.binding.identity == plan.identity] or targets
+
+
+def pushable(plan: Plan, known: Subscriber | None) -> bool:
+    """Whether this device has a token here; one that is not known counts if any of its user has."""
+    return any(target.tokens for target in devices(plan, known))
+
+
+def apps(plan: Plan, known: Subscriber | None) -> list[str]:
+    """The apps of this device: of the tokens that it brings, else of those that are stored."""
+    stored = (token.param for target in devices(plan, known) for token in target.tokens)
+    return [token.param for token in plan.handover.tokens] or list(stored)
 
 
 def chosen_contact(request: Request) -> NameAddr | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from twisted.logger import Logger
 
@@ -64,6 +64,14 @@ class Rules:
     remove_rejected: bool
     remove_missing_pn: bool
     remove_missing_prid: bool
+    announces: bool = False
+    """Whether the upper servers hear which providers we push (RFC 8599 §5.6.1)."""
+    unregister_apps: Mapping[str, str] = field(default_factory=dict)
+    """Apps with an `unregister` of their own."""
+
+    def unregister_of(self, apps: Iterable[str]) -> str:
+        """What an unregister of a device with tokens of these apps means."""
+        return next((self.unregister_apps[app] for app in apps if app in self.unregister_apps), self.unregister)
 
 
 class Registrar:

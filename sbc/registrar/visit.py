@@ -92,7 +92,8 @@ class Visit:
     def enter(self) -> None:
         """Begin, after a look at the user where that matters."""
         handover, rules = self.handover, self.registrar.rules()
-        kept = handover.tokens or handover.unbind or rules.unregister == "allow"
+        allowed = rules.unregister == "allow" and not rules.unregister_apps
+        kept = handover.tokens or handover.unbind or allowed
         if (
             self.mirror
             or rules.local
@@ -148,14 +149,15 @@ class Visit:
         if (self.plan.username, self.server.domain.decode()) in registrar.banned:
             self._ban(rules.remove_rejected)
             return
-        if rules.unregister != "allow" and (self.handover.tokens or self._pushable(known)):
+        on_unregister = rules.unregister_of(decide.apps(self.plan, known))
+        if on_unregister != "allow" and (self.handover.tokens or decide.pushable(self.plan, known)):
             self._plan(known, keep=True)
         if self.plan.wish is Wish.BIND or self.handover.query is not None:
             self._promise(self.plan.expires)
         if self.promise.status:
             least = [(b"Min-Expires", b"%d" % SHORTEST)] if self.promise.status == 423 else []
             self.answer(respond(self.request, self.promise.status, headers=least))
-        elif self.plan.wish is Wish.SLEEP and rules.unregister == "ignore":
+        elif self.plan.wish is Wish.SLEEP and on_unregister == "ignore":
             self.answer(respond(self.request, 200))
         elif self.plan.wish is Wish.UNBIND and known is None and not self.plan.everyone:
             self.look(self._unbind)
@@ -189,12 +191,6 @@ class Visit:
     def _plan(self, known: Subscriber | None, *, keep: bool) -> None:
         self.plan = decide.plan(self.request, self.handover, self.bare, keep_on_unregister=keep)
         self._recognise(known)
-
-    def _pushable(self, known: Subscriber | None) -> bool:
-        """Whether this device has a token here; one that is not known counts if any of its user has."""
-        targets = known.targets if known is not None else ()
-        own = [target for target in targets if target.binding.identity == self.plan.identity]
-        return any(target.tokens for target in own or targets)
 
     def _recognise(self, known: Subscriber | None) -> None:
         """Find out which device this is, where the REGISTER alone does not say it."""
@@ -252,6 +248,9 @@ class Visit:
             expires=expires,
             path=path(flow.listener) if server.path else None,
         )
+        if registrar.rules().announces:
+            for value in feature_caps(self.promise.providers):
+                up.add(b"feature-caps", value)
         if self.proved is not None:
             kept = [value for value in up.lines(b"authorization") if not registrar.door.ours(value)]
             up.replace(b"authorization", kept)
@@ -312,7 +311,9 @@ class Visit:
         asked = sent.expires or 0
         granted = granted_expires(response, self.upper_contact.decode(), asked)
         if self.plan.wish is Wish.BIND:
+            before = self.promise
             self._promise(min(granted, self.plan.expires))
+            self.promise = self.promise.within(before)
         if self.handover.query is not None and self.plan.wish is Wish.BIND:
             self._entertain(response, granted)
             return

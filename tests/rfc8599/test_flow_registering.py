@@ -13,6 +13,7 @@ from sbc.lab.script import Answer
 from sbc.lab.upper import Reply
 from sbc.registrar import registrar
 from sbc.sip.uri import Uri
+from sbc.store import Execute
 from tests.flow.scene import DOMAIN, FlowCase, pause, until
 
 
@@ -89,6 +90,31 @@ class Promises(FlowCase):
         self.assertEqual(len(self.rows("select * from push_tokens")), 1)
 
     @inlineCallbacks
+    def test_statement_10_and_19_an_upper_server_that_pushes_too_hears_what_the_2xx_repeats(self):
+        phone, response = yield self.registered(push="announce_upward = true")
+        for seen in self.upper.saw("REGISTER"):
+            self.assertEqual(caps(seen.request), [b'*;+sip.pns="apns"'])
+            self.assertNotIn(b"pn-p", seen.request.render(), "no token goes up all the same")
+        [value] = caps(response)
+        self.assertTrue(value.startswith(b'*;+sip.pns="apns"'), "and the PURR is for the phone alone")
+        phone.token = None
+        before = len(self.upper.saw("REGISTER"))
+        yield phone.register()
+        self.assertTrue(len(self.upper.saw("REGISTER")) > before)
+        self.assertEqual(caps(self.upper.saw("REGISTER")[-1].request), [], "nothing where nothing is promised")
+
+    @inlineCallbacks
+    def test_statement_19_credentials_that_come_meanwhile_promise_nothing_afterwards(self):
+        yield self.begin(changes={'id = "com.example.phone"': 'id = "com.example.other"'})
+        phone = self.phone(dialect="rfc8599")
+        find = self.sbc.push.ready
+        answers = [False, True]
+        self.patch(self.sbc.push, "ready", lambda token: answers.pop(0) if answers else find(token))
+        response = yield phone.start()
+        self.assertEqual((response.status, caps(response)), (200, []))
+        self.assertEqual(self.rows("select * from push_tokens"), [])
+
+    @inlineCallbacks
     def test_statement_11_a_short_grant_of_the_upper_server(self):
         yield self.begin()
         self.upper.rules.expires = 60
@@ -142,6 +168,55 @@ class Promises(FlowCase):
         self.assertEqual(self.rows("select * from push_tokens"), [])
         self.assertIsNone(self.upper.contact_of("bob"))
         self.assertEqual(self.pushes(phone), [])
+
+    @inlineCallbacks
+    def test_statement_21_by_app(self):
+        yield self.begin(changes={'id = "com.example.phone"': 'id = "com.example.phone"\nunregister = "allow"'})
+        phone = yield self.awake(dialect="rfc8599")
+        response = yield phone.register(expires=0)
+        self.assertEqual((response.status, self.rows("select * from bindings")), (200, []))
+        self.assertIsNone(self.upper.contact_of("bob"))
+
+    @inlineCallbacks
+    def test_statement_21_and_the_others_stay(self):
+        yield self.begin(
+            push='unregister = "allow"',
+            changes={'id = "com.example.phone"': 'id = "com.example.phone"\nunregister = "convert"'},
+        )
+        phone = yield self.awake(dialect="rfc8599")
+        token, phone.token = phone.token, None
+        response = yield phone.register(expires=0)
+        self.assertEqual(response.status, 200)
+        phone.token = token
+        yield phone.register(expires=0)
+        yield self.fall_asleep(phone)
+        status = yield self.final(self.upper.place_call("bob"))
+        self.assertEqual((status, len(self.pushes(phone))), (200, 1))
+
+    @inlineCallbacks
+    def expired(self, **more):
+        """What a caller hears whose phone let its registration run out, and how often the phone was pushed."""
+        phone, _ = yield self.registered(expires=600, **more)
+        yield self.fall_asleep(phone)
+        gone = "update bindings set expires_at = expires_at - 100000"
+        yield self.sbc.store.write(Execute(lambda connection: connection.exec_driver_sql(gone)))
+        status = yield self.final(self.upper.place_call("bob"))
+        return status, len(self.pushes(phone))
+
+    @inlineCallbacks
+    def test_statement_21_an_expired_binding_is_not_pushed(self):
+        heard = yield self.expired(push='unregister = "allow"', sends_ha1=False)
+        self.assertEqual(heard, (480, 0))
+
+    @inlineCallbacks
+    def test_statement_21_unless_we_keep_it_alive_or_are_told_to_push_it_all_the_same(self):
+        heard = yield self.expired(push='unregister = "allow"')
+        self.assertEqual(heard, (200, 1), "kept alive by its HA1")
+
+    @inlineCallbacks
+    def test_statement_21_with_the_default_the_binding_lives_on(self):
+        heard = yield self.expired(sends_ha1=False)
+        self.assertEqual(heard, (200, 1))
 
     @inlineCallbacks
     def test_statement_39_every_answer_has_the_purr(self):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sbc.push import dialects
-from sbc.push.indication import NOTHING, REFRESH_LEAD, SHORTEST, Serving, feature_caps, promise
+from sbc.push.indication import KEEP, NOTHING, REFRESH_LEAD, SHORTEST, Promise, Serving, feature_caps, promise
 from sbc.push.orders import PushOrder, PushType
 from sbc.push.purr import LENGTH, PERIOD, purr, said_purr
 from sbc.push.tokens import AppRules
@@ -203,6 +203,14 @@ def test_statement_19_before_and_after_the_upper_server_the_promise_is_the_same(
     for handover in (said("<sip:bob@192.0.2.7;pn-provider>"), said()):
         assert promised(handover, 600) == promised(handover, 600)
     assert promised(said("<sip:bob@192.0.2.7;pn-provider>"), 1).providers == ("apns", "fcm", "webpush")
+
+
+def test_statement_19_the_2xx_says_no_more_than_went_up() -> None:
+    asked, later = Promise(providers=("apns",)), Promise(providers=("apns", "fcm"))
+    assert later.within(asked) == asked
+    assert later.within(NOTHING) == NOTHING
+    assert NOTHING.within(asked) == NOTHING
+    assert KEEP.within(KEEP) == KEEP
 
 
 def test_statement_20_the_words_of_555():
