@@ -168,11 +168,11 @@ def negotiated(
 ) -> object:
     """The product's engine with a leg for each call."""
     from sbc.media.calls import MediaCalls
-    from sbc.media.python import PythonEngine
+    from sbc.media.inline import InlineEngine
     from sbc.media.settings import MediaSettings
 
     settings = MediaSettings(srtp_clients="sdes" if any(encrypting) else "keep")
-    engine = PythonEngine(settings, reactor, Random(1))
+    engine = InlineEngine(settings, reactor, Random(1))
     calls = MediaCalls(settings, engine)
     shown = {"toward": RELAY.encode(), "back": RELAY.encode()}
     targets = []

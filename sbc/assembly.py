@@ -28,7 +28,7 @@ from sbc.derived import derive
 from sbc.draining import drained
 from sbc.dryrun import dry_run
 from sbc.media.calls import MediaCalls
-from sbc.media.python import PythonEngine
+from sbc.media.engines import make_engine
 from sbc.media.settings import MediaSettings
 from sbc.observe.exposition import Exposition
 from sbc.observe.flushing import Flushing
@@ -147,7 +147,7 @@ class Sbc(MultiService):
         self.push = PushService(reactor, push_configuration(configuration), recorder=records, meter=records)
         self.policy = Policy(lambda: self.configuration, self.push, self.load)
         self.derived = derive(configuration, self.push.rules())
-        self.engine = PythonEngine(configuration[MediaSettings], reactor)
+        self.engine = make_engine(configuration[MediaSettings], reactor, state)
         self.media = MediaCalls(configuration[MediaSettings], self.engine)
         self.calls = self._make_calls(secret)
         self.registrar = self._make_registrar(secret)
@@ -169,7 +169,7 @@ class Sbc(MultiService):
         listens = configuration.each(ListenSettings) or DEFAULT_LISTENS
         self.transports = Transports(reactor, listens, self.border, transport.limits(), gate=self.guard, trust=trust)
         self.switch.transports = self.transports
-        self.media.on_silence = self.calls.endings.silent
+        self.media.on_fault = self.calls.endings.media_ended
         self.operations = Operations(self, read)
         self._offspring(state)
         gauges.watch(self)

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from sbc.media import bodies, sdp
 from sbc.media.addresses import canonical
-from sbc.media.engine import Answer, Engine, Offer, Side, Statistics
+from sbc.media.engine import Answer, Engine, Fault, Offer, Side, Statistics
 from sbc.media.settings import MediaSettings
 from sbc.sip.errors import RemoteError
 
@@ -27,14 +27,14 @@ class MediaCalls(Service):
         self._take(settings)
 
     @property
-    def on_silence(self) -> Callable[[str, str], None]:
-        """Called with (leg_key, why) when nothing was heard of either party for `media.timeout`, or when keys cannot be
-        agreed on, or a browser is gone; end the call. May come again until the leg is closed."""
-        return self._engine.on_silence
+    def on_fault(self) -> Callable[[str, Fault], None]:
+        """Called with (leg_key, fault) when a leg carries no media any more; end the call. It may come again until the
+        leg is closed."""
+        return self._engine.on_fault
 
-    @on_silence.setter
-    def on_silence(self, callback: Callable[[str, str], None]) -> None:
-        self._engine.on_silence = callback
+    @on_fault.setter
+    def on_fault(self, callback: Callable[[str, Fault], None]) -> None:
+        self._engine.on_fault = callback
 
     @property
     def engine(self) -> Engine:
@@ -49,6 +49,11 @@ class MediaCalls(Service):
     def _take(self, settings: MediaSettings) -> None:
         self._relay = settings.relay
         self._upper, self._clients = settings.srtp_upper, settings.srtp_clients
+
+    def privilegedStartService(self) -> None:
+        """Do what needs privileges."""
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        self._engine.prepare()
 
     def startService(self) -> None:
         """Begin to relay."""

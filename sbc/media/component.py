@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sbc.media.dtls import Association, Identity
-from sbc.media.forward import End, Forwarder
+from sbc.media.end import End
+from sbc.media.forward import Forwarder
 from sbc.media.ice import IceLite
 from sbc.media.latch import Source
 from sbc.media.protection import Fingerprint
@@ -18,6 +19,8 @@ from sbc.media.srtp import Opener, Refused, Sealer
 
 #: Seconds in which keys must be agreed on after an answer: what RFC 7675 gives a path that was there.
 PATIENCE = 30.0
+#: A failure that is none of encryption.
+GONE = "ICE: the peer is gone"
 #: Bytes of the shortest RTCP packet.
 _RTCP_SIZE = 8
 
@@ -155,7 +158,7 @@ class Component:
             if now - self._asked_at >= PATIENCE:
                 self.failure = "DTLS: no handshake" if self.end.destination else "ICE: no connectivity check"
         if self.proven and self.ice is not None and not self.ice.consents(now):
-            self.failure = "ICE: the peer is gone"
+            self.failure = GONE
             self.end.settle(None)
 
     # What arrives

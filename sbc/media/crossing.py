@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 from sbc.media import sdes
 from sbc.media.component import Component, Onward, Surroundings
+from sbc.media.end import End
 from sbc.media.engine import Side, other
-from sbc.media.forward import End
 from sbc.media.ice import Credentials, IceLite
 from sbc.media.interwork import Face, profile
 from sbc.media.protection import Mode, Protection

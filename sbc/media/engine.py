@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
-
-from twisted.internet.defer import Deferred
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from sbc.media.sdp import Session
 from sbc.media.settings import MediaSettings
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
 
 #: The two parties of a leg: `a` got or sent the first request on its side, `b` is the other one.
 Side = Literal["a", "b"]
@@ -86,13 +87,39 @@ class Answer:
     source: str
 
 
+#: Why a leg carries no media any more: nothing was heard, keys could not be agreed on or were lost, the party was there
+#: and is gone (RFC 7675), the relay itself is.
+Cause = Literal["timeout", "keys", "gone", "lost"]
+
+#: What call records say of each.
+CAUSES: dict[Cause, str] = {
+    "timeout": "media timeout",
+    "keys": "media encryption failed",
+    "gone": "media gone",
+    "lost": "media relay lost",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The end of a leg's media; `text` says what happened."""
+
+    cause: Cause
+    text: str
+
+    def __str__(self) -> str:
+        return f"{CAUSES[self.cause]}: {self.text}"
+
+
 class Engine(Protocol):
     """A relay. Keys are the caller's; each names one leg with its own ports."""
 
-    #: The engine's name in metrics.
-    name: str
-    #: Called with the key and a word when a leg fell silent on both sides, or cannot carry media any more.
-    on_silence: Callable[[str, str], None]
+    #: Called with the key when a leg fell silent, or cannot carry media any more. May come again until it is closed.
+    on_fault: Callable[[str, Fault], None]
+
+    @property
+    def name(self) -> str:
+        """The engine's name in metrics: what forwards packets now."""
 
     def offer(self, key: str, offer: Offer) -> Deferred[bytes]:
         """The description for the other party. A known key keeps its ports. Fails with `RemoteError`: 503 when no port
@@ -115,6 +142,13 @@ class Engine(Protocol):
     def reload(self, settings: MediaSettings) -> None:
         """Take over what can change while calls are up: the time-out; for new legs and offers the rest."""
 
+    @property
+    def exhausted(self) -> int:
+        """Offers refused since the start because no port was free."""
+
+    def prepare(self) -> None:
+        """Do what needs the privileges that the process started with."""
+
     def start(self) -> None:
         """Begin to work."""
 
@@ -127,7 +161,7 @@ class Engine(Protocol):
     def restore(self, key: str, text: str) -> Deferred[bool]:
         """Relay a leg again on its old ports; False when the ports are taken or the text is not understood. Its
         parties' packets latch anew; where they were heard last is where packets for them go until then. Of a leg whose
-        keys were the relay's only its end can be restored: `on_silence` will tell."""
+        keys were the relay's, and died with it, only its end can be restored: `on_fault` will tell."""
 
     def close(self, key: str) -> Deferred[Statistics]:
         """End a leg and free its ports; empty statistics for an unknown key."""

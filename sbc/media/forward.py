@@ -10,15 +10,15 @@ the price of a system call and an exception.
 from __future__ import annotations
 
 import select
-import socket
 from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
 from sbc.media.addresses import Address
-from sbc.media.latch import FOREIGN, GRACE, Latch, Memory, Source
-from sbc.media.pins import Pin, Pins
-from sbc.media.rtp import HEADER, HEADER_SIZE, MEDIA_BYTE, Reception, looks_like_rtcp, looks_like_rtp
+from sbc.media.end import LOOPBACK, OTHER, RTCP, End, plausible
+from sbc.media.latch import FOREIGN, GRACE, Memory, Source
+from sbc.media.pins import Pins
+from sbc.media.rtp import HEADER, HEADER_SIZE, MEDIA_BYTE, looks_like_rtp
 
 #: Sockets served per turn; the rest is served by the next one, after other work had its chance.
 MAX_EVENTS = 512
@@ -27,131 +27,6 @@ MAX_DATAGRAM = 65_535
 #: Legs that packets may pass on their way through relay ports of this process: a call that comes back from an upper
 #: server passes two.
 MAX_SPIRAL = 4
-
-#: What a port carries, which says what the first packet of a source must look like: RTP, RTCP, either of them after a
-#: handshake on the same port (DTLS), or any datagrams (T.38, which has no mark of its own).
-RTP, RTCP, SECURED, OTHER = "rtp", "rtcp", "secured", "other"
-
-
-def plausible(carries: str, first: int, second: int, size: int) -> bool:
-    """Whether a datagram is what the port carries; muxed RTCP may come first on an RTP port."""
-    if carries == OTHER:
-        return size > 0
-    if carries == SECURED:
-        return size > 0 and MEDIA_BYTE[first] == 1
-    if looks_like_rtcp(first, second, size):
-        return True
-    return carries == RTP and looks_like_rtp(first, second, size)
-
-
-class End(Latch):
-    """One UDP port of the relay, facing one party; its `peer` faces the other.
-
-    Counts: `reception` what came from the party, `foreign` dropped packets of strangers and what is no media, `unsent`
-    packets that the kernel refused to send to the party, `homeless` packets of the party dropped because the other one
-    has no destination (or no keys yet), `refused` packets that were not encrypted as agreed: forged, damaged, repeated.
-
-    Once the party's source is known a second socket on the same port is connected to it: the kernel then checks and
-    remembers the address, which saves a sixth of the work of a packet. Everybody else's packets still reach the first
-    socket, to be judged. `direct` is the descriptor of the second one, -1 while there is none.
-    """
-
-    __slots__ = (
-        "carries", "connected", "direct", "foreign", "homeless", "name", "names", "peer", "pin", "receive",
-        "receive_direct", "reception", "refused", "send", "send_direct", "socket", "unsent",
-    )  # fmt: skip
-
-    def __init__(self, sock: socket.socket, carries: str) -> None:
-        super().__init__()
-        self.socket = sock
-        self.receive = sock.recvfrom_into
-        self.send = sock.sendto
-        self.connected: socket.socket | None = None
-        self.direct = -1
-        self.receive_direct = sock.recv_into
-        self.send_direct = sock.send
-        self.carries = carries
-        self.peer = self
-        self.reception = Reception()
-        self.foreign = 0
-        self.homeless = 0
-        self.refused = 0
-        self.unsent = 0
-        #: What the kernel forwards of this party's packets, see `pins`.
-        self.pin: Pin | None = None
-        host, port = sock.getsockname()[:2]
-        #: Where other ports of this process reach this one.
-        self.name: Address = (_LOOPBACK.get(host, host), port)
-        #: All names under which the forwarder knows it.
-        self.names: tuple[Address, ...] = ()
-
-    @property
-    def port(self) -> int:
-        """The local port."""
-        return self.name[1]
-
-    @property
-    def streams(self) -> bool:
-        """Whether RTP is among what the port carries, clear or encrypted."""
-        return self.carries in (RTP, SECURED)
-
-    def connect(self) -> int:
-        """Open the second socket, connected to the latched source; returns its descriptor, -1 when that fails."""
-        try:
-            twin = socket.socket(self.socket.family, socket.SOCK_DGRAM)
-        except OSError:
-            return -1
-        try:
-            twin.setblocking(False)
-            for level, option in _COPIED[self.socket.family]:
-                twin.setsockopt(level, option, self.socket.getsockopt(level, option))
-            self._share(twin)
-            twin.connect(self.source or ())
-            self._discard(twin)
-        except OSError:
-            twin.close()
-            return -1
-        self.connected, self.direct = twin, twin.fileno()
-        self.receive_direct, self.send_direct = twin.recv_into, twin.send
-        return self.direct
-
-    def disconnect(self) -> None:
-        """Close the second socket."""
-        if self.connected is not None:
-            self.connected.close()
-            self.connected, self.direct = None, -1
-            self.receive_direct, self.send_direct = self.socket.recv_into, self.socket.send
-
-    def _share(self, twin: socket.socket) -> None:
-        """Bind the second socket where the first one is; permitted for that moment only, so nobody else can join."""
-        try:
-            for sock in (self.socket, twin):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            twin.bind(self.socket.getsockname())
-        finally:
-            for sock in (self.socket, twin):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-
-    def _discard(self, twin: socket.socket) -> None:
-        """Drop what came from anywhere before the socket was connected."""
-        try:
-            for _ in range(MAX_EVENTS):
-                twin.recv(1)
-        except BlockingIOError:
-            pass
-
-
-#: What the second socket takes over from the first.
-_COPIED = {
-    socket.AF_INET: ((socket.IPPROTO_IP, socket.IP_TOS),),
-    socket.AF_INET6: ((socket.IPPROTO_IPV6, socket.IPV6_V6ONLY), (socket.IPPROTO_IPV6, socket.IPV6_TCLASS)),
-}
-_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound
-
-
-def join(a: End, b: End) -> None:
-    """Make two ends each other's peer."""
-    a.peer, b.peer = b, a
 
 
 class Crossed(Protocol):
@@ -170,6 +45,7 @@ class Forwarder:
         self._epoll = select.epoll()
         self._ends: dict[int, End] = {}
         self._crossed: dict[int, Crossed] = {}
+        self._watched: dict[int, Callable[[], object]] = {}
         self._names: dict[Address, End] = {}
         self._buffer = bytearray(MAX_DATAGRAM)
         self._view = memoryview(self._buffer)
@@ -253,7 +129,7 @@ class Forwarder:
     def _signal(self, end: End, described: Address | None, signalled: str, *, muted: bool) -> None:
         """A program on this machine that signals over loopback may send from our own address to our own address."""
         self._disconnect(end)
-        alias = end.name[0] if signalled in _LOOPBACK.values() else ""
+        alias = end.name[0] if signalled in LOOPBACK.values() else ""
         strangers_at = self.clock() + GRACE if self.strangers else None
         end.signal(described, signalled, muted=muted, alias=alias, strangers_at=strangers_at)
 
@@ -279,6 +155,20 @@ class Forwarder:
                 return False
             target = following
         return True
+
+    def watch(self, descriptor: int, call: Callable[[], object], *, writing: bool = False) -> None:
+        """Call this, too, when the descriptor is readable (with `writing`: or writable)."""
+        events = select.EPOLLIN | (select.EPOLLOUT if writing else 0)
+        if descriptor in self._watched:
+            self._epoll.modify(descriptor, events)
+        else:
+            self._epoll.register(descriptor, events)
+        self._watched[descriptor] = call
+
+    def unwatch(self, descriptor: int) -> None:
+        """Watch it no more; before it is closed."""
+        if self._watched.pop(descriptor, None) is not None:
+            self._epoll.unregister(descriptor)
 
     def turn(self, timeout: float = 0.0) -> int:
         """Wait up to `timeout` seconds (-1: for ever) and forward one datagram of each readable socket.
@@ -342,11 +232,13 @@ class Forwarder:
 
     def _take(self, descriptor: int, now: float) -> None:
         crossed = self._crossed.get(descriptor)
-        if crossed is not None:  # else closed in this turn
-            try:
-                crossed.take(self._buffer, now)
-            except OSError:
-                pass
+        if crossed is None:
+            self._watched.get(descriptor, _closed_in_this_turn)()
+            return
+        try:
+            crossed.take(self._buffer, now)
+        except OSError:
+            pass
 
     def plausible_source(self, end: End, source: Source) -> bool:
         """Whether packets from here may be believed by this end, as far as can be told without changing it."""
@@ -392,3 +284,7 @@ class Forwarder:
             self._epoll.unregister(end.direct)
             del self._ends[end.direct]
             end.disconnect()
+
+
+def _closed_in_this_turn() -> None:
+    """Its event was already under way."""

@@ -51,12 +51,12 @@ class Latch:
     """What one party's packets on one port are compared with, and where packets for it are sent.
 
     `source` is the socket address believed now (None: the next plausible one is), `destination` where to send (None:
-    nowhere yet, or the party wants nothing).
+    nowhere yet, or the party wants nothing), `changes` how often that or its `memory` may have changed.
     """
 
     __slots__ = (
         "_alias", "_candidate", "_described", "_heard", "_muted", "_proof", "_rank", "_signalled", "_strangers_at",
-        "destination", "source",
+        "changes", "destination", "source",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -71,6 +71,7 @@ class Latch:
         self._strangers_at: float | None = None
         self._candidate: Source | None = None
         self._proof = 0
+        self.changes = 0
 
     @property
     def described(self) -> Address | None:
@@ -95,6 +96,7 @@ class Latch:
         """
         if (described, signalled) != (self._described, self._signalled):
             self._described, self._signalled, self._heard = described, signalled, None
+        self.changes += 1
         self._muted = muted
         self._alias, self._strangers_at, self._proof = alias, strangers_at, 0
         self.source, self._rank = None, FOREIGN
@@ -115,6 +117,7 @@ class Latch:
         if fits <= self._rank and not (fits == FOREIGN and self._proven(source, now)):
             return False
         self.source, self._rank, self._heard = source, fits, source
+        self.changes += 1
         if not self._muted:
             self.destination = source
         return True
@@ -127,6 +130,7 @@ class Latch:
     def settle(self, source: Source | None) -> None:
         """The party has proven by other means to be here (None: to be gone)."""
         self.source = self.destination = self._heard = source
+        self.changes += 1
 
     def _proven(self, source: Source, now: float) -> bool:
         """Whether a stranger has sent enough, after nobody else did."""

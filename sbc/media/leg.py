@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sbc.media.addresses import Address, canonical, destination
+from sbc.media.end import OTHER, RTCP, RTP, SECURED, End
 from sbc.media.engine import Answer, Direction, Offer, Side, StreamStatistics, other
-from sbc.media.forward import OTHER, RTCP, RTP, SECURED, End, Forwarder
+from sbc.media.forward import Forwarder
 from sbc.media.negotiation import Negotiation
 from sbc.media.rewrite import Ports
-from sbc.media.sdp import Media, Place, Session, literal
+from sbc.media.sdp import RECVONLY, SENDONLY, SENDRECV, Media, Place, Session, literal
+from sbc.media.silence import Silence
 
 #: Both sides, in a fixed order.
 SIDES: tuple[Side, Side] = ("a", "b")
@@ -57,38 +59,54 @@ class Channel:
 @dataclass(slots=True)
 class Leg:
     """A leg: `addresses` are what each party is shown, `negotiation` says which lines are decrypted here, `pending` are
-    the offers that have to take effect with their answer, `held` who wants no media at all; `heard_at`/`heard`: when
-    the sum of all packets was last seen to change; `silent`: that was told.
+    the offers that have to take effect with their answer, `held` who wants no media at all, `sends` and `receives` who
+    described itself so.
     """
 
     addresses: dict[Side, str]
     negotiation: Negotiation
+    silence: Silence
     channels: dict[int, Channel] = field(default_factory=dict)
     pending: dict[Side, Offer] = field(default_factory=dict)
     held: dict[Side, bool] = field(default_factory=dict)
+    sends: dict[Side, bool] = field(default_factory=dict)
+    receives: dict[Side, bool] = field(default_factory=dict)
     answered: bool = False
-    heard: int = 0
-    heard_at: float = 0.0
-    silent: bool = False
+    descriptions: int = 0
 
     def ports(self, side: Side) -> dict[int, Ports]:
         """By media index, what the party on this side is told."""
         return {index: channel.ports(side) for index, channel in self.channels.items()}
 
-    def packets(self) -> int:
-        """What was received on all ends."""
-        return sum(end.reception.packets for channel in self.channels.values() for end in channel.ends())
+    def packets(self) -> dict[Side, int]:
+        """What was received of each party on all its ends."""
+        ends = {side: [each[side] for one in self.channels.values() for each in (one.rtp, one.rtcp)] for side in SIDES}
+        return {side: sum(end.reception.packets for end in each) for side, each in ends.items()}
 
-    def awake(self, now: float) -> None:
-        """Signalling came: silence counts from here."""
-        self.heard_at, self.silent = now, False
+    def changes(self) -> int:
+        """A number that changes when what is kept of the leg may have."""
+        latched = sum(end.changes for channel in self.channels.values() for end in channel.ends())
+        return 1 + latched + self.descriptions + len(self.channels) + self.answered
+
+    @property
+    def refused(self) -> int:
+        """Packets of either party that were not encrypted as agreed."""
+        return sum(end.refused for channel in self.channels.values() for end in channel.ends())
+
+    def speaking(self) -> dict[Side, bool]:
+        """Who should be heard: it said that it sends, and the other party that it receives."""
+        return {side: self.sends.get(side, True) and self.receives.get(other(side), True) for side in SIDES}
 
     def apply(self, description: Offer | Answer, forwarder: Forwarder, allowed: Guard) -> None:
         """Send and believe from now on what this description says."""
+        self.descriptions += 1
         side, session = description.from_, description.session
         source = canonical(description.source)
         held = self.negotiation.held(side, session)
         self.held[side] = all(session.held(media) for media in session.media) if held is None else held
+        directions = {session.direction(media) for media in session.media if media.port}
+        self.sends[side] = not directions.isdisjoint((SENDRECV, SENDONLY))
+        self.receives[side] = not directions.isdisjoint((SENDRECV, RECVONLY))
         for index, channel in self.channels.items():
             media = session.media[index] if index < len(session.media) else None
             rtp, rtcp = _places(session, media)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from sbc.media.component import Component, Surroundings
 from sbc.media.crossing import Crossing, Plan, treat
+from sbc.media.end import End
 from sbc.media.engine import Answer, Offer, Side, other
-from sbc.media.forward import End
 from sbc.media.interwork import Face, bundled
 from sbc.media.protection import Protection, read
 from sbc.media.rewrite import Ports, forwardable
@@ -30,6 +30,11 @@ class Negotiation:
         self._groups: dict[Side, list[bytes]] = {}
         self._bundles: dict[Side, list[int]] = {"a": [], "b": []}
         self._formats: dict[int, dict[Side, frozenset[int]]] = {}
+
+    @property
+    def crossed(self) -> bool:
+        """Whether the protection of any line ends at the relay, or will when an open offer is answered."""
+        return bool(self.crossings or self._drafts)
 
     def plan(self, offer: Offer) -> dict[int, Plan | None]:
         """What each usable line of an offer means; None: it passes with its protection as it is. Changes nothing.

@@ -9,7 +9,7 @@ from sbc.media.addresses import Address
 from sbc.media.offload import Counts, Flow, Offload
 
 if TYPE_CHECKING:
-    from sbc.media.forward import End
+    from sbc.media.end import End
 
 NOTHING = Counts()
 

@@ -22,8 +22,10 @@ class MediaSettings:
     )
     engine: str = setting(
         "auto",
-        Words({"auto": -1, "python": 0}, refused=dict.fromkeys(("kernel", "rtpengine"), "not in this version")),
-        doc="what forwards the packets; auto: the best that works here",
+        Words({"auto": -1, "python": 0, "kernel": 1, "rtpengine": 2, "inline": 3}),
+        doc="what forwards the packets. python: a process of its own; kernel: the same, and the kernel forwards the "
+        "steady streams; auto: kernel where it can, else python; rtpengine: daemons not ours; inline: the process that "
+        "signals, for machines with little to do",
         restart=True,
     )
     ports: Ports = setting(  # noqa: RUF009 - a named tuple is immutable
@@ -45,6 +47,12 @@ class MediaSettings:
         "keep", _PROTECTION, doc="the same toward clients; browsers (ws, wss) always get DTLS-SRTP with ICE"
     )
     timeout: float = setting(60.0, Duration(), doc="silence on both sides after which the call is ended; 0: never")
+    timeout_one: float = setting(
+        0.0,
+        Duration(),
+        doc="silence of one party that should be heard after which the call is ended; 0: never (phones that suppress "
+        "silence may say nothing for minutes)",
+    )
     dscp: int = setting(46, Integer(0, 63), doc="DSCP written on relayed packets; 46 is expedited forwarding")
 
     def problems(self) -> Iterator[tuple[str, str]]:

@@ -10,8 +10,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from sbc.media.end import OTHER, RTCP, RTP, SECURED, End
 from sbc.media.engine import Side
-from sbc.media.forward import OTHER, RTCP, RTP, SECURED, End, Forwarder
+from sbc.media.forward import Forwarder
 from sbc.media.latch import Memory
 from sbc.media.leg import SIDES, Channel, Leg
 
@@ -50,6 +51,7 @@ class LegMemory:
     addresses: dict[Side, str]
     held: dict[Side, bool]
     channels: list[ChannelMemory]
+    answered: bool
 
 
 def write(leg: Leg) -> str:
@@ -64,6 +66,8 @@ def write(leg: Leg) -> str:
         for index, channel in leg.channels.items()
     ]
     whole = {"version": VERSION, "addresses": leg.addresses, "held": leg.held, "channels": channels}
+    if not leg.answered:
+        whole["answered"] = False
     return json.dumps(whole, separators=(",", ":"))
 
 
@@ -75,7 +79,9 @@ def read(text: str) -> LegMemory | None:
             return None
         addresses: dict[Side, str] = {side: str(whole["addresses"][side]) for side in SIDES}
         held: dict[Side, bool] = {side: bool(whole["held"].get(side)) for side in SIDES}
-        return LegMemory(addresses, held, [_channel(each) for each in whole["channels"]])
+        return LegMemory(
+            addresses, held, [_channel(each) for each in whole["channels"]], bool(whole.get("answered", True))
+        )
     except (ValueError, TypeError, KeyError, IndexError, AttributeError):
         return None
 

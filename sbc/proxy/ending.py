@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from sbc.media.calls import MediaCalls
-from sbc.media.engine import Statistics
+from sbc.media.engine import CAUSES, Fault, Statistics
 from sbc.observe import kinds
 from sbc.observe.calllog import Call, CallLog
 from sbc.observe.metrics import Metrics
@@ -114,12 +114,13 @@ class Endings:
         legs = [leg for leg in self._dialogs.all() if leg.a.call_id == call_id]
         return sum(self.end_leg(leg, header, "operator", reason) for leg in legs)
 
-    def silent(self, key: str, why: str) -> None:
-        """The relay hears nothing of either party any more: end the call on both sides."""
+    def media_ended(self, key: str, fault: Fault) -> None:
+        """The relay can carry the media of a leg no more: end the call on both sides."""
         leg = self._dialogs.leg(key.encode())
         if leg is not None:
-            leg.story.note(kinds.TIMEOUT, f"media: {why}")
-            self.end_leg(leg, b'SIP;cause=200;text="Media timeout"', "sbc", f"media timeout: {why}")
+            leg.story.note(kinds.TIMEOUT if fault.cause == "timeout" else kinds.ERROR, f"media: {fault.text}")
+            header = b'SIP;cause=200;text="%s"' % CAUSES[fault.cause].capitalize().encode()
+            self.end_leg(leg, header, "sbc", str(fault))
 
     def reject_answer(self, leg: Leg, tag: bytes, txn: ClientTransaction, first: bool) -> None:
         """A device answered after all was over: acknowledge its 2xx, and end its dialog (once)."""

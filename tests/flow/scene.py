@@ -118,7 +118,7 @@ class Scene(World):
         for old, new in {f'udp_awake = "{world.UDP_AWAKE}s"': f'udp_awake = "{UDP_AWAKE}s"', **self.changes}.items():
             assert old in text, f"no {old!r} in the configuration"
             text = text.replace(old, new)
-        return text
+        return text if "\nengine = " in text else text.replace("[media]\n", '[media]\nengine = "inline"\n')
 
     @inlineCallbacks
     def restart(self, *, crash: bool = False) -> Any:

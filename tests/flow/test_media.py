@@ -8,7 +8,7 @@ from twisted.internet.defer import inlineCallbacks
 
 from sbc.lab.rtp import media_address
 from sbc.lab.world import BORDER, PHONE, UPPER
-from sbc.media import python as engine
+from sbc.media import relay as engine
 from tests.flow.scene import FlowCase, pause, until
 
 
@@ -16,7 +16,7 @@ class Media(FlowCase):
     @inlineCallbacks
     def talks(self, transport):
         yield self.begin()
-        free = self.sbc.engine.free_pairs
+        free = self.sbc.engine.relay.free_pairs
         phone = yield self.awake(transport=transport, talks=True)
         call = self.upper.place_call("bob", caller="alice")
         yield self.final(call)
@@ -26,7 +26,7 @@ class Media(FlowCase):
         self.assertEqual({host for host, _ in here.sources | there.sources}, {BORDER})
         self.assertEqual((here.strange, there.strange), (0, 0))
         self.assertEqual(self.sbc.engine.streams, 1)
-        self.assertEqual(free - self.sbc.engine.free_pairs, 2)
+        self.assertEqual(free - self.sbc.engine.relay.free_pairs, 2)
         yield call.hang_up()
         yield self.happened(ringing.diary, "ended")
         self.assertEqual(self.sbc.engine.streams, 0)
@@ -44,7 +44,7 @@ class Media(FlowCase):
     @inlineCallbacks
     def test_every_ending_gives_the_ports_back(self):
         yield self.begin(push='max_wait = "1s"')
-        pool = self.sbc.engine._pool
+        pool = self.sbc.engine.relay._pool
 
         def used():
             return pool.size - len(pool) - len(pool._resting)

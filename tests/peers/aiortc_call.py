@@ -23,7 +23,7 @@ from aiortc.mediastreams import AudioStreamTrack, MediaStreamError  # noqa: E402
 from twisted.internet import reactor  # noqa: E402
 
 from sbc.media.calls import MediaCalls  # noqa: E402
-from sbc.media.python import PythonEngine  # noqa: E402
+from sbc.media.inline import InlineEngine  # noqa: E402
 from sbc.media.settings import MediaSettings  # noqa: E402
 
 TALK = 2.0
@@ -54,7 +54,7 @@ def description(port: int) -> bytes:
 
 async def call(address: str, who: str) -> dict[str, Any]:
     settings = MediaSettings()
-    engine = PythonEngine(settings, reactor)
+    engine = InlineEngine(settings, reactor)
     calls = MediaCalls(settings, engine)
     calls.startService()
     transport, echo = await loop.create_datagram_endpoint(Echo, local_addr=(PHONE, 0))

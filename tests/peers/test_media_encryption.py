@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from sbc.media.python import KEYS_LOST, LOST_FOR
+from sbc.media.relay import KEYS_LOST, LOST_FOR
 from tests.peers.program import until
 from tests.peers.test_calls import TALK, talked
 

@@ -12,7 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from sbc.media.calls import MediaCalls
-from sbc.media.python import PythonEngine
+from sbc.media.engine import Fault
+from sbc.media.inline import InlineEngine
 from sbc.media.rtp import HEADER
 from sbc.media.sdp import parse
 from sbc.media.settings import MediaSettings
@@ -112,11 +113,17 @@ class World:
     def __init__(self, ports: Ports = PORTS, **more: Any) -> None:
         settings = MediaSettings(ports=ports, **more)
         self.clock = Clock()
-        self.engine = PythonEngine(settings, self.clock, Random(7))
+        self.engine = InlineEngine(settings, self.clock, Random(7))
+        self.core = self.engine.relay
         self.calls = MediaCalls(settings, self.engine)
         self.silences: list[tuple[str, str]] = []
-        self.calls.on_silence = lambda key, why: self.silences.append((key, why))
+        self.faults: list[Fault] = []
+        self.calls.on_fault = self._fault
         self.phones: list[Phone] = []
+
+    def _fault(self, key: str, fault: Fault) -> None:
+        self.faults.append(fault)
+        self.silences.append((key, fault.text))
 
     def phone(self, host: str) -> Phone:
         self.phones.append(Phone(host))

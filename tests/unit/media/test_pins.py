@@ -114,7 +114,7 @@ def test_counts_are_those_of_the_call(relay: World, offload: FakeOffload) -> Non
     talk(relay, a, b)
     local = (RELAY.decode(), a.far[1])
     offload.counted[local] = Counts(packets=100, bytes=17_200, lost=3, jitter=0.004)
-    relay.engine.sweep()
+    relay.core.sweep()
     assert relay.engine.packets == 102
     offload.counted[local] = Counts(packets=150, bytes=25_800, lost=4, jitter=0.005)
     [stream] = result(relay.calls.close("leg")).streams
@@ -132,10 +132,10 @@ def test_what_the_kernel_forwards_is_no_silence(relay: World, offload: FakeOfflo
     for minute in range(1, 5):
         relay.clock.advance(59)
         offload.counted[local] = Counts(packets=minute)
-        relay.engine.sweep()
+        relay.core.sweep()
     assert relay.silences == []
     relay.clock.advance(61)
-    relay.engine.sweep()
+    relay.core.sweep()
     assert len(relay.silences) == 1
 
 

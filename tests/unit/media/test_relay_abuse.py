@@ -22,7 +22,7 @@ def test_packets_never_circle(relay: World) -> None:
     a, b = relay.phone("127.0.0.3"), relay.phone("127.0.0.4")
     toward_b = relay.offer(a.describe())
     relay.answer(toward_b)  # b claims to be the relay port that faces it
-    assert not [end for end in relay.engine._legs["leg"].channels[0].rtp.values() if end.destination == end.name]
+    assert not [end for end in relay.core._legs["leg"].channels[0].rtp.values() if end.destination == end.name]
     toward_a = relay.answer(b.describe())
     a.learn(toward_a)
     relay.answer(toward_a)  # b claims to be the port that faces a
@@ -66,7 +66,7 @@ def test_unused_ports_of_the_range_are_no_destination(relay: World) -> None:
     a, b = relay.phone("127.0.0.3"), relay.phone("127.0.0.4")
     relay.offer(a.describe())
     relay.answer(b.describe(host="127.0.0.2", port=20000))
-    assert relay.engine._legs["leg"].channels[0].rtp["b"].destination is None
+    assert relay.core._legs["leg"].channels[0].rtp["b"].destination is None
 
 
 class TestStrangers:
@@ -127,7 +127,7 @@ class TestStrangers:
         relay.call(a, b)
         a.rtp.sendto(b"\x00\x01" + b"x" * 30, a.far)
         relay.turn()
-        assert relay.engine._legs["leg"].channels[0].rtp["a"].source is None
+        assert relay.core._legs["leg"].channels[0].rtp["a"].source is None
 
 
 class TestTrouble:
@@ -142,7 +142,7 @@ class TestTrouble:
         with world(ports=Ports(20000, 20007)) as relay:
             a = relay.phone("127.0.0.3")
             relay.offer(a.describe(), key="one")
-            assert relay.engine.free_pairs == 2
+            assert relay.core.free_pairs == 2
             with pytest.raises(RemoteError) as refused:
                 relay.offer(a.describe(b"m=video 4002 RTP/AVP 97"), key="two")
             assert refused.value.status == 503
@@ -202,7 +202,7 @@ class TestTrouble:
         assert relay.calls.close("leg").result == Statistics()
         relay.clock.advance(31)
         relay.offer(a.describe())
-        assert relay.engine.free_pairs == 5000 - 2
+        assert relay.core.free_pairs == 5000 - 2
 
     def test_an_address_that_is_not_ours_is_shown_but_not_bound(self, relay: World) -> None:
         a, b = relay.phone("127.0.0.3"), relay.phone("127.0.0.4")
@@ -222,35 +222,35 @@ class TestSilence:
         relay.clock.advance(50)
         a.say()
         relay.turn()
-        relay.engine.sweep()
+        relay.core.sweep()
         relay.clock.advance(59)
-        relay.engine.sweep()
+        relay.core.sweep()
         assert relay.silences == []
         relay.clock.advance(1)
-        relay.engine.sweep()
-        relay.engine.sweep()
+        relay.core.sweep()
+        relay.core.sweep()
         assert relay.silences == [("leg", "no media for 60 s")]
 
     def test_neither_ringing_nor_hold_is_silence(self, relay: World) -> None:
         a, b = relay.phone("127.0.0.3"), relay.phone("127.0.0.4")
         relay.offer(a.describe())
         relay.clock.advance(100)
-        relay.engine.sweep()
+        relay.core.sweep()
         relay.answer(b.describe())
         relay.offer(a.describe(b"a=inactive"))
         relay.answer(b.describe(b"a=inactive"))
         relay.clock.advance(100)
-        relay.engine.sweep()
+        relay.core.sweep()
         assert relay.silences == []
         relay.offer(a.describe())
         relay.answer(b.describe())
         relay.clock.advance(59)
-        relay.engine.sweep()
+        relay.core.sweep()
         assert relay.silences == []
 
     def test_switched_off(self) -> None:
         with world(timeout=0.0) as relay:
             relay.call(relay.phone("127.0.0.3"), relay.phone("127.0.0.4"))
             relay.clock.advance(1000)
-            relay.engine.sweep()
+            relay.core.sweep()
             assert relay.silences == []

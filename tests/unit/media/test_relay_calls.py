@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from sbc.media.engine import Statistics
-from sbc.media.python import REJECTED_FOR
+from sbc.media.relay import REJECTED_FOR
 from sbc.media.sdp import parse
 from sbc.media.settings import MediaSettings
 from tests.unit.media.relay_world import Phone, World, world
@@ -133,15 +133,15 @@ def test_hold_and_resume_behind_nat(relay: World) -> None:
 
 def test_a_line_that_is_rejected_gives_its_ports_back_later(relay: World) -> None:
     a, b = relay.phone("127.0.0.3"), relay.phone("127.0.0.4")
-    free = relay.engine.free_pairs
+    free = relay.core.free_pairs
     relay.offer(a.describe(b"m=video 4002 RTP/AVP 97"))
-    assert relay.engine.free_pairs == free - 4
+    assert relay.core.free_pairs == free - 4
     answered = relay.answer(b.describe(b"m=video 0 RTP/AVP 97"))
     assert [media.port for media in parse(answered).media][1] == 0
     assert relay.engine.streams == 2
 
     relay.clock.advance(REJECTED_FOR)
-    relay.engine.sweep()
+    relay.core.sweep()
     assert relay.engine.streams == 1
     offered = relay.offer(a.describe(b"m=video 4002 RTP/AVP 97"))
     assert parse(offered).media[1].port
@@ -243,7 +243,7 @@ def test_a_forged_icmp_error_costs_no_packet(relay: World) -> None:
     def refused(packet: memoryview) -> int:
         raise ConnectionRefusedError
 
-    relay.engine._legs["leg"].channels[0].rtp["b"].send_direct = refused
+    relay.core._legs["leg"].channels[0].rtp["b"].send_direct = refused
     spoken = a.say()
     relay.turn()
     assert b.heard() == [spoken]
@@ -282,7 +282,7 @@ def test_settings_that_change_while_it_runs(relay: World) -> None:
     relay.calls.reload(MediaSettings(timeout=5.0))
     relay.call(relay.phones[0], relay.phone("127.0.0.4"))
     relay.clock.advance(5)
-    relay.engine.sweep()
+    relay.core.sweep()
     assert relay.silences == [("leg", "no media for 5 s")]
 
 

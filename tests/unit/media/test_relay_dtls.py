@@ -53,7 +53,7 @@ def test_keys_pass_between_two_of_its_kind(relay: World) -> None:
     assert a.identity.fingerprint.render() in offered
     assert parse(offered).media[0].protocol == b"UDP/TLS/RTP/SAVPF"
     relay.answer(b.describe())
-    assert relay.engine._legs["leg"].negotiation.crossings == {}
+    assert relay.core._legs["leg"].negotiation.crossings == {}
 
 
 def test_handshakes_of_strangers_are_not_taken(relay: World) -> None:

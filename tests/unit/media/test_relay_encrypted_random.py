@@ -50,7 +50,7 @@ def mangled(data: st.DataObject, body: bytes) -> bytes:
 @given(st.data())
 def test_descriptions(bodies: list[bytes], data: st.DataObject) -> None:
     with world(srtp_clients=data.draw(st.sampled_from(["keep", "off", "sdes"]))) as relay:
-        free = relay.engine.free_pairs
+        free = relay.core.free_pairs
         for _ in range(data.draw(st.integers(1, 3))):
             asking = data.draw(st.sampled_from(["a", "b"]))
             try:
@@ -61,10 +61,10 @@ def test_descriptions(bodies: list[bytes], data: st.DataObject) -> None:
                 relay.answer(mangled(data, data.draw(st.sampled_from(bodies))), answering)
             except RemoteError as problem:
                 assert problem.status in (400, 488)
-        relay.engine.sweep()
+        relay.core.sweep()
         relay.calls.close("leg")
         assert relay.engine.streams == 0
-        assert relay.engine.free_pairs <= free
+        assert relay.core.free_pairs <= free
         assert not len(relay.engine.forwarder)
 
 
@@ -86,7 +86,7 @@ def test_packets(call: World, first: int, rest: bytes) -> None:
     packet = bytes((first,)) + rest
     a, b = call.phones
     spoken = 0
-    for each in call.engine._legs["leg"].negotiation.crossings[0].components():
+    for each in call.core._legs["leg"].negotiation.crossings[0].components():
         for source in (a.address, b.address, ("127.0.0.9", 9)):
             each.receive(packet, source, 1.0)
             each.receive(b"", source, 1.0)

@@ -76,7 +76,7 @@ class Calls(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, 31, 61]))
     def wait(self, seconds: int) -> None:
         self.world.clock.advance(seconds)
-        self.world.engine.sweep()
+        self.world.core.sweep()
 
     @invariant()
     def packets_reach_their_call_only(self) -> None:
@@ -93,7 +93,7 @@ class Calls(RuleBasedStateMachine):
     @invariant()
     def ports_add_up(self) -> None:
         engine = self.world.engine
-        pool = engine._pool
+        pool = engine.relay._pool
         assert len(engine.forwarder) == 4 * engine.streams
         assert len(pool) + len(pool._resting) + 2 * engine.streams == pool.size
 

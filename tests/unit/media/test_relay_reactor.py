@@ -7,7 +7,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.trial.unittest import TestCase
 
 from sbc.media.calls import MediaCalls
-from sbc.media.python import PythonEngine
+from sbc.media.inline import InlineEngine
 from sbc.media.settings import MediaSettings
 from tests.unit.media.relay_world import Phone
 
@@ -16,7 +16,7 @@ class Reactor(TestCase):
     @inlineCallbacks
     def test_packets_flow(self):  # type: ignore[no-untyped-def]
         settings = MediaSettings()
-        calls = MediaCalls(settings, PythonEngine(settings, reactor))
+        calls = MediaCalls(settings, InlineEngine(settings, reactor))
         calls.startService()
         self.addCleanup(calls.stopService)
         a, b = Phone("127.0.0.3"), Phone("127.0.0.4")

@@ -43,7 +43,7 @@ def test_ports_of_a_restored_call_are_taken(relay: World) -> None:
     a, b = relay.phone("127.0.0.3"), relay.phone("127.0.0.4")
     relay.call(a, b)
     after, _ = restarted(relay)
-    assert after.engine.free_pairs == 5000 - 2
+    assert after.core.free_pairs == 5000 - 2
     after.calls.close("leg")
     assert len(after.engine.forwarder) == 0
     after.close()

@@ -8,7 +8,7 @@ from sbc.media import stun
 from sbc.media.component import PATIENCE
 from sbc.media.ice import CONSENT
 from sbc.media.protection import Fingerprint, Protection, read
-from sbc.media.python import KEYS_LOST, LOST_FOR
+from sbc.media.relay import KEYS_LOST, LOST_FOR
 from sbc.media.sdp import parse
 from sbc.sip.errors import RemoteError
 from tests.unit.media.crypt_phones import Browser, SdesPhone
@@ -194,7 +194,7 @@ def test_another_certificate_than_announced_ends_the_call(relay: World) -> None:
     a.say()
     relay.turn()
     assert b.heard() == []
-    relay.engine.sweep()
+    relay.core.sweep()
     assert relay.silences == [("leg", "DTLS: the certificate is not the one of the description")]
 
 
@@ -202,15 +202,15 @@ def test_a_browser_that_is_gone_ends_the_call(relay: World) -> None:
     a, _b = called(relay)
     now = relay.engine.forwarder.clock()
     relay.engine.forwarder.clock = lambda: now + CONSENT - 1
-    relay.engine.sweep()
+    relay.core.sweep()
     assert relay.silences == []
     a.check()
     relay.turn()
     relay.engine.forwarder.clock = lambda: now + CONSENT + 1
-    relay.engine.sweep()
+    relay.core.sweep()
     assert relay.silences == [], "it has consented since"
     relay.engine.forwarder.clock = lambda: now + 2 * CONSENT
-    relay.engine.sweep()
+    relay.core.sweep()
     assert relay.silences == [("leg", "ICE: the peer is gone")]
 
 
@@ -221,10 +221,10 @@ def test_a_browser_that_never_comes_ends_the_call(relay: World) -> None:
     now = relay.engine.forwarder.clock()
     for seconds in (0, PATIENCE - 1):
         relay.engine.forwarder.clock = lambda later=seconds: now + later
-        relay.engine.sweep()
+        relay.core.sweep()
     assert relay.silences == []
     relay.engine.forwarder.clock = lambda: now + PATIENCE
-    relay.engine.sweep()
+    relay.core.sweep()
     assert relay.silences == [("leg", "ICE: no connectivity check")]
 
 
@@ -291,11 +291,11 @@ def test_a_call_whose_keys_were_ours_is_over_after_a_restart(relay: World) -> No
     assert text is not None
     with world() as after:
         assert after.calls.restore("leg", text).result is False
-        after.engine.sweep()
+        after.core.sweep()
         assert after.silences == [], "its parties are still on their way back"
         after.clock.advance(LOST_FOR)
-        after.engine.sweep()
+        after.core.sweep()
         assert after.silences == [("leg", KEYS_LOST)]
         after.calls.close("leg")
-        after.engine.sweep()
+        after.core.sweep()
         assert len(after.silences) == 1

@@ -1,0 +1,18 @@
+"""Makes the engine that the settings name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sbc.media.engine import Engine
+from sbc.media.inline import InlineEngine
+from sbc.media.process import ProcessEngine
+from sbc.media.settings import MediaSettings
+
+
+def make_engine(settings: MediaSettings, reactor: Any, state: Path) -> Engine:
+    """The engine of a node whose state directory is `state`; nothing is started yet."""
+    if settings.engine == "inline":
+        return InlineEngine(settings, reactor)
+    return ProcessEngine(settings, reactor, state, settings.engine)

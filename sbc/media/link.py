@@ -1,0 +1,106 @@
+"""The signalling process's end of the connection with a media process: requests with their answers, and events."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from sbc.media import control
+from sbc.media.control import Message
+from sbc.media.worker import SOCKET
+from sbc.sip.errors import RemoteError
+
+log = Logger()
+
+
+class Request:
+    """A question to the media process. `asked_at`: when it was put, seconds."""
+
+    __slots__ = ("answer", "asked_at", "message")
+
+    def __init__(self, message: Message, asked_at: float) -> None:
+        self.message = message
+        self.asked_at = asked_at
+        self.answer: Deferred[Message] = Deferred()
+
+    def settle(self, reply: Message) -> None:
+        """The reply came: a refusal is a `RemoteError`."""
+        if "status" in reply:
+            self.answer.errback(RemoteError(reply["status"], str(reply["reason"]).encode("latin-1")))
+        else:
+            self.answer.callback(reply)
+
+
+class Link(Protocol):
+    """One connection. `event` is called with each event, `lost` when the connection is, with what was not answered."""
+
+    transport: Any
+
+    def __init__(
+        self, clock: Callable[[], float], event: Callable[[Message], None], lost: Callable[[list[Request]], None]
+    ) -> None:
+        self._clock = clock
+        self._event = event
+        self._lost = lost
+        self._frames = control.Frames()
+        self._open: dict[int, Request] = {}
+        self._number = 0
+        #: When the other side last said something.
+        self.heard_at = clock()
+
+    def put(self, request: Request) -> None:
+        """Send a request; its Deferred fires when the answer is here."""
+        self._number += 1
+        self._open[self._number] = request
+        self.transport.write(control.frame({**request.message, "id": self._number}))
+
+    def dataReceived(self, data: bytes) -> None:
+        """Answers and events."""
+        self.heard_at = self._clock()
+        try:
+            for message in self._frames.feed(data):
+                self._take(message)
+        except ValueError as problem:
+            log.error("the media process cannot be understood: {why}", why=problem)
+            self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """The media process is gone."""
+        unanswered = list(self._open.values())
+        self._open.clear()
+        self._lost(unanswered)
+
+    def _take(self, message: Message) -> None:
+        if "event" in message:
+            self._event(message)
+            return
+        request = self._open.pop(message["id"], None)
+        if request is not None:
+            request.settle(message)
+
+
+def connect(reactor: Any, state: Path, link: Link) -> bool:
+    """Connect to the media process that listens in this directory; False when there is none."""
+    connecting = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    directory = -1
+    try:
+        directory = os.open(state, os.O_PATH | os.O_DIRECTORY)
+        connecting.setblocking(False)
+        connecting.connect(f"/proc/self/fd/{directory}/{SOCKET}")  # the true path may be longer than a socket's may be
+        factory = Factory.forProtocol(lambda: link)
+        reactor.adoptStreamConnection(connecting.fileno(), socket.AF_UNIX, factory)
+    except OSError:
+        return False
+    finally:
+        connecting.close()
+        if directory >= 0:
+            os.close(directory)
+    return True

@@ -1,0 +1,386 @@
+"""The relay in a process of its own (`worker.py`): started, told what to do, started again and told again.
+
+Whichever of the two processes dies, calls go on: a new media process is told all legs with their ports and latches; a
+new signalling process finds the old media process and takes it over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+import sbc
+from sbc.media import control
+from sbc.media.control import Message
+from sbc.media.engine import Answer, Fault, Offer, Statistics
+from sbc.media.link import Link, Request, connect
+from sbc.media.settings import MediaSettings
+from sbc.sip.errors import RemoteError
+
+#: Seconds between two attempts to reach a media process that is starting.
+SEEK = 0.05
+#: Seconds after which a question without an answer has failed, and requests that wait for a media process do.
+PATIENCE = 5.0
+#: Questions that may wait for a media process.
+MAX_WAITING = 10_000
+#: Seconds of silence, against a word every two, after which a media process is killed.
+HANGING = 20.0
+#: Seconds that a media process must live so that the next one is started at once; else the pause doubles, up to the
+#: longest.
+STEADY = 10.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+#: Seconds in which a signalling process that took over a media process claims its calls; the others are ended.
+CLAIM = 30.0
+#: Seconds that a media process gets to end in order.
+FAREWELL = 3.0
+
+log = Logger()
+
+
+class _Child(ProcessProtocol):
+    """The media process as its parent sees it."""
+
+    def __init__(self, ended: Callable[[str], None]) -> None:
+        self._ended = ended
+
+    def processEnded(self, reason: Failure) -> None:
+        """It is gone."""
+        self._ended(reason.getErrorMessage())
+
+
+class ProcessEngine:
+    """An `Engine` in a media process. `wanted`: `python`, `kernel`, or `auto` for kernel where it can."""
+
+    def __init__(self, settings: MediaSettings, reactor: Any, state: Path, wanted: str) -> None:
+        self._settings = settings
+        self._reactor = reactor
+        self._state = state.absolute()
+        self._wanted = wanted
+        self._name = "python"
+        self._said = ""
+        self.on_fault: Callable[[str, Fault], None] = lambda key, fault: None
+        self._link: Link | None = None
+        self._ready = False
+        self._waiting: deque[Request] = deque()
+        self._carried: set[str] = set()
+        self._kept: dict[str, str] = {}
+        self._lasting: dict[str, str] = {}
+        self._offers: dict[tuple[str, str], Message] = {}
+        self._unclaimed: set[str] = set()
+        self._counts: Message = {}
+        self._process: Any = None
+        self._began_at = 0.0
+        self._pause = 0.0
+        self._seeking: Any = None
+        self._stopping: Deferred[None] | None = None
+        self._looking = LoopingCall(self._look)
+        self._looking.clock = reactor
+
+    # What an engine is
+
+    @property
+    def name(self) -> str:
+        """What the media process said that it uses."""
+        return self._name
+
+    @property
+    def streams(self) -> int:
+        """Media lines relayed, as last heard."""
+        return int(self._counts.get("streams", 0))
+
+    @property
+    def packets(self) -> int:
+        """Packets received from parties by this media process, as last heard."""
+        return int(self._counts.get("packets", 0))
+
+    @property
+    def exhausted(self) -> int:
+        """See `Engine.exhausted`."""
+        return int(self._counts.get("exhausted", 0))
+
+    @property
+    def pid(self) -> int:
+        """Of the media process; 0 while there is none or its parent was another one."""
+        return int(self._process.pid or 0) if self._process is not None else 0
+
+    def carries(self, key: str) -> bool:
+        """See `Engine.carries`."""
+        return key in self._carried
+
+    def snapshot(self, key: str) -> str | None:
+        """See `Engine.snapshot`."""
+        return self._lasting.get(key)
+
+    def reload(self, settings: MediaSettings) -> None:
+        """See `Engine.reload`."""
+        self._settings = settings
+        self._ask({"do": "reload", "settings": control.from_settings(settings)}).addErrback(_told)
+
+    def prepare(self) -> None:
+        """Start a media process, unless one is there already."""
+        if not self._connect():
+            self._spawn()
+
+    def start(self) -> None:
+        """Reach it."""
+        self._looking.start(1.0, now=False)
+        self._seek()
+
+    def stop(self) -> Deferred[None]:
+        """End the media process."""
+        stopping: Deferred[None] = Deferred()
+        self._stopping = stopping
+        if self._looking.running:
+            self._looking.stop()
+        if self._seeking is not None:
+            self._seeking.cancel()
+        if self._link is None and self._process is None:
+            return succeed(None)
+        if self._link is not None:
+            self._link.put(Request({"do": "end"}, self._reactor.seconds()))
+        else:
+            self._kill()
+        killing = self._reactor.callLater(FAREWELL, self._kill)
+        stopping.addCallback(lambda _: killing.cancel() if killing.active() else None)
+        return stopping
+
+    def offer(self, key: str, offer: Offer) -> Deferred[bytes]:
+        """See `Engine.offer`."""
+        request = {"do": "offer", "key": key, **control.from_offer(offer)}
+        return self._ask(request).addCallback(self._offered, key, request)
+
+    def answer(self, key: str, answer: Answer) -> Deferred[bytes]:
+        """See `Engine.answer`."""
+        if key not in self._carried:
+            return fail(RemoteError(503, b"Media Lost"))
+        self._offers.pop((key, "b" if answer.from_ == "a" else "a"), None)
+        return self._ask({"do": "answer", "key": key, **control.from_answer(answer)}).addCallback(_description)
+
+    def restore(self, key: str, text: str) -> Deferred[bool]:
+        """See `Engine.restore`."""
+        self._unclaimed.discard(key)
+        return self._ask({"do": "restore", "key": key, "text": text}).addCallback(self._restored, key)
+
+    def close(self, key: str) -> Deferred[Statistics]:
+        """See `Engine.close`."""
+        self._forget(key)
+        return self._ask({"do": "close", "key": key}).addCallbacks(self._closed, _nothing, callbackArgs=(key,))
+
+    # What it answered
+
+    def _offered(self, reply: Message, key: str, request: Message) -> bytes:
+        self._count(reply)
+        if reply["carried"]:
+            self._carried.add(key)
+            self._offers[key, request["from"]] = request
+        return _description(reply)
+
+    def _restored(self, reply: Message, key: str) -> bool:
+        self._count(reply)
+        if reply["there"]:
+            self._carried.add(key)
+        return bool(reply["there"])
+
+    def _closed(self, reply: Message, key: str) -> Statistics:
+        self._forget(key)
+        self._count(reply)
+        return control.to_statistics(reply["streams"])
+
+    def _count(self, reply: Message) -> None:
+        self._counts["streams"] = reply["streams_now"]
+
+    def _forget(self, key: str) -> None:
+        self._carried.discard(key)
+        self._unclaimed.discard(key)
+        self._kept.pop(key, None)
+        self._lasting.pop(key, None)
+        for side in "ab":
+            self._offers.pop((key, side), None)
+
+    def _event(self, message: Message) -> None:
+        key = message.get("key", "")
+        if message["event"] == "kept":
+            self._kept[key] = message["text"]
+            if message["lasting"] is not None:
+                self._lasting[key] = message["lasting"]
+        elif message["event"] == "fault":
+            self.on_fault(key, Fault(message["cause"], message["text"]))
+        elif message["event"] == "counts":
+            self._counts = message
+
+    # The connection
+
+    def _ask(self, message: Message) -> Deferred[Message]:
+        request = Request(message, self._reactor.seconds())
+        if self._link is not None and self._ready:
+            self._link.put(request)
+        elif len(self._waiting) < MAX_WAITING and self._stopping is None:
+            self._waiting.append(request)
+        else:
+            request.answer.errback(RemoteError(503, b"Media Relay Away"))
+        return request.answer
+
+    def _connect(self) -> bool:
+        link = Link(self._reactor.seconds, self._event, self._gone)
+        if not connect(self._reactor, self._state, link):
+            return False
+        self._link = link
+        hello = {"do": "hello", "version": control.VERSION, "settings": control.from_settings(self._settings)}
+        request = Request(hello, self._reactor.seconds())
+        request.answer.addCallback(self._greeted).addErrback(self._misunderstood)
+        link.put(request)
+        return True
+
+    def _greeted(self, reply: Message) -> None:
+        if not reply["fits"]:
+            log.warn("the media process there is uses other ports; its calls end")
+            assert self._link is not None
+            self._link.put(Request({"do": "end"}, self._reactor.seconds()))
+            return
+        self._say(reply)
+        there = set(reply["legs"])
+        self._unclaimed = there - self._carried
+        self._carried |= there
+        self._ready = True
+        for key in [key for key in self._carried if key not in there]:
+            self._retell(key)
+        if self._unclaimed:
+            self._reactor.callLater(CLAIM, self._end_unclaimed)
+        waiting, self._waiting = self._waiting, deque()
+        for request in waiting:
+            self._link.put(request)  # type: ignore[union-attr]
+
+    def _misunderstood(self, failure: Failure) -> None:
+        log.failure("the media process does not answer as expected", failure)
+        if self._link is not None:
+            self._link.transport.abortConnection()
+
+    def _say(self, reply: Message) -> None:
+        """One line about what forwards packets, when that is news."""
+        self._name = reply["name"]
+        why = f"; not the kernel: {reply['why']}" if reply["why"] else ""
+        if not reply["files"]:
+            log.warn("the limit of open files (ulimit -Hn) is too low for all media ports to be used at once")
+        if (said := f"{self._name}{why}") != self._said:
+            self._said = said
+            tell = log.warn if why and self._wanted == "kernel" else log.info
+            tell("media engine: {said}", said=said)
+
+    def _retell(self, key: str) -> None:
+        """A new media process: it learns of a leg of the one before."""
+        text = self._kept.get(key)
+        if text is None:
+            self._carried.discard(key)
+            self.on_fault(key, Fault("lost", "the media process ended"))
+            return
+        self._ask({"do": "restore", "key": key, "text": text}).addCallback(self._retold, key).addErrback(_told)
+        for side in "ab":
+            if (offer := self._offers.get((key, side))) is not None:
+                self._ask(offer).addErrback(_told)
+
+    def _retold(self, reply: Message, key: str) -> None:
+        if not reply["there"] and key in self._carried:
+            log.warn("a call's media could not be taken over: {key}", key=key)
+            self._carried.discard(key)
+
+    def _end_unclaimed(self) -> None:
+        for key in tuple(self._unclaimed):
+            self.close(key)
+
+    def _gone(self, unanswered: list[Request]) -> None:
+        """The connection is lost, and with it, most likely, the media process."""
+        self._link, self._ready = None, False
+        self._waiting.extendleft(each for each in reversed(unanswered) if each.message["do"] not in ("hello", "end"))
+        if self._stopping is not None:
+            self._ended_in_order()
+        elif self._looking.running:
+            self._seek()
+
+    def _seek(self) -> None:
+        """Reach a media process; start one when none is there."""
+        self._seeking = None
+        if self._link is not None or self._stopping is not None or self._connect():
+            return
+        if self._process is None and self._reactor.seconds() >= self._began_at + self._pause:
+            self._spawn()
+        self._seeking = self._reactor.callLater(SEEK, self._seek)
+
+    def _look(self) -> None:
+        """Give up what takes too long."""
+        now = self._reactor.seconds()
+        while self._waiting and now - self._waiting[0].asked_at >= PATIENCE:
+            self._waiting.popleft().answer.errback(RemoteError(503, b"Media Relay Away"))
+        if self._link is not None and now - self._link.heard_at >= HANGING:
+            log.error("the media process hangs and is killed")
+            self._kill()
+            self._link.transport.abortConnection()
+
+    # The process
+
+    def _spawn(self) -> None:
+        arguments = [str(self._state), self._wanted, json.dumps(control.from_settings(self._settings))]
+        root = str(Path(sbc.__file__).parents[1])
+        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+        command = [sys.executable, "-m", "sbc.media.worker", *arguments]
+        nothing = os.open(os.devnull, os.O_RDWR)
+        try:
+            self._process = self._reactor.spawnProcess(
+                _Child(self._died),
+                sys.executable,
+                command,
+                env={**os.environ, "PYTHONPATH": path},
+                path="/",
+                childFDs={0: nothing, 1: 2, 2: 2},
+            )
+        finally:
+            os.close(nothing)
+        self._began_at = self._reactor.seconds()
+
+    def _died(self, how: str) -> None:
+        self._process = None
+        if self._stopping is not None:
+            self._ended_in_order()
+            return
+        lived = self._reactor.seconds() - self._began_at
+        self._pause = 0.0 if lived >= STEADY else min(max(FIRST_PAUSE, 2 * self._pause), LONGEST_PAUSE)
+        log.error("the media process ended: {how}", how=how)
+        if self._looking.running and self._seeking is None:
+            self._seek()
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            try:
+                self._process.signalProcess("KILL")
+            except ProcessExitedAlready:
+                pass
+
+    def _ended_in_order(self) -> None:
+        stopping = self._stopping
+        if self._process is None and self._link is None and stopping is not None and not stopping.called:
+            stopping.callback(None)
+
+
+def _description(reply: Message) -> bytes:
+    return str(reply["sdp"]).encode("latin-1")
+
+
+def _nothing(failure: Failure) -> Statistics:
+    failure.trap(RemoteError)  # type: ignore[no-untyped-call]
+    return Statistics()
+
+
+def _told(failure: Failure) -> None:
+    """Nobody waits for it: the log has it."""
+    log.warn("the media process refused: {why}", why=failure.getErrorMessage())

@@ -1,0 +1,261 @@
+"""A media process, started by `process.py` and told what to do over a socket: `python -m sbc.media.worker STATE ENGINE
+SETTINGS`, the settings as JSON.
+
+It listens on `media.sock` in the state directory, for one signalling process at a time. When that one is gone it goes
+on for `ORPHANED` seconds, so that another can take it over with all its calls; without calls it ends soon.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from sbc.media import control
+from sbc.media.control import Message
+from sbc.media.engine import Fault
+from sbc.media.line import Line
+from sbc.media.offload import Offload, UnavailableError
+from sbc.media.relay import SWEEP, Relay
+from sbc.media.settings import MediaSettings
+from sbc.media.timers import Timers
+from sbc.sip.errors import RemoteError
+
+#: The socket's name in the state directory.
+SOCKET = "media.sock"
+#: Seconds without a signalling process after which calls are given up.
+ORPHANED = 120.0
+#: Seconds for a signalling process to come (back) to a media process that has no calls.
+IDLE = 10.0
+#: Seconds after a start in which what the kernel still forwards is asked for.
+SETTLED = 30.0
+#: Connections that wait to be accepted.
+BACKLOG = 4
+
+
+class Worker:
+    """The relay and whom it obeys. `offload` is what the kernel does, `why` why it does nothing."""
+
+    def __init__(
+        self, settings: MediaSettings, listening: socket.socket, offload: Offload | None = None, why: str = ""
+    ) -> None:
+        self.timers = Timers(monotonic)
+        self.relay = Relay(settings, monotonic, self.timers.later)
+        self.relay.on_fault = self._fault
+        self.ending = False
+        self._draining = False
+        self._settings = settings
+        self._listening = listening
+        self._offload, self._why = offload, why
+        self._line: Line | None = None
+        self._alone_at: float | None = monotonic()
+        self._told: dict[str, int] = {}
+        self._orders = {
+            "hello": self._hello,
+            "reload": self._reload,
+            "offer": self._offer,
+            "answer": self._answer,
+            "restore": self._restore,
+            "close": self._close,
+            "end": self._end,
+        }
+
+    def run(self) -> None:
+        """Relay until told to end, or until nobody is there any more."""
+        forwarder, offload = self.relay.forwarder, self._offload
+        if offload is not None:
+            forwarder.pins.offload = offload
+            if offload.fileno() >= 0:
+                forwarder.watch(offload.fileno(), forwarder.pins.look)
+            self.timers.later(SETTLED, offload.settle)
+        forwarder.watch(self._listening.fileno(), self._accept)
+        self.timers.later(SWEEP, self._sweep)
+        while not self.ending:
+            forwarder.turn(self.timers.wait(SWEEP))
+            self.timers.run()
+        if self._line is not None:
+            self._line.close()
+        self.relay.stop()
+        if offload is not None:
+            offload.close()
+
+    def drain(self) -> None:
+        """No new calls; end when those there are have ended."""
+        self._draining = True
+
+    # What it is told
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._listening.accept()
+        except OSError:
+            return
+        if self._line is not None:
+            self._line.close()
+        self._line = Line(self.relay.forwarder, connection, self._obey, self._left)
+        self._alone_at = None
+
+    def _left(self, line: Line) -> None:
+        if line is self._line:
+            self._line, self._alone_at = None, monotonic()
+
+    def _obey(self, line: Line, message: Message) -> None:
+        """Answer a request. A bug in one order is told and ends no call but its own."""
+        reply: Message = {"id": message.get("id")}
+        try:
+            reply |= self._orders[message["do"]](message)
+        except RemoteError as refusal:
+            reply |= {"status": refusal.status, "reason": refusal.reason.decode("latin-1")}
+        except Exception:  # noqa: BLE001 - the calls of all others go on
+            traceback.print_exc()
+            reply |= {"status": 500, "reason": "Media Relay Failed"}
+        line.send({**reply, "streams_now": self.relay.streams})
+
+    def _hello(self, message: Message) -> Message:
+        """Tell a signalling process of everything there is. `fits`: ports and protocol are what it expects."""
+        settings = control.to_settings(message["settings"])
+        fits = message["version"] == control.VERSION and settings.ports == self._settings.ports
+        if fits:
+            self._told.clear()
+            self.relay.reload(settings)
+            for key in self.relay.keys:
+                self._keep(key)
+        name = "python" if self._offload is None else self._offload.name
+        return {"fits": fits, "name": name, "why": self._why, "legs": self.relay.keys, "files": self.relay.open_files()}
+
+    def _reload(self, message: Message) -> Message:
+        self.relay.reload(control.to_settings(message["settings"]))
+        return {}
+
+    def _offer(self, message: Message) -> Message:
+        if self._draining and not self.relay.carries(message["key"]):
+            raise RemoteError(503, b"Media Going Down")
+        description = self.relay.offer(message["key"], control.to_offer(message))
+        return self._described(message["key"], description)
+
+    def _answer(self, message: Message) -> Message:
+        description = self.relay.answer(message["key"], control.to_answer(message))
+        return self._described(message["key"], description)
+
+    def _described(self, key: str, description: bytes) -> Message:
+        self._keep(key)
+        return {"sdp": description.decode("latin-1"), "carried": self.relay.carries(key)}
+
+    def _restore(self, message: Message) -> Message:
+        key = message["key"]
+        there = self.relay.carries(key) or self.relay.restore(key, message["text"])
+        self._keep(key)
+        return {"there": there}
+
+    def _close(self, message: Message) -> Message:
+        self._told.pop(message["key"], None)
+        return {"streams": control.from_statistics(self.relay.close(message["key"]))}
+
+    def _end(self, message: Message) -> Message:
+        self.ending = True
+        return {}
+
+    # What it tells
+
+    def _keep(self, key: str) -> None:
+        """Tell what `restore` needs, if that changed."""
+        changes = self.relay.changes(key)
+        if self._line is not None and self._told.get(key) != changes:
+            self._told[key] = changes
+            text = self.relay.memory(key)
+            if text is not None:
+                self._line.send({"event": "kept", "key": key, "text": text, "lasting": self.relay.snapshot(key)})
+
+    def _fault(self, key: str, fault: Fault) -> None:
+        if self._line is not None:
+            self._line.send({"event": "fault", "key": key, "cause": fault.cause, "text": fault.text})
+
+    def _sweep(self) -> None:
+        relay = self.relay
+        relay.sweep()
+        for key in relay.keys:
+            self._keep(key)
+        if self._line is not None:
+            counts = {"streams": relay.streams, "packets": relay.packets, "exhausted": relay.exhausted}
+            self._line.send({"event": "counts", **counts, "free": relay.free_pairs})
+        elif self._alone_at is not None:
+            patience = ORPHANED if relay.keys else IDLE
+            self.ending = self.ending or monotonic() - self._alone_at >= patience
+        self.ending = self.ending or (self._draining and not relay.keys)
+        self.timers.later(SWEEP, self._sweep)
+
+
+def listen(state: Path) -> socket.socket:
+    """Listen on the socket in this directory, which takes the place of one there was; only its owner may connect."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    here = os.getcwd()
+    os.chdir(state)  # the path of a socket has 107 bytes at most
+    before = os.umask(0o177)
+    try:
+        coming = f"{SOCKET}.{os.getpid()}"
+        Path(coming).unlink(missing_ok=True)
+        listening.bind(coming)
+        listening.listen(BACKLOG)
+        owner = os.stat(".")
+        if os.geteuid() == 0:
+            os.chown(coming, owner.st_uid, owner.st_gid)
+        os.rename(coming, SOCKET)
+    finally:
+        os.umask(before)
+        os.chdir(here)
+    listening.setblocking(False)
+    return listening
+
+
+def offload(state: Path, engine: str) -> tuple[Offload | None, str]:
+    """What the kernel can do for us, if that is wanted, else why not."""
+    if engine == "python":
+        return None, ""
+    try:
+        from sbc.media.kernel import load  # type: ignore[import-not-found]
+    except ImportError:
+        return None, "this build has no kernel engine"
+    try:
+        return load(str(state)), ""
+    except UnavailableError as problem:
+        return None, str(problem)
+
+
+def become_owner(state: Path) -> None:
+    """Run on as the owner of the state directory: privileges were needed before only."""
+    owner = state.stat()
+    if os.geteuid() == 0 and owner.st_uid:
+        os.setgroups([])
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)
+
+
+def main(arguments: list[str]) -> None:
+    """See the module."""
+    state, engine, text = Path(arguments[0]), arguments[1], arguments[2]
+    os.setsid()  # an interrupt at the terminal ends the signalling process first
+    settings = control.to_settings(json.loads(text))
+    helper, why = offload(state, engine)
+    listening = listen(state)
+    become_owner(state)
+    worker = Worker(settings, listening, helper, why)
+
+    def drain(*_: Any) -> None:
+        worker.drain()
+
+    signal.signal(signal.SIGTERM, drain)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.collect()
+    gc.freeze()
+    worker.run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
