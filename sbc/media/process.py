@@ -152,8 +152,8 @@ class ProcessEngine:
             self._link.put(Request({"do": "end"}, self._reactor.seconds()))
         else:
             self._kill()
-        killing = self._reactor.callLater(FAREWELL, self._kill)
-        stopping.addCallback(lambda _: killing.cancel() if killing.active() else None)
+        ending = [self._reactor.callLater(FAREWELL, self._kill), self._reactor.callLater(2 * FAREWELL, self._let_go)]
+        stopping.addCallback(lambda _: [each.cancel() for each in ending if each.active()] and None)
         return stopping
 
     def offer(self, key: str, offer: Offer) -> Deferred[bytes]:
@@ -170,7 +170,6 @@ class ProcessEngine:
 
     def restore(self, key: str, text: str) -> Deferred[bool]:
         """See `Engine.restore`."""
-        self._unclaimed.discard(key)
         return self._ask({"do": "restore", "key": key, "text": text}).addCallback(self._restored, key)
 
     def close(self, key: str) -> Deferred[Statistics]:
@@ -189,6 +188,7 @@ class ProcessEngine:
 
     def _restored(self, reply: Message, key: str) -> bool:
         self._count(reply)
+        self._unclaimed.discard(key)
         if reply["there"]:
             self._carried.add(key)
         return bool(reply["there"])
@@ -367,9 +367,13 @@ class ProcessEngine:
                 pass
 
     def _ended_in_order(self) -> None:
-        stopping = self._stopping
-        if self._process is None and self._link is None and stopping is not None and not stopping.called:
-            stopping.callback(None)
+        if self._process is None and self._link is None:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Whatever has become of it."""
+        if self._stopping is not None and not self._stopping.called:
+            self._stopping.callback(None)
 
 
 def _description(reply: Message) -> bytes:
