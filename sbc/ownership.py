@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy.engine import make_url
 
 from sbc.admin.keyfile import KEY_FILE
+from sbc.media.control import SOCKET
 from sbc.observe.settings import LogSettings
 from sbc.settings import Configuration, NodeSettings
 from sbc.store.settings import DatabaseSettings
@@ -49,7 +50,7 @@ class Estate:
             _give(self._state, uid, gid)
 
     def _names(self) -> set[str]:
-        return {path.name for path in self._files}
+        return {path.name for path in self._files} | {SOCKET}
 
 
 def future_user(twistd: Any) -> tuple[int, int] | None:

@@ -18,6 +18,8 @@ from sbc.settings import Ports
 
 #: Changes when the two sides would not understand each other.
 VERSION = 1
+#: The socket's name in the state directory.
+SOCKET = "media.sock"
 #: Bytes of a frame: a description has 64 KiB at most, and JSON may write six characters for one.
 MAX_FRAME = 512 * 1024
 #: Bytes that may wait to be sent before the other side counts as dead.

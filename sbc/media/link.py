@@ -14,8 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sbc.media import control
-from sbc.media.control import Message
-from sbc.media.worker import SOCKET
+from sbc.media.control import SOCKET, Message
 from sbc.sip.errors import RemoteError
 
 log = Logger()

@@ -55,6 +55,10 @@ class _Child(ProcessProtocol):
     def __init__(self, ended: Callable[[str], None]) -> None:
         self._ended = ended
 
+    def errReceived(self, data: bytes) -> None:
+        """It met a bug."""
+        log.error("the media process: {what}", what=data.decode("utf-8", "replace").rstrip())
+
     def processEnded(self, reason: Failure) -> None:
         """It is gone."""
         self._ended(reason.getErrorMessage())
@@ -342,7 +346,7 @@ class ProcessEngine:
                 command,
                 env={**os.environ, "PYTHONPATH": path},
                 path="/",
-                childFDs={0: nothing, 1: 2, 2: 2},
+                childFDs={0: nothing, 1: nothing, 2: "r"},  # nothing of ours stays open when we die
             )
         finally:
             os.close(nothing)

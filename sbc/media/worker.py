@@ -19,7 +19,7 @@ from time import monotonic
 from typing import Any
 
 from sbc.media import control
-from sbc.media.control import Message
+from sbc.media.control import SOCKET, Message
 from sbc.media.engine import Fault
 from sbc.media.line import Line
 from sbc.media.offload import Offload, UnavailableError
@@ -28,8 +28,6 @@ from sbc.media.settings import MediaSettings
 from sbc.media.timers import Timers
 from sbc.sip.errors import RemoteError
 
-#: The socket's name in the state directory.
-SOCKET = "media.sock"
 #: Seconds without a signalling process after which calls are given up.
 ORPHANED = 120.0
 #: Seconds for a signalling process to come (back) to a media process that has no calls.
@@ -85,6 +83,7 @@ class Worker:
         self.relay.stop()
         if offload is not None:
             offload.close()
+        self._listening.close()
 
     def drain(self) -> None:
         """No new calls; end when those there are have ended."""
@@ -114,7 +113,7 @@ class Worker:
         except RemoteError as refusal:
             reply |= {"status": refusal.status, "reason": refusal.reason.decode("latin-1")}
         except Exception:  # noqa: BLE001 - the calls of all others go on
-            traceback.print_exc()
+            self._report()
             reply |= {"status": 500, "reason": "Media Relay Failed"}
         line.send({**reply, "streams_now": self.relay.streams})
 
@@ -163,6 +162,13 @@ class Worker:
         return {}
 
     # What it tells
+
+    def _report(self) -> None:
+        """The traceback, for the signalling process to log; nothing if that one is gone."""
+        try:
+            traceback.print_exc()
+        except OSError:
+            pass
 
     def _keep(self, key: str) -> None:
         """Tell what `restore` needs, if that changed."""
@@ -218,10 +224,8 @@ def offload(state: Path, engine: str) -> tuple[Offload | None, str]:
     """What the kernel can do for us, if that is wanted, else why not."""
     if engine == "python":
         return None, ""
-    try:
-        from sbc.media.kernel import load  # type: ignore[import-not-found]
-    except ImportError:
-        return None, "this build has no kernel engine"
+    from sbc.media.kernel import load  # of no use to the engine without it
+
     try:
         return load(str(state)), ""
     except UnavailableError as problem:
@@ -244,6 +248,7 @@ def main(arguments: list[str]) -> None:
     settings = control.to_settings(json.loads(text))
     helper, why = offload(state, engine)
     listening = listen(state)
+    ours = (state / SOCKET).stat().st_ino
     become_owner(state)
     worker = Worker(settings, listening, helper, why)
 
@@ -255,6 +260,8 @@ def main(arguments: list[str]) -> None:
     gc.collect()
     gc.freeze()
     worker.run()
+    if (state / SOCKET).exists() and (state / SOCKET).stat().st_ino == ours:
+        (state / SOCKET).unlink()
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ from twisted.trial.unittest import TestCase
 
 from sbc.media import process
 from sbc.media.calls import MediaCalls
+from sbc.media.control import SOCKET
 from sbc.media.engine import Engine
 from sbc.media.inline import InlineEngine
 from sbc.media.process import ProcessEngine
 from sbc.media.settings import MediaSettings
-from sbc.media.worker import SOCKET
 from sbc.settings import Ports
 from sbc.sip.errors import RemoteError
 from tests.unit.media.engine_contract import A, B, Contract, pause
