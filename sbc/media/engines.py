@@ -8,6 +8,7 @@ from typing import Any
 from sbc.media.engine import Engine
 from sbc.media.inline import InlineEngine
 from sbc.media.process import ProcessEngine
+from sbc.media.rtpengine.engine import RtpengineEngine
 from sbc.media.settings import MediaSettings
 
 
@@ -15,4 +16,6 @@ def make_engine(settings: MediaSettings, reactor: Any, state: Path) -> Engine:
     """The engine of a node whose state directory is `state`; nothing is started yet."""
     if settings.engine == "inline":
         return InlineEngine(settings, reactor)
+    if settings.engine == "rtpengine":
+        return RtpengineEngine(settings, reactor)
     return ProcessEngine(settings, reactor, state, settings.engine)

@@ -84,6 +84,7 @@ class ProcessEngine:
         self._offers: dict[tuple[str, str], Message] = {}
         self._unclaimed: set[str] = set()
         self._counts: Message = {}
+        self._before = {"packets": 0, "exhausted": 0}
         self._process: Any = None
         self._began_at = 0.0
         self._pause = 0.0
@@ -106,13 +107,13 @@ class ProcessEngine:
 
     @property
     def packets(self) -> int:
-        """Packets received from parties by this media process, as last heard."""
-        return int(self._counts.get("packets", 0))
+        """Packets received from parties since the start, as last heard."""
+        return self._before["packets"] + int(self._counts.get("packets", 0))
 
     @property
     def exhausted(self) -> int:
         """See `Engine.exhausted`."""
-        return int(self._counts.get("exhausted", 0))
+        return self._before["exhausted"] + int(self._counts.get("exhausted", 0))
 
     @property
     def pid(self) -> int:
@@ -306,6 +307,7 @@ class ProcessEngine:
     def _gone(self, unanswered: list[Request]) -> None:
         """The connection is lost, and with it, most likely, the media process."""
         self._link, self._ready = None, False
+        self._before = {name: count + int(self._counts.pop(name, 0)) for name, count in self._before.items()}
         self._waiting.extendleft(each for each in reversed(unanswered) if each.message["do"] not in ("hello", "end"))
         if self._stopping is not None:
             self._ended_in_order()

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sbc.settings import Duration, Integer, PortRange, Ports, Words, section, setting
+from sbc.settings import (
+    Address,
+    Duration,
+    HostPort,
+    Integer,
+    List,
+    PortRange,
+    Ports,
+    Words,
+    section,
+    setting,
+)
 
 _PROTECTION = Words({"keep": -1, "off": 0, "sdes": 1})
 
@@ -26,6 +37,13 @@ class MediaSettings:
         doc="what forwards the packets. python: a process of its own; kernel: the same, and the kernel forwards the "
         "steady streams; auto: kernel where it can, else python; rtpengine: daemons not ours; inline: the process that "
         "signals, for machines with little to do",
+        restart=True,
+    )
+    rtpengine: tuple[Address, ...] = setting(
+        (),
+        List(HostPort(2223), maximum=64),
+        doc="rtpengine daemons (the address of their ng protocol over UDP) among which calls are shared; one that does "
+        "not answer is passed over",
         restart=True,
     )
     ports: Ports = setting(  # noqa: RUF009 - a named tuple is immutable
@@ -56,6 +74,8 @@ class MediaSettings:
     dscp: int = setting(46, Integer(0, 63), doc="DSCP written on relayed packets; 46 is expedited forwarding")
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """A range too small for one stream: two pairs of an even and the next odd port."""
+        """A range too small for one stream, two pairs of an even and the next odd port; an engine without daemons."""
+        if self.engine == "rtpengine" and not self.rtpengine:
+            yield "engine", 'rtpengine needs the addresses of its daemons: rtpengine = ["127.0.0.1:2223"]'
         if len(range(self.ports.first + self.ports.first % 2, self.ports.last, 2)) < 2:
             yield "ports", "a range of at least two pairs of an even and the next odd port is needed"

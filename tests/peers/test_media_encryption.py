@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -72,10 +75,16 @@ def test_two_phones_with_srtp_that_do_not_learn_each_other_s_keys(kamailio, sbc,
     until(lambda: len(border.rows("select detail from call_events where kind = 'media'")) >= 1, 5, "media is counted")
 
 
+def relayed(border):
+    """Packets that the relay received, as the metrics say."""
+    return border.metrics().get("sbc_relay_packets_total", 0.0)
+
+
 @pytest.mark.slow
-def test_a_call_whose_keys_were_lost_by_a_crash_is_ended(kamailio, sbc, baresip):
+def test_an_encrypted_call_goes_on_when_the_sbc_is_killed(kamailio, sbc, baresip):
+    """The keys are the media process's, and that one lives."""
     upper = kamailio()
-    border = sbc(upper, sections={"media": {"relay": "always", "srtp_upper": "off"}})
+    border = sbc(upper, sections={"media": {"relay": "always", "srtp_upper": "off", "timeout": "5s"}})
     bob = baresip("bob", border.address, parameters=("mediaenc=srtp-mand",))
     alice = baresip("alice", f"{upper.host}:{upper.port}", answer=True)
     bob.call("sip:alice@example.test")
@@ -85,7 +94,62 @@ def test_a_call_whose_keys_were_lost_by_a_crash_is_ended(kamailio, sbc, baresip)
     border.kill()
     border.start()
 
+    before = until(lambda: relayed(border), 10, "packets are counted")
+    until(lambda: relayed(border) > before + PACKETS, 10, "packets flow")
+    time.sleep(TALK)
+    bob.hang_up()
+    alice.wait("CALL_CLOSED", 5)
+    talked(alice, bob)
+    [cdr] = border.wait_rows("select * from cdrs where answered_at is not null and ended_at is not null")
+    assert cdr["reason"] == "hung up"
+
+
+def worker_of(border):
+    """The process id of its media process, 0 while there is none."""
+    words = b"sbc.media.worker\0%s\0" % str(border.database.parent).encode()
+    for each in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if words in each.read_bytes():
+                return int(each.parent.name)
+        except OSError:
+            continue
+    return 0
+
+
+@pytest.mark.slow
+def test_a_call_goes_on_when_the_media_process_is_killed(kamailio, sbc, baresip):
+    upper = kamailio()
+    border = sbc(upper, sections={"media": {"relay": "always"}})
+    bob = baresip("bob", border.address)
+    alice = baresip("alice", f"{upper.host}:{upper.port}", answer=True)
+    bob.call("sip:alice@example.test")
+    bob.wait("CALL_ESTABLISHED", 5)
+    until(lambda: relayed(border) > PACKETS, 10, "packets flow")
+
+    before = worker_of(border)
+    os.kill(before, signal.SIGKILL)
+    until(lambda: worker_of(border) not in (0, before), 5, "a new one is there")
+    heard = relayed(border)
+    until(lambda: relayed(border) > heard + 2 * PACKETS, 10, "packets flow again")
+    bob.hang_up()
+    alice.wait("CALL_CLOSED", 5)
+    talked(alice, bob)
+    counted(border)
+
+
+@pytest.mark.slow
+def test_an_encrypted_call_ends_with_its_reason_when_the_media_process_is_killed(kamailio, sbc, baresip):
+    upper = kamailio()
+    border = sbc(upper, sections={"media": {"relay": "always", "srtp_upper": "off"}})
+    bob = baresip("bob", border.address, parameters=("mediaenc=srtp-mand",))
+    alice = baresip("alice", f"{upper.host}:{upper.port}", answer=True)
+    bob.call("sip:alice@example.test")
+    bob.wait("CALL_ESTABLISHED", 5)
+    until(lambda: relayed(border) > PACKETS, 10, "packets flow")
+
+    os.kill(worker_of(border), signal.SIGKILL)
+
     for phone in (alice, bob):
         phone.wait("CALL_CLOSED", LOST_FOR + 10)
     [cdr] = border.wait_rows("select * from cdrs where answered_at is not null and ended_at is not null")
-    assert KEYS_LOST in cdr["reason"]
+    assert "media encryption failed" in cdr["reason"] and KEYS_LOST in cdr["reason"]
