@@ -217,6 +217,7 @@ class Sbc(MultiService):
             terms=Terms(dialogs, endings, self.lasting, self.driver.clock),
             uppers=self.uppers.watch,
             router=self.uppers.router,
+            guard=self.guard,
             mailbox=Mailbox(
                 store=self.store,
                 driver=self.driver,

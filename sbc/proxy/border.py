@@ -60,10 +60,7 @@ class Border:
             if isinstance(message, Request):
                 if not self._served(message, flow):
                     return
-                if flow.secure and b"alias" in message.via.params:
-                    self._alias(flow, message.via.port or 5061)
-                stamp(message, flow.peer[0].encode(), flow.peer[1])
-                self._driver.receive(message, self._back(message, flow))
+                self._driver.receive(message, self._stamped(message, flow))
             else:
                 self._metrics.count_message("in", message.cseq.method, flow.transport)
                 self._metrics.count_response(message.status)
@@ -122,6 +119,18 @@ class Border:
             self.offence(flow, "scanner")
             return False
         return True
+
+    def _stamped(self, request: Request, flow: Flow) -> Flow:
+        """Note in the top Via where the request came from; where its answer goes. ParseError, with the request, for a
+        Via that cannot be read."""
+        try:
+            if flow.secure and b"alias" in request.via.params:
+                self._alias(flow, request.via.port or 5061)
+            stamp(request, flow.peer[0].encode(), flow.peer[1])
+            return self._back(request, flow)
+        except ParseError:
+            check(request)  # says what is wrong as it would be said of any other part: 505 comes before 400
+            raise
 
     def _back(self, request: Request, flow: Flow) -> Flow:
         """Where answers go: the flow, or where RFC 3261 §18.2.2 wants them when a UDP sender did not ask for rport.

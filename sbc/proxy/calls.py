@@ -30,6 +30,7 @@ from sbc.proxy.waiting import Waiting
 from sbc.push.service import PushService
 from sbc.registrar.flows import Resident
 from sbc.registrar.registrar import Awake
+from sbc.security.guard import Guard
 from sbc.sip.build import respond
 from sbc.sip.errors import RemoteError
 from sbc.sip.message import Request, Response
@@ -92,8 +93,10 @@ class Calls:
     masker: Callable[[bytes], bytes]
     calls_off: Callable[[], bool]
     """Whether a device that was pushed is told now that its caller gave up."""
-    open: dict[Attempt, None] = field(default_factory=dict)
-    """Requests outside dialogs that have no final answer yet; the transaction table bounds them."""
+    guard: Guard
+    open: dict[Attempt, str | None] = field(default_factory=dict)
+    """Requests outside dialogs that have no final answer yet, calls with the place that their source holds for them;
+    the transaction table bounds them."""
 
     def mask(self) -> Callable[[bytes], bytes] | None:
         """What becomes of a Call-ID on its way to the other side; None: it passes."""
@@ -113,9 +116,18 @@ class Calls:
         """A request outside any dialog begins; its targets follow by `Attempt.begin`."""
         if request.method in (b"SUBSCRIBE", b"REFER") and self.terms.full:
             raise RemoteError(503, b"Too Many Subscriptions")
-        attempt = Attempt(self, txn, request, flow, origin, lodger, now)
+        place = None
+        if request.method == b"INVITE":
+            place = self.guard.ring(flow.peer[0])
+            if place is None:
+                raise RemoteError(503, b"Too Many Unanswered Calls")
+        try:
+            attempt = Attempt(self, txn, request, flow, origin, lodger, now)
+        except Exception:
+            self.guard.rang(place or "")
+            raise
         txn.user = attempt
-        self.open[attempt] = None
+        self.open[attempt] = place
         return attempt
 
     def inside(self, txn: ServerTransaction, request: Request, flow: Flow, now: float) -> None:
@@ -208,7 +220,9 @@ class Calls:
 
     def answered(self, attempt: Attempt, status: int, reason: str, by: str) -> None:
         """An attempt has its final response, `by` whom: legs without a dialog go, a failed call is over."""
-        self.open.pop(attempt, None)
+        place = self.open.pop(attempt, None)
+        if place:
+            self.guard.rang(place)
         self._missed(attempt)
         success = 200 <= status < 300
         for leg in attempt.legs:

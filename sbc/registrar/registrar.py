@@ -145,6 +145,9 @@ class Registrar:
     def register(self, txn: ServerTransaction, request: Request, flow: Flow) -> None:
         """Take a REGISTER. Raises RemoteError for what is answered at once."""
         rules = self.rules()
+        user = request.to.uri
+        if not user.is_sip:
+            raise RemoteError(400, b"To Names No User")  # RFC 4475 section 3.3.4
         silent = dialects.silent(request)
         handover = NOT_A_WORD if silent else dialects.read(request, rules.apps, self.clock_at())
         if flow.transport in (b"WS", b"WSS"):
@@ -163,9 +166,6 @@ class Registrar:
             if problem.status == 404:
                 self._offence(flow, UNKNOWN_USER)
             raise
-        user = request.to.uri
-        if not user.is_sip:
-            raise RemoteError(400, b"To Names No User")
         routed = self.router.registrars(server, user.username, server.domain.decode(), flow.peer[0])
         if routed.reject:
             raise RemoteError(routed.reject, routed.reason.encode())

@@ -9,6 +9,7 @@ from sbc.security.access import AccessList
 from sbc.security.bans import Ban, BanPolicy, BanTable, Recorder
 from sbc.security.rates import Rates
 from sbc.security.settings import SecuritySettings
+from sbc.security.slots import Slots
 from sbc.transport.address import source_of
 
 AGENTS = 1_024
@@ -23,6 +24,7 @@ class Guard:
 
     def __init__(self, settings: SecuritySettings, recorder: Recorder) -> None:
         self.bans = BanTable(_policy(settings), recorder)
+        self._ringing = Slots(settings.ringing_per_source)
         self._friends: frozenset[str] = frozenset()
         self.configure(settings)
 
@@ -30,6 +32,7 @@ class Guard:
         """Take new settings. Bans stay, but none holds against the allow list."""
         self._allow = AccessList(settings.allow)
         self._deny = AccessList(settings.deny)
+        self._ringing.limit = settings.ringing_per_source
         self._rates = Rates(settings.source_rate, settings.source_burst)
         self._told: dict[str, int] = {}
         self._ban = settings.ban
@@ -64,6 +67,22 @@ class Guard:
             self._told[host] = int(now)
             self.offence(host, "flood", at, proven=proven)
         return False
+
+    def ring(self, host: str) -> str | None:
+        """A place for one more unanswered call of this address; None when its source holds all it may.
+
+        Media is set up before anybody answers, so that who may ring for nothing holds ports for nothing. The place is
+        given back by `rang`, once.
+        """
+        if self.exempt(host):
+            return ""
+        source = source_of(host)
+        return source if self._ringing.take(source) else None
+
+    def rang(self, place: str) -> None:
+        """A call is answered, or over: its place is free."""
+        if place:
+            self._ringing.give_back(place)
 
     def scanner(self, user_agent: bytes | None) -> bool:
         """Whether a User-Agent names a scanning tool."""
