@@ -328,12 +328,15 @@ class Visit:
         return self.known_ha1 is None and too_short(self.handover, granted)
 
     def _entertain(self, response: Response, granted: int) -> None:
-        """The device only asked what push there is: nothing is stored, and it can be called all the same."""
+        """The device only asked what push there is: nothing is stored (and by `push.remove_on.missing_prid` nothing
+        stays), and it can be called all the same."""
         plan, registrar = self.plan, self.registrar
         domain = self.server.domain.decode()
         user = User(username=plan.username, domain=domain, upper=self.server.name, last_seen_at=registrar.clock_at())
         if self.flow.open:
             registrar.guests.settle(self.token(self.identities[0]), user, binding(self, registrar.clock_at()))
+        if registrar.rules().remove_missing_prid:
+            self._forget(plan.identity)
         self._registered(decide.settled(plan, response, granted, self_refreshed=False), response)
 
     def _forget(self, identity: str) -> None:

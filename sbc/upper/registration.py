@@ -150,6 +150,8 @@ class Refresh:
         if self._asked == 0:
             return self._standing("ended", response, None)
         granted = granted_expires(response, self.account.contact, self._asked)
+        if granted <= 0:
+            return self._failing(response.status, "the upper server granted no time", now_at, None)
         if self.nonce is not None:
             self.nonce = next_nonce(response, self.nonce)
         return Standing(
@@ -167,8 +169,6 @@ class Refresh:
         if not self.account.ha1:
             return self._standing("needs_wake", response, None)
         self._challenges += 1
-        if self._challenges > MAX_CHALLENGES:
-            return self._standing("rejected", response, None)
         proxy = response.status == 407
         challenges = parsed_challenges(response, b"proxy-authenticate" if proxy else b"www-authenticate")
         answerable = [each for each in challenges if self._fits(each)]
@@ -176,6 +176,9 @@ class Refresh:
             return self._standing("needs_wake", response, None)
         if self._challenges > 1 and not answerable[0].stale:
             return self._standing("rejected", response, None)
+        if self._challenges > MAX_CHALLENGES:
+            # A digest under a stale nonce was right (RFC 7616 section 3.3): the server is at fault, not the password.
+            return self._failing(response.status, "the upper server takes no nonce of its own", now_at, None)
         return self._answer(Nonce(answerable[0], 0, proxy), cnonce)
 
     def _fits(self, challenge: Challenge) -> bool:

@@ -81,7 +81,9 @@ def test_a_stale_nonce_gets_one_more_try():
     machine.answered(challenge(b"old"), b"abc", NOW)
     again = machine.answered(challenge(b"new", extra=b", stale=true"), b"abc", NOW)
     assert isinstance(again, Register)
-    assert machine.answered(challenge(b"newer", extra=b", stale=true"), b"abc", NOW).state == "rejected"
+    standing = machine.answered(challenge(b"newer", extra=b", stale=true"), b"abc", NOW)
+    assert (standing.state, standing.code) == ("failing", 401), "the server is at fault, not the password"
+    assert standing.next_at > NOW
 
 
 def test_a_second_challenge_that_is_not_stale_means_that_the_password_changed():
@@ -144,6 +146,13 @@ def test_trouble_at_the_server_is_waited_out():
     standing = machine.answered(answer(503, (b"Retry-After", b"120 (soon)")), b"x", NOW)
     assert standing == Standing("failing", 503, "Service Unavailable", None, NOW + 120, 3, 8)
     assert refresh().unanswered("no answer", NOW).next_at > NOW
+
+
+def test_a_grant_of_nothing_is_no_registration():
+    machine = refresh()
+    machine.start(CNONCE)
+    standing = machine.answered(answer(200, (b"Contact", b"<%s>;expires=0" % CONTACT.encode())), b"abc", NOW)
+    assert (standing.state, standing.next_at > NOW + 1) == ("failing", True), "and is not asked for at once"
 
 
 def test_unregistering():
