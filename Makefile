@@ -84,6 +84,7 @@ run: venv
 	$(BIN)/twistd -n --pidfile= sbc $(if $(wildcard $(CONFIG)),--config $(CONFIG))
 
 bench: venv peers
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat -e '.[bench]'
 	$(BIN)/python -m bench
 
 reference: venv

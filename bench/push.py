@@ -1,152 +1,68 @@
-"""Pushes per second of CPU, everything included: order, template, HTTP/2 over TLS, answer, result.
+"""Pushes per second of one core, and how long one push takes, against aioapns and httpx[http2] in the same run.
 
-``python -m bench.push [N] [CONCURRENT]``. The other end is nghttpd (Debian's nghttp2-server), in a process of its own.
-Also told: the time that ``send`` takes from the order until its bytes are handed to the kernel, alone on a warm
-connection.
+``python -m bench.push [N] [CONCURRENT] [ROUNDS]``. Each client is a process of its own (``bench.pushing``), the other
+end the same emulated APNs for all, a process too: only the client's CPU counts. The clients take turns in each round;
+their best round counts, since whatever else runs on the machine only makes one slower. The other two come with
+``pip install -e .[bench]``; who is not installed is left out by name.
 """
 
 from __future__ import annotations
 
-import random
-import resource
-import statistics
+import importlib.util
+import json
+import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import Any
 
-from twisted.internet.epollreactor import EPollReactor
+from bench.pushing import CLIENTS
+from tests.peers.lab_process import Lab
 
-from sbc.lab.authority import Authority
-from sbc.push.orders import PushOrder, PushResult, PushType
-from sbc.push.ports import PushConfiguration
-from sbc.push.service import PushService
-from sbc.push.settings import ApnsSettings, AppSettings, PushSettings
-from sbc.push.tokens import PushToken
-from tests.peers.nghttpd_server import Nghttpd
-
-BUNDLE = "com.example.phone"
-WARM_UP = 300  # pushes before anything is counted
-ALONE = 200  # pushes one at a time, for the latency
+ROOT = Path(__file__).parent.parent
+BETTER = {"pushes_per_cpu_second": max, "pushes_per_second": max}  # of all other figures the least is best
 
 
-class Run:
-    """*count* pushes with *concurrent* under way at once."""
-
-    def __init__(self, folder: Path, count: int, concurrent: int) -> None:
-        self.count, self.concurrent = count, concurrent
-        self.devices = [f"{number:04x}" * 16 for number in range(200)]
-        self.server = Nghttpd(folder / "nghttpd", paths=tuple(f"/3/device/{device}" for device in self.devices))
-        authority = Authority(folder / "keys", now_at=time.time())
-        self.reactor = EPollReactor()
-        self.service = PushService(
-            self.reactor,
-            PushConfiguration(
-                push=PushSettings(credentials=str(folder / "none")),
-                apps=(AppSettings(id=BUNDLE, provider="apns", key=str(authority.apns_key()), team_id="DEF123GHIJ"),),
-                apns=ApnsSettings(
-                    url=self.server.url, sandbox_url=self.server.url, ca_file=str(self.server.certificate)
-                ),
-            ),
-            random=random.Random(1),
-        )
-        self.sent = self.done = self.bad = 0
-        self.limit = WARM_UP
-        self.cpu = self.wall = 0.0
-        self.latencies: list[float] = []
-        self.trips: list[float] = []
-
-    def order(self) -> PushOrder:
-        token = PushToken("apns", BUNDLE, self.devices[self.sent % len(self.devices)])
-        return PushOrder(
-            type=PushType.CALL,
-            tokens=(token,),
-            call_id=f"{self.sent}-3848276298220188511@ua17.example.net",
-            from_uri="sip:+4989987654@example.net",
-            from_user="+4989987654",
-            from_display="Erika Mustermann",
-            to_uri="sip:alice@example.net",
-            to_user="alice",
-        )
-
-    def go(self) -> None:
-        """Everything in turn: warm up, the counted pushes, those one at a time."""
-        self.service.startService()
-        self.reactor.callLater(0.5, self.phase, self.counted)
-        self.reactor.run(installSignalHandlers=False)
-        self.server.stop()
-
-    def phase(self, following: Any) -> None:
-        self.following = following
-        for _ in range(min(self.concurrent, self.limit - self.sent)):
-            self.one()
-
-    def one(self) -> None:
-        order = self.order()
-        self.sent += 1
-        self.service.send(order).addCallback(self.over)
-
-    def over(self, result: PushResult) -> None:
-        self.done += 1
-        self.bad += not result.accepted
-        if self.sent < self.limit:
-            self.one()
-        elif self.done == self.limit:
-            self.following()
-
-    def counted(self) -> None:
-        self.cpu, self.wall = _cpu(), time.perf_counter()
-        self.limit += self.count
-        self.phase(self.measured)
-
-    def measured(self) -> None:
-        self.cpu, self.wall = _cpu() - self.cpu, time.perf_counter() - self.wall
-        self.alone()
-
-    def alone(self) -> None:
-        if len(self.trips) == ALONE:
-            self.service.stopService()
-            self.reactor.callLater(0.1, self.reactor.stop)
-            return
-        started = time.perf_counter()
-
-        def over(result: PushResult) -> None:
-            self.trips.append(time.perf_counter() - started)
-            self.reactor.callLater(0.002, self.alone)
-
-        order = self.order()
-        self.sent += 1
-        sending = self.service.send(order)
-        self.latencies.append(time.perf_counter() - started)
-        sending.addCallback(over)
+def once(client: str, lab: Lab, count: int, concurrent: int) -> dict[str, float]:
+    """The figures of one client's run."""
+    where = (lab.url, str(lab.ca_file), str(lab.key))
+    command = [sys.executable, "-m", "bench.pushing", client, *where, str(count), str(concurrent)]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    if told.returncode:
+        raise SystemExit(f"{client}: {told.stderr.strip().splitlines()[-1]}")
+    figures: dict[str, float] = json.loads(told.stdout.splitlines()[-1])
+    return figures
 
 
-def _cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-def measure(count: int = 5000, concurrent: int = 100) -> dict[str, float]:
-    """One run's figures: pushes per CPU-second and per second, µs of CPU per push, latencies in ms."""
+def compare(count: int = 5000, concurrent: int = 100, rounds: int = 3) -> dict[str, dict[str, float]]:
+    """The best figures of each client that is installed."""
+    present = [name for name in CLIENTS if name == "sbc" or importlib.util.find_spec(name) is not None]
+    best: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(Path(folder), count, concurrent)
-        run.go()
-    if run.bad:
-        raise SystemExit(f"{run.bad} of {run.done} pushes failed")
-    return {
-        "pushes_per_cpu_second": count / run.cpu,
-        "pushes_per_second": count / run.wall,
-        "cpu_us": run.cpu / count * 1e6,
-        "send_median_ms": statistics.median(run.latencies) * 1e3,
-        "trip_median_ms": statistics.median(run.trips) * 1e3,
-    }
+        lab = Lab(Path(folder))
+        try:
+            for _ in range(rounds):
+                for client in present:
+                    figures = once(client, lab, count, concurrent)
+                    known = best.setdefault(client, figures)
+                    best[client] = {name: BETTER.get(name, min)(known[name], figures[name]) for name in figures}
+        finally:
+            lab.stop()
+    return best
 
 
 def main() -> None:
-    given = [int(word) for word in sys.argv[1:]]
-    for name, value in measure(*given).items():
-        print(f"{name:24} {value:10.2f}")
+    best = compare(*(int(word) for word in sys.argv[1:4]))
+    ours = best["sbc"]
+    for name in ours:
+        print(f"{name:24}" + "".join(f"{client:>10} {figures[name]:9.2f}" for client, figures in best.items()))
+    for client in CLIENTS.keys() - best.keys():
+        print(f"{client} is not installed (pip install -e .[bench])")
+    for client, figures in best.items():
+        if client != "sbc":
+            speed = ours["pushes_per_cpu_second"] / figures["pushes_per_cpu_second"]
+            # The quarter that nothing else on the machine was in the way of says most of the client.
+            shorter = figures["trip_quarter_ms"] / ours["trip_quarter_ms"]
+            print(f"against {client}: {speed:.2f} times the pushes of a core, one push {shorter:.2f} times as quick")
 
 
 if __name__ == "__main__":
