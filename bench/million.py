@@ -21,7 +21,6 @@ from twisted.internet import epollreactor
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from bench.phones import Phones
-from bench.postgres import postgres
 from bench.provider import Provider
 from bench.refreshing import say
 from bench.registrar import Registrar
@@ -30,6 +29,7 @@ from bench.sleeping import fill
 from bench.store import cpu, registration, report, windowed
 from sbc.store import Secret, Store, queries
 from tests.peers.ports import free_port
+from tests.peers.postgres_server import postgres
 from tests.peers.program import until
 from tests.peers.sbc_process import Sbc
 

@@ -36,9 +36,9 @@ from sbc.upper.ways import Ways
 
 log = Logger()
 
-MOVE_OVER = 30.0
-"""Seconds over which registrations are spread that have to move because a server went down or came back; the refresher
-keeps to its rate besides."""
+MOVE_OVER = 5.0
+"""Seconds over which registrations are spread that have to move because a server went down or came back: calls for them
+find nobody until then. The refresher keeps to its rate besides, which is what counts where there are many."""
 READ_AGAIN = 30.0
 """Seconds between two looks at the tables of upper servers and routes."""
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own for a measurement, durable as in earnest."""
+"""A PostgreSQL server of our own, durable as in earnest: for tests with a whole SBC, and for measurements."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import glob
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sbc.store.engine import open_engine
+from tests.peers.program import unavailable
 
 
 def programs() -> Path | None:
@@ -24,10 +26,11 @@ def programs() -> Path | None:
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """The URL of an empty database on a server that listens on a Unix socket alone. LookupError: not installed."""
+    """The URL of an empty database on a server that listens on a Unix socket alone."""
     there = programs()
     if there is None:
-        raise LookupError("postgresql is not installed (make peers)")
+        unavailable("not installed: postgresql (make peers)")
+    assert there is not None
     account = None  # PostgreSQL refuses to run as root
     if os.geteuid() == 0:
         account = "postgres" if "postgres" in {entry.pw_name for entry in pwd.getpwall()} else "nobody"
@@ -46,7 +49,7 @@ def postgres() -> Iterator[str]:
             _wait(url, server)
             yield url
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGINT)  # at once: clients that are left lose their connections
             server.wait(60)
 
 
