@@ -112,6 +112,10 @@ class MediaCalls(Service):
         offer = Offer(session, from_, source, _unbracketed(back), _unbracketed(toward), wanted)
         return self._engine.offer(leg_key, offer).addCallback(_framed, body, found)
 
+    def carries(self, leg_key: str) -> bool:
+        """Whether this leg is relayed."""
+        return self._engine.carries(leg_key)
+
     def describes(self, body: bytes, content_type: bytes | None = bodies.SDP) -> bool:
         """Whether a body holds a session description, so that it is an offer or an answer at all. Never raises."""
         try:

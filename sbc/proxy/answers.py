@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from sbc.observe import kinds
 from sbc.proxy.branch import Branch
 from sbc.proxy.describing import described
-from sbc.proxy.dialog import Leg
+from sbc.proxy.dialog import Dialog, Leg
 from sbc.proxy.hiding import homeward
 from sbc.proxy.target import Target
 from sbc.sip.build import respond
@@ -41,16 +41,28 @@ class Answers:
         if again is not None:
             attempt.calls.driver.respond(attempt.txn, again)
             return
-        flow = branch.target.txn.hop
-        attempt.calls.dialogs.responded(leg, response, flow, now)
+        flow, calls = branch.target.txn.hop, attempt.calls
+        dialog = calls.dialogs.responded(leg, response, flow, now)
+        if dialog is not None and attempt.invite and response.status >= 200 and _second(attempt, leg, dialog):
+            # One leg has one set of ports: a second party on them would silence the first.
+            calls.endings.reject_answer(leg, dialog.tag, branch.target.txn, not dialog.ended)
+            dialog.ended = True
+            return
         if not attempt.invite and response.status >= 200:
-            attempt.calls.terms.subscribed(leg, attempt.request, response)
+            calls.terms.subscribed(leg, attempt.request, response)
         if response.status >= 200 and not response.body:
             leg.offer = ""  # what was offered has been answered in a reliable provisional response, or never will be
         if not response.body or response.status >= 300:
+            if dialog is not None and dialog.described is not None and response.status >= 200:
+                # Its answer came before, and another branch's after it: the media goes back to the one who took it.
+                back = described(calls.media, leg, "b", dialog.described, flow, attempt.flow, attempt.request)
+                back.addErrback(lambda failure: attempt.story.note(kinds.ERROR, str(refusal(failure))))
+                dialog.described = None
             self._pass(attempt, branch, leg, response, response.body)
             return
-        answered = described(attempt.calls.media, leg, "b", response, flow, attempt.flow, final=response.status >= 200)
+        if dialog is not None:
+            dialog.described = response if response.status < 200 and attempt.request.body else None
+        answered = described(calls.media, leg, "b", response, flow, attempt.flow, attempt.request)
         when_there(
             answered,
             partial(self._pass, attempt, branch, leg, response),
@@ -88,6 +100,12 @@ class Answers:
         kind = _HEARD.get(response.status // 100)
         if kind is not None and not (kind is kinds.ANSWERED and attempt.done):
             attempt.story.note(kind, f"{branch.target.name}: {response.status}")
+
+
+def _second(attempt: Attempt, leg: Leg, dialog: Dialog) -> bool:
+    """Whether another branch beyond this leg has answered already, and its media is relayed."""
+    others = (other for other in leg.dialogs.values() if other is not dialog)
+    return any(other.confirmed for other in others) and attempt.calls.media.carries(leg.token.decode())
 
 
 _HEARD = {1: kinds.RINGING, 2: kinds.ANSWERED}

@@ -259,7 +259,7 @@ class Calls:
             return
         self.lasting.changed(inside.dialog)
         side: Literal["a", "b"] = "a" if inside.from_a else "b"
-        body = described(self.media, inside.dialog.leg, side, request, came, goes, final=True)
+        body = described(self.media, inside.dialog.leg, side, request, came, goes)
         when_there(
             body,
             partial(self._put_ack, request, inside, goes),

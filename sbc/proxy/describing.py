@@ -13,23 +13,30 @@ from sbc.transport.flow import Flow
 
 
 def described(
-    media: MediaCalls, leg: Leg, side: Literal["a", "b"], message: Message, came: Flow, goes: Flow, *, final: bool
+    media: MediaCalls,
+    leg: Leg,
+    side: Literal["a", "b"],
+    message: Message,
+    came: Flow,
+    goes: Flow,
+    asked: Request | None = None,
 ) -> Deferred[bytes]:
-    """The body of a message of this leg as the other side is to see it.
+    """The body of a message of this leg as the other side is to see it. `asked`: the request that a response answers.
 
-    A body without a session description passes. One with it is the answer to the offer that the other side has
-    open, else an offer (RFC 3264). `final`: nothing more will answer that offer (a 2xx, an ACK or PRACK; not a
-    18x).
+    A body without a session description passes. Whether one is an offer or an answer hangs on the message alone and not
+    on what came before: the dialogs of a forked request share a leg, and each is at a point of its own.
     """
     content_type = message.first(b"content-type")
     key = leg.token.decode()
     if not media.describes(message.body, content_type):
         return succeed(message.body)
-    if _is_ack(message) or (leg.offer and leg.offer != side):
-        if final:
+    offered = asked is not None and media.describes(asked.body, asked.first(b"content-type"))
+    if answers(message, asked, offered=offered, due=leg.offer not in ("", side)):
+        if isinstance(message, Request):
             leg.offer = ""
         return media.answer(key, message.body, source=came.peer[0], from_=side, content_type=content_type)
-    leg.offer = side
+    if asked is not None:
+        leg.offer = side
     return media.offer(
         key,
         message.body,
@@ -43,6 +50,14 @@ def described(
     )
 
 
-def _is_ack(message: Message) -> bool:
-    """Whether this is an ACK: its body is an answer, also when it comes again (RFC 3264 §4 with RFC 3261 §13.2.1)."""
-    return isinstance(message, Request) and message.method == b"ACK"
+def answers(message: Message, asked: Request | None, *, offered: bool, due: bool) -> bool:
+    """Whether the description in this message is an answer (RFC 6337 §2.1, table 1).
+
+    An INVITE and an UPDATE offer; a response answers what its request (`asked`) `offered`, and offers where an INVITE
+    did not; an ACK answers. A PRACK answers the offer of the response that it acknowledges, if one is `due`, and offers
+    else.
+    """
+    if asked is not None:
+        return asked.method != b"INVITE" or offered
+    method = message.method if isinstance(message, Request) else b""
+    return method == b"ACK" or (method not in (b"INVITE", b"UPDATE") and due)

@@ -85,6 +85,8 @@ class Dialog:
     cseq_b: int = 0
     kept: int = 0
     """What stands in the store of it, as a hash of the text; 0: nothing."""
+    described: Response | None = None
+    """The last provisional response of side B with an answer in it, until the dialog stands."""
     dead_at: float | None = None
     """When the call is dead unless one of the parties refreshes it (RFC 4028); None: no session timer."""
 
@@ -113,7 +115,7 @@ class Leg:
     until: float | None = None
     """When a leg that is no call ends by itself: its subscription's expiry."""
     offer: str = ""
-    """Which side ("a", "b") has an SDP offer open on this leg; empty: none."""
+    """Which side ("a", "b") made an offer in a response to an INVITE without one, unanswered so far; empty: none."""
     dialogs: dict[bytes, Dialog] = field(default_factory=dict)
 
 

@@ -96,13 +96,11 @@ class Passing:
             inside.receiver.target = contact_of(response) or inside.receiver.target
         if response.status >= 200:
             self.calls.terms.subscribed(leg, self.request, response)
-            if self.request.method in (b"INVITE", b"UPDATE") and (response.status >= 300 or not response.body):
+            if self.request.method == b"INVITE" and (response.status >= 300 or not response.body):
                 leg.offer = ""
         if response.body and response.status < 300:
             side: Literal["a", "b"] = "b" if inside.from_a else "a"
-            body = described(
-                self.calls.media, leg, side, response, flow_of(txn), self.flow, final=response.status >= 200
-            )
+            body = described(self.calls.media, leg, side, response, flow_of(txn), self.flow, self.request)
             when_there(body, partial(self._back, response), partial(self._unfit, response))
         else:
             self._back(response, response.body)
@@ -137,7 +135,7 @@ class Passing:
             return
         inside = self.inside
         side: Literal["a", "b"] = "a" if inside.from_a else "b"
-        body = described(self.calls.media, inside.dialog.leg, side, self.request, self.flow, flow, final=True)
+        body = described(self.calls.media, inside.dialog.leg, side, self.request, self.flow, flow)
         when_there(body, partial(self._send, flow), self._no_media)
 
     def _send(self, flow: Flow, body: bytes) -> None:

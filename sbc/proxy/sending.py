@@ -98,7 +98,7 @@ def _offer(attempt: Attempt, branch: Branch[Target], flow: Flow) -> None:
     if not request.body:
         _send(attempt, branch, flow, b"")
         return
-    body = described(calls.media, leg, "a", request, attempt.flow, flow, final=True)
+    body = described(calls.media, leg, "a", request, attempt.flow, flow)
     when_there(body, partial(_send, attempt, branch, flow), partial(_no_media, attempt, branch))
 
 
