@@ -149,7 +149,8 @@ class Sbc(MultiService):
         self.derived = derive(configuration, self.push.rules())
         self.engine = make_engine(configuration[MediaSettings], reactor, state)
         self.media = MediaCalls(configuration[MediaSettings], self.engine)
-        self.calls = self._make_calls(secret)
+        self._masked = masker(secret.derive("call id"))
+        self.calls = self._make_calls()
         self.registrar = self._make_registrar(secret)
         self.refresher = self._make_refresher()
         self.switch = self._make_switch()
@@ -174,7 +175,7 @@ class Sbc(MultiService):
         self._offspring(state)
         gauges.watch(self)
 
-    def _make_calls(self, secret: Secret) -> Calls:
+    def _make_calls(self) -> Calls:
         dialogs, waiting = Dialogs(), Waiting()
         self.lasting = Lasting(
             dialogs=dialogs,
@@ -225,8 +226,9 @@ class Sbc(MultiService):
                 log=self.call_log,
                 keep=self.policy.keep_messages,
                 clock_at=time.time,
+                shown_call_id=self.shown_call_id,
             ),
-            masker=masker(secret.derive("call id")),
+            masker=self._masked,
             calls_off=self.policy.calls_off,
             sleepers=Sleepers(
                 store=self.store,
@@ -259,6 +261,7 @@ class Sbc(MultiService):
             clock_at=time.time,
             event=lambda call_id, kind, detail: self.call_log.event(call_id, kind, detail, time.time()),
             vouch=self.guard.bans.vouch,
+            shown_call_id=self.shown_call_id,
             offence=lambda flow, kind: self.border.offence(flow, kind),
             udp_flow=lambda flow, peer: self.transports.udp_flow(flow.listener, peer),
         )
@@ -381,6 +384,10 @@ class Sbc(MultiService):
         return stopped
 
     # What the rooms ask
+
+    def shown_call_id(self, call_id: bytes) -> bytes:
+        """What a Call-ID is on the other side: the same, or its mask (`proxy.mask_call_id`)."""
+        return self._masked(call_id) if self.derived.calls.mask_call_id else call_id
 
     def ours(self) -> frozenset[bytes]:
         """Hosts that name this node, lower case."""

@@ -67,7 +67,7 @@ class Mailbox:
     """The waiting messages of this node's users.
 
     `keep` says for how many seconds a message is kept at most, 0 for ever, None: none is kept; `clock_at` is UTC epoch
-    seconds.
+    seconds; `shown_call_id` what a Call-ID becomes on the way to a device.
     """
 
     def __init__(
@@ -79,10 +79,12 @@ class Mailbox:
         log: CallLog,
         keep: Callable[[], float | None],
         clock_at: Callable[[], float],
+        shown_call_id: Callable[[bytes], bytes],
     ) -> None:
         self._store = store
         self._driver = driver
         self._identifiers = identifiers
+        self.shown_call_id = shown_call_id
         self._log = log
         self._keep = keep
         self._clock_at = clock_at
@@ -259,7 +261,7 @@ class Delivery:
             via=via(flow.listener, mailbox._identifiers.branch()),
             from_=_bytes(message.from_uri),
             to=_bytes(message.to_uri),
-            call_id=_bytes(message.call_id),
+            call_id=mailbox.shown_call_id(_bytes(message.call_id)),
             cseq=cseq,
             headers=[(name.encode(), _bytes(value)) for name, value in headers.items()],
             body=message.body,

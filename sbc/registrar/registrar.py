@@ -82,7 +82,7 @@ class Registrar:
     `udp_flow(flow, peer)` is the flow from the same socket to another peer; `vouch(host, until)` tells that somebody
     authenticated is there, `offence(flow, kind)` that somebody guesses; `awake` hears of devices that registered,
     `turned_away` of those that the upper server refuses for good;
-    `choose` gives the server that a client asks for, where it may.
+    `choose` gives the server that a client asks for, where it may; `shown_call_id` what a Call-ID becomes upward.
     """
 
     def __init__(
@@ -108,6 +108,7 @@ class Registrar:
         udp_flow: Callable[[Flow, tuple[str, int]], Flow],
         vouch: Callable[[str, float], None],
         offence: Callable[[Flow, str], None],
+        shown_call_id: Callable[[bytes], bytes],
     ) -> None:
         self.driver = driver
         self.servers = servers
@@ -135,6 +136,7 @@ class Registrar:
         self.udp_flow = udp_flow
         self.vouch = vouch
         self._offence = offence
+        self.shown_call_id = shown_call_id
         self.awake: Callable[[Awake], None] | None = None
         self.turned_away: Callable[[TurnedAway], None] | None = None
 

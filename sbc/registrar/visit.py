@@ -256,6 +256,8 @@ class Visit:
             up.replace(b"authorization", kept)
             up.set(b"call-id", registrar.identifiers.call_id())
             up.set(b"cseq", b"1 REGISTER")
+        elif (shown := registrar.shown_call_id(self.request.call_id)) != self.request.call_id:
+            up.set(b"call-id", shown)
         return up
 
     @property

@@ -125,7 +125,7 @@ class Branches(Calls):
 
     @inlineCallbacks
     def test_two_answers_are_one_call(self):
-        """The second one would get the ports of the first: it is acknowledged and ended, and nobody else hears of it."""
+        """The second would get the ports of the first: it is acknowledged and ended, and nobody hears of it."""
         call, one, two = yield self.ringing_twice()
         one.answer()
         status = yield self.final(call)
