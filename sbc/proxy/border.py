@@ -16,7 +16,7 @@ from sbc.sip.errors import ParseError, RemoteError
 from sbc.sip.message import Request, Response, parse
 from sbc.transaction.driver import Driver
 from sbc.transport.flow import Flow
-from sbc.transport.limits import BANNED
+from sbc.transport.limits import BANNED, OVERLOAD
 
 log = Logger()
 
@@ -97,6 +97,10 @@ class Border:
         self._metrics.refused.add(what)
         if what != BANNED:
             self.offence(flow, what)
+
+    def shed(self, count: int) -> None:
+        """Datagrams of strangers were dropped for want of time."""
+        self._metrics.refused.add(OVERLOAD, by=count)
 
     def sent(self, data: bytes, flow: Flow) -> None:
         """A message goes out."""

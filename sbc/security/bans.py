@@ -145,6 +145,10 @@ class BanTable:
         source = source_of(host)
         self._vouched.put(source, max(until_at, self._vouched.get(source) or 0.0))
 
+    def vouched(self, host: str) -> bool:
+        """Whether somebody behind this address was authenticated not long ago."""
+        return self._vouched.get(source_of(host)) is not None
+
     def ban(self, host: str, reason: str, at: float, seconds: float, by: str) -> Ban:
         """An operator shuts an address out; the length is not bounded by the policy."""
         return self._shut(source_of(host), reason, at, seconds, by, 1)

@@ -56,6 +56,10 @@ class Guard:
         """Whether this address is never banned nor limited."""
         return host in self._friends or host in self._allow
 
+    def known(self, host: str) -> bool:
+        """Whether somebody we serve is at this address: exempt, or one from where a phone registered lately."""
+        return self.exempt(host) or self.bans.vouched(host)
+
     def request(self, host: str, now: float, at: float, *, proven: bool) -> bool:
         """Whether one more request of this address is served; False: drop it, which counts as an offence."""
         if self.exempt(host) or self._rates.take(source_of(host), now):

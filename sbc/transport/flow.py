@@ -151,6 +151,9 @@ class Receiver(Protocol):
     def refused(self, flow: Flow, what: str) -> None:
         """Bytes were dropped: `what` is one of the words in `limits.REFUSALS`."""
 
+    def shed(self, count: int) -> None:
+        """So many datagrams of strangers were dropped unread, since there were more than can be served."""
+
 
 class Gate(Protocol):
     """Who is let in at all; asked before a byte is read as SIP."""
@@ -161,6 +164,10 @@ class Gate(Protocol):
     def exempt(self, host: str) -> bool:
         """True: the per-source limits do not apply to this address."""
 
+    def known(self, host: str) -> bool:
+        """Whether somebody we serve is at this address: an upper server, a phone that is registered. Asked when there
+        is more to read than can be served."""
+
 
 class OpenGate:
     """Everybody is let in, nobody is exempt."""
@@ -170,3 +177,6 @@ class OpenGate:
 
     def exempt(self, host: str) -> bool:
         return False
+
+    def known(self, host: str) -> bool:
+        return True

@@ -11,6 +11,13 @@ DATAGRAMS_PER_WAKE = 64
 RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
 """SO_RCVBUF of UDP sockets: about 1,700 INVITEs, two seconds at 800 calls/s. The kernel's default holds 90."""
 
+CROWDED_SHARE, CLEARED_SHARE = 0.125, 0.0625
+"""Share of a UDP socket's receive buffer that waits to be read: from the first on, what strangers sent is dropped
+unread until it is below the second. What waits is then some 0.2 s old at most, for whoever is known."""
+
+SHED_PER_WAKE = 1_024
+"""Datagrams looked at in one wake while strangers are dropped; dropping costs a hundredth of serving."""
+
 UDP_QUEUE_DATAGRAMS = 4_096
 """Datagrams waiting for a full UDP socket; later ones are dropped, as a network would."""
 
@@ -67,6 +74,7 @@ SILENT = "silent"
 BROKEN_FRAMING = "framing"
 BAD_HANDSHAKE = "handshake"
 NOT_READING = "not-reading"
+OVERLOAD = "overload"
 REFUSALS = {
     NOT_SIP: "the bytes do not begin a SIP message (scanner, HTTP or TLS on the wrong port)",
     OVERSIZED: "the message is longer than the limit",
@@ -77,6 +85,7 @@ REFUSALS = {
     SILENT: "nothing came in time on a new or idle connection",
     BROKEN_FRAMING: "a stream lost its message borders (missing or wrong Content-Length)",
     BAD_HANDSHAKE: "the TLS, WebSocket or PROXY preamble failed",
+    OVERLOAD: "more datagrams came than can be served: those of nobody known are dropped first",
     NOT_READING: "the peer does not read what it is sent",
 }
 

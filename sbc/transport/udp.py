@@ -8,6 +8,7 @@ import socket
 from collections import Counter, deque
 from collections.abc import Callable
 from errno import EAGAIN, EINTR, EWOULDBLOCK, errorcode
+from struct import unpack_from
 from typing import Any
 
 from twisted.internet.interfaces import IReadWriteDescriptor
@@ -19,11 +20,14 @@ from sbc.transport.address import normal_host
 from sbc.transport.flow import Flow, Gate, Listener, Receiver
 from sbc.transport.limits import (
     BANNED,
+    CLEARED_SHARE,
+    CROWDED_SHARE,
     DATAGRAM_BYTES,
     DATAGRAMS_PER_WAKE,
     NOT_SIP,
     OVERSIZED,
     RECEIVE_BUFFER_BYTES,
+    SHED_PER_WAKE,
     UDP_FLOWS,
     UDP_QUEUE_DATAGRAMS,
     Limits,
@@ -31,6 +35,8 @@ from sbc.transport.limits import (
 from sbc.transport.sniff import begins_sip
 from sbc.transport.stunkeepalive import binding_answer
 
+SO_MEMINFO = 55
+"""Linux: how much memory a socket's buffers take (socket(7)); the socket module has no name for it."""
 _FULL = (EAGAIN, EWOULDBLOCK, EINTR)
 _SILENCE = frozenset(b"\r\n\0 ")
 """Octets of which the keep-alives in use consist (CRLF, double CRLF, one or four NUL)."""
@@ -88,6 +94,9 @@ class UdpPort:
         # are heard or written to move to the young one, so that a flood of forged sources cannot push them out.
         self._young: dict[tuple[Any, ...], UdpFlow] = {}
         self._old: dict[tuple[Any, ...], UdpFlow] = {}
+        self._full = False
+        """The last wake read as much as it may: more may wait."""
+        self._crowded = self._cleared = 0.0
         self._log = Logger()
 
     # -- life
@@ -105,6 +114,8 @@ class UdpPort:
         except OSError:
             opened.close()
             raise
+        room = opened.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        self._crowded, self._cleared = room * CROWDED_SHARE, room * CLEARED_SHARE
         self._socket = opened
         return int(opened.getsockname()[1])
 
@@ -163,7 +174,10 @@ class UdpPort:
         self.stop()
 
     def doRead(self) -> None:
+        if self._full and self._waiting() > self._crowded:
+            self._shed()
         young, gate = self._young, self._gate
+        self._full = False
         for _ in range(DATAGRAMS_PER_WAKE):
             if self._socket is None:
                 return
@@ -184,6 +198,36 @@ class UdpPort:
                 continue
             flow.heard_at = now
             self._take(data, flow)
+        self._full = True
+
+    def _shed(self) -> None:
+        """More waits than can be served in time: what strangers sent is dropped unread until less does."""
+        gate, dropped = self._gate, 0
+        for number in range(SHED_PER_WAKE):
+            if self._socket is None or (number % DATAGRAMS_PER_WAKE == 0 and self._waiting() < self._cleared):
+                break
+            try:
+                data, address = self._socket.recvfrom(DATAGRAM_BYTES)
+            except OSError:
+                break
+            host = normal_host(address[0])
+            if not gate.known(host):
+                dropped += 1
+            elif gate.admits(host):
+                flow = self._flow(address, 0.0)
+                flow.heard_at = self._clock()
+                self._take(data, flow)
+        if dropped:
+            self._receiver.shed(dropped)
+
+    def _waiting(self) -> int:
+        """Bytes of memory that datagrams waiting to be read take; 0 where the system does not say."""
+        if self._socket is None:
+            return 0
+        try:
+            return int(unpack_from("=I", self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36))[0])
+        except OSError:
+            return 0
 
     def _take(self, data: bytes, flow: UdpFlow) -> None:
         """One datagram of an admitted peer."""

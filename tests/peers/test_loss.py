@@ -7,9 +7,11 @@ from collections import defaultdict
 
 import pytest
 
+from tests.peers.conftest import USERS
 from tests.peers.lossy import Weather
 from tests.peers.ports import free_port
 from tests.peers.program import until
+from tests.peers.sbc_process import settle
 
 RAIN = Weather(lost=0.01, doubled=0.02, late=0.05)
 STORM = Weather(lost=0.10, doubled=0.05, late=0.10)
@@ -25,7 +27,7 @@ def world(kamailio, sbc, lossy):
     Three relays: phones to SBC, SBC to upper server, upper server to SBC. Everybody is told the relay's address.
     """
 
-    def make(phones, beyond):
+    def make(phones, beyond, more=None):
         client, inner, outer, front, back = (free_port() for _ in range(5))
         upper = kamailio(open_registrar=True, advertise=f"{NEAR}:{outer}", patience=15)
         lossy(f"{upper.host}:{upper.port}", beyond, host=NEAR, port=outer, seed=1)
@@ -36,7 +38,7 @@ def world(kamailio, sbc, lossy):
             {"uri": f"udp:127.0.0.1:{inner}", "advertise": f"{NEAR}:{back}", "side": "upper"},
         ]
         server = {"name": "pbx", "uri": f"sip:{NEAR}:{outer};transport=udp", "domain": upper.realm}
-        sections = {"media": {"relay": "never"}, "routing": {"local_calls": "off"}}
+        sections = {"media": {"relay": "never"}, "routing": {"local_calls": "off"}, **(more or {})}
         border = sbc([server], port=client, listen=listen, sections=sections)
         return upper, border, before.address
 
@@ -95,3 +97,29 @@ def test_registrations_and_calls_end_as_they_should(world, sipp, phones, beyond)
     until(lambda: not border.rows("select * from dialogs"), 5, "no dialog is left")
     ended = "select count(*) as n from cdrs where ended_at is not null and code = 200"
     until(lambda: border.rows(ended)[0]["n"] == 2 * CALLS, 5, "a record of each call, which crosses twice")
+
+
+@pytest.mark.parametrize(("phones", "beyond"), [(STORM, RAIN), (RAIN, STORM)], ids=["storm before phones", "beyond"])
+def test_a_sleeping_phone_is_woken_and_gets_its_calls_and_messages_once(world, lab, sipp, baresip, phones, beyond):
+    sections = {**lab.sections(), "registrar": {"udp_awake": "1s"}}
+    upper, border, proxy = world(phones, beyond, sections)
+    phone = lab.phone("bob", USERS["bob"], proxy)
+    alice = baresip("alice", f"{upper.host}:{upper.port}")
+    phone.sleep()
+    settle(1.3)
+    keys = {"realm": "example.test", "callee": "bob", "text": "good morning"}
+    sipp("message-open", f"{upper.host}:{upper.port}", keys=keys, rows=["alice;"]).finish()
+    until(lambda: phone.messages() == ["good morning\r\n"], 20, "the message, once")
+
+    phone.sleep()
+    settle(1.3)
+    alice.call("sip:bob@example.test")
+    alice.wait("CALL_ESTABLISHED", 20)
+    settle(0.5)
+    alice.hang_up()
+    phone.wait("ended", 20)
+
+    assert len({value("Via", request) for request in phone.requests("INVITE")}) == 1, "two INVITEs for one call"
+    assert phone.messages() == ["good morning\r\n"]
+    until(lambda: not border.rows("select * from dialogs"), 10, "no dialog is left")
+    assert len(lab.pushes()) <= 4, "at most one more push each, where an answer was lost"

@@ -1,6 +1,8 @@
-"""A flood of requests by UDP from many addresses: `python -m tests.security.flood HOST PORT RATE SECONDS SOURCES`.
+"""A flood of requests by UDP from many addresses, and a friend who asks meanwhile, each in a process of its own.
 
-Each is new: another Call-ID, branch, user. Prints how many were sent.
+`python -m tests.security.flood HOST PORT SECONDS RATE SOURCES`: each request is new, with another Call-ID, branch and
+user. Prints how many were sent. `python -m tests.security.flood HOST PORT SECONDS FRIEND` asks by OPTIONS twice a
+second from that address, repeats as RFC 3261 says, and prints the longest wait for an answer in seconds.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import time
 
 from tests.security.hostile import loopback
 
+DOMAIN = "flooded.example"
 METHODS = ("REGISTER", "SUBSCRIBE", "NOTIFY", "PUBLISH", "MESSAGE", "INVITE", "OPTIONS")
 
 
@@ -21,11 +24,11 @@ def main(host: str, port: int, rate: float, seconds: float, sources: int) -> Non
         while sent < now * rate:
             method, number = METHODS[sent % len(METHODS)], random.randrange(1 << 48)
             source = sockets[sent % sources]
-            uri = "sip:pbx.example.com" if method == "REGISTER" else f"sip:{number % 1000}@pbx.example.com"
+            uri = f"sip:{DOMAIN}" if method == "REGISTER" else f"sip:{number % 1000}@{DOMAIN}"
             source.sendto(
                 f"{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {source.getsockname()[0]};branch=z9hG4bK{number};rport\r\n"
-                f"Max-Forwards: 70\r\nFrom: <sip:{number % 999}@pbx.example.com>;tag={number}\r\n"
-                f"To: <sip:{number % 1000}@pbx.example.com>\r\nCall-ID: {number}\r\nCSeq: 1 {method}\r\n"
+                f"Max-Forwards: 70\r\nFrom: <sip:{number % 999}@{DOMAIN}>;tag={number}\r\n"
+                f"To: <sip:{number % 1000}@{DOMAIN}>\r\nCall-ID: {number}\r\nCSeq: 1 {method}\r\n"
                 f"Contact: <sip:x@192.0.2.1>\r\nEvent: presence\r\nExpires: 600\r\nContent-Length: 0\r\n\r\n".encode(),
                 (host, port),
             )
@@ -34,5 +37,33 @@ def main(host: str, port: int, rate: float, seconds: float, sources: int) -> Non
     print(sent)
 
 
+def ask(host: str, port: int, seconds: float, friend: str) -> None:
+    opened = loopback(friend)
+    slowest, begun = 0.0, time.monotonic()
+    while time.monotonic() < begun + seconds:
+        number, asked, wait = random.randrange(1 << 48), time.monotonic(), 0.5
+        request = (
+            f"OPTIONS sip:{host} SIP/2.0\r\nVia: SIP/2.0/UDP {friend};branch=z9hG4bK{number};rport\r\n"
+            f"Max-Forwards: 70\r\nFrom: <sip:friend@{friend}>;tag={number}\r\nTo: <sip:{host}>\r\n"
+            f"Call-ID: {number}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+        ).encode()
+        answer = b""
+        while str(number).encode() not in answer and time.monotonic() < asked + 32:
+            opened.sendto(request, (host, port))
+            opened.settimeout(wait)
+            wait = min(2 * wait, 4.0)
+            try:
+                answer = opened.recv(65_535)
+            except TimeoutError:
+                continue
+        slowest = max(slowest, time.monotonic() - asked)
+        time.sleep(0.5)
+    print(slowest)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5]))
+    where = (sys.argv[1], int(sys.argv[2]))
+    if len(sys.argv) == 5:
+        ask(*where, float(sys.argv[3]), sys.argv[4])
+    else:
+        main(*where, float(sys.argv[4]), float(sys.argv[3]), int(sys.argv[5]))

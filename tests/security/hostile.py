@@ -80,6 +80,8 @@ class Stream(Protocol):
 class Hostile(Calls):
     """A test with an SBC under attack. What it refused stands in its metrics."""
 
+    timeout = 900 if FULL else 60
+
     def attacked(self, **more: Any) -> Deferred[Any]:
         return self.begin(**{**SECURITY, **more})
 

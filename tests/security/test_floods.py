@@ -16,39 +16,42 @@ from tests.security.hostile import FULL, Hostile, resident
 
 
 class Floods(Hostile):
+    def beside(self, *arguments):
+        """The number that `tests.security.flood` prints, in a process of its own."""
+        given = [BORDER, self.world.sip, *arguments]
+        command = ["-m", "tests.security.flood", *(str(each) for each in given)]
+        said = getProcessOutput(sys.executable, command, env={"PYTHONPATH": ":".join(sys.path)}, errortoo=True)
+        return said.addCallback(float)
+
     @inlineCallbacks
     def test_11_calls_and_known_peers_are_served_during_a_flood(self):
         rate, seconds, sources = (5_000, 60, 20) if FULL else (500, 4, 5)
-        yield self.begin(child=True)
+        # The flood is for a server of its own, which nobody hears: what is measured is the SBC.
+        flooded = 'name = "flooded"\nuri = "sip:127.0.0.66:5060;transport=udp"\ndomain = "flooded.example"'
+        yield self.begin(child=True, **{"[upper]": flooded})
         phone = yield self.awake(transport="udp", talks=True)
         call = self.upper.place_call("bob")
         status = yield self.final(call)
         self.assertEqual(status, 200)
-        friend = self.stranger("127.0.0.2")
         yield pause(1)
         before = resident(self.world.border.pid)
-        heard, lost = call.media.received, call.media.lost
-        arguments = ["-m", "tests.security.flood", BORDER, self.world.sip, rate, seconds, sources]
-        flood = getProcessOutput(
-            sys.executable, [str(each) for each in arguments], env={"PYTHONPATH": ":".join(sys.path)}
-        )
-        slowest, most, begun = 0.0, 0, time.monotonic()
+        heard, lost, begun = call.media.received, call.media.lost, time.monotonic()
+        flood = self.beside(seconds, rate, sources)
+        friend = self.beside(seconds, "127.0.0.2")
+        most = 0
         while time.monotonic() < begun + seconds:
-            asked = time.monotonic()
-            response = yield friend.ask("OPTIONS", f"sip:{BORDER}", self.world.sip)
-            self.assertEqual(response.status, 200)
-            slowest = max(slowest, time.monotonic() - asked)
             most = max(most, resident(self.world.border.pid))
             yield pause(0.5)
-        sent = yield flood
-        told = time.monotonic() - begun
-        packets, missing = call.media.received - heard, call.media.lost - lost
+        packets, missing, told = call.media.received - heard, call.media.lost - lost, time.monotonic() - begun
+        sent, slowest = yield gatherResults([flood, friend])
+        metrics = yield self.world.border.metrics()
+        shed = [line for line in metrics.splitlines() if "refused_total" in line]
         print(
             f"{int(sent)} requests in {told:.0f} s, OPTIONS at most {slowest * 1000:.0f} ms, memory grown "
-            f"{(most - before) / 1e6:.0f} MB, audio {packets} packets, {missing} lost"
+            f"{(most - before) / 1e6:.0f} MB, audio {packets} packets, {missing} lost, {shed}"
         )
         self.assertLess(slowest, 1.0)
-        self.assertLess(most - before, 300_000_000)
+        self.assertLess(most - before, 800_000_000)  # the transactions that it may hold, at 8 kB each
         self.assertGreater(packets, 40 * told)
         self.assertLess(missing, 0.02 * packets)
         response = yield call.hang_up().addTimeout(5, reactor)

@@ -4,7 +4,7 @@ import pytest
 
 from sbc.security import bans
 from sbc.security.bans import OFFENCES, Ban, BanPolicy, BanTable
-from sbc.transport.limits import BANNED, REFUSALS, TOO_MANY, TOO_MANY_FROM_SOURCE
+from sbc.transport.limits import BANNED, OVERLOAD, REFUSALS, TOO_MANY, TOO_MANY_FROM_SOURCE
 
 PHONE, SCANNER = "192.0.2.1", "203.0.113.66"
 AT = 1_800_000_000.0
@@ -136,7 +136,7 @@ def test_the_table_is_bounded(table: BanTable, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_every_refusal_of_the_transports_has_a_weight_or_is_none_of_the_sources_doing() -> None:
-    assert set(REFUSALS) - set(OFFENCES) == {BANNED, TOO_MANY, TOO_MANY_FROM_SOURCE}
+    assert set(REFUSALS) - set(OFFENCES) == {BANNED, OVERLOAD, TOO_MANY, TOO_MANY_FROM_SOURCE}
 
 
 @pytest.mark.parametrize("kind", ["wrong-credentials", "unknown-user"])

@@ -32,6 +32,14 @@ def test_upper_servers_are_never_limited_nor_banned() -> None:
     assert guard.offence("198.51.100.1", "scanner", AT, proven=True) is not None
 
 
+def test_who_registered_lately_is_known_and_so_are_servers_and_who_is_listed() -> None:
+    guard = Guard(SecuritySettings(allow=(ip_network("198.51.100.0/24"),)), Notebook())
+    guard.befriend(["203.0.113.1"])
+    assert not guard.known("192.0.2.1")
+    guard.bans.vouch("192.0.2.1", AT + 600)
+    assert all(guard.known(host) for host in ("192.0.2.1", "203.0.113.1", "198.51.100.9"))
+
+
 def test_a_flood_is_dropped_and_in_time_banned() -> None:
     guard = Guard(SecuritySettings(source_rate=10.0, source_burst=20.0), Notebook())
     served = 0

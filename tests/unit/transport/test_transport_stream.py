@@ -252,6 +252,9 @@ class Space(Street):
             def exempt(self, host: str) -> bool:
                 return host == "192.0.2.7"
 
+            def known(self, host: str) -> bool:
+                return True
+
         self.build(Limits(connections_per_source=1), Gatekeeper())
         _, banned = self.call("192.0.2.66")
         friends = [self.call("192.0.2.7")[1] for _ in range(5)]

@@ -2,6 +2,8 @@
 
 import errno
 import socket
+from errno import EAGAIN
+from struct import pack
 from typing import Any
 
 from twisted.internet.defer import ensureDeferred
@@ -10,8 +12,8 @@ from twisted.trial.unittest import TestCase
 
 from sbc.transport import udp
 from sbc.transport.flow import Listener, OpenGate
-from sbc.transport.limits import BANNED, NOT_SIP, OVERSIZED, Limits
-from sbc.transport.udp import UdpPort
+from sbc.transport.limits import BANNED, CLEARED_SHARE, CROWDED_SHARE, NOT_SIP, OVERSIZED, Limits
+from sbc.transport.udp import SO_MEMINFO, UdpPort
 from tests.unit.transport.transport_world import Ear, Node, options, turn, until
 
 
@@ -124,6 +126,9 @@ class OnTheWire(TestCase):
 
             def exempt(self, host: str) -> bool:
                 return False
+
+            def known(self, host: str) -> bool:
+                return True
 
         async def conversation() -> None:
             node = Node(self, "udp:127.0.0.2:0", gate=Gatekeeper())
@@ -284,3 +289,75 @@ class Peers(TestCase):
             if number % 50 == 0:
                 self.assertIs(port.flow("192.0.2.1", 5060), phone)
         self.assertLessEqual(len(port._young) + len(port._old), 200)
+
+
+class Crowd:
+    """A socket with many datagrams waiting, and the kernel's word how much memory they take."""
+
+    def __init__(self, waiting: list[tuple[bytes, tuple[str, int]]], room: int) -> None:
+        self.waiting = waiting
+        self.room = room
+
+    def fileno(self) -> int:
+        return 7
+
+    def recvfrom(self, size: int) -> tuple[bytes, tuple[str, int]]:
+        if not self.waiting:
+            raise BlockingIOError(EAGAIN, "empty")
+        return self.waiting.pop(0)
+
+    def getsockopt(self, level: int, name: int, size: int = 0) -> bytes:
+        assert name == SO_MEMINFO
+        return pack("=I", len(self.waiting) * self.room // 4_000) + bytes(32)
+
+
+class Crowded(TestCase):
+    """Four thousand datagrams fill the buffer."""
+
+    def port(self, count: int) -> UdpPort:
+        class Regulars(OpenGate):
+            def known(self, host: str) -> bool:
+                return host == "192.0.2.1"
+
+        self.ear = Ear()
+        port = UdpPort(Wakeups(), Listener(0, b"UDP", "127.0.0.1", 5060), self.ear, Limits(), Regulars(), lambda: 1.0)
+        hosts = ["192.0.2.1" if number % 10 == 0 else f"198.51.100.{number % 250}" for number in range(count)]
+        waiting = [(options(number), (host, 5060)) for number, host in enumerate(hosts)]
+        port._socket = Crowd(waiting, 4_000_000)  # type: ignore[assignment]
+        port._crowded, port._cleared = 4_000_000 * CROWDED_SHARE, 4_000_000 * CLEARED_SHARE
+        return port
+
+    def test_strangers_wait_outside_while_there_is_too_much_and_no_longer(self) -> None:
+        port = self.port(4_000)
+        crowd: Any = port._socket
+        while crowd.waiting:
+            port.doRead()
+        heard = len(self.ear.messages)
+        self.assertEqual(heard + self.ear.dropped, 4_000)
+        regulars = [flow for flow in self.ear.flows if flow.peer[0] == "192.0.2.1"]
+        self.assertEqual(len(regulars), 400, "nobody who is known was dropped")
+        self.assertGreater(heard - len(regulars), 400, "strangers are served again once it is cleared")
+        self.assertGreater(self.ear.dropped, 2_500)
+
+    def test_a_burst_that_can_be_served_is_served(self) -> None:
+        port = self.port(450)
+        crowd: Any = port._socket
+        while crowd.waiting:
+            port.doRead()
+        self.assertEqual((len(self.ear.messages), self.ear.dropped), (450, 0))
+
+    def test_the_kernel_tells_how_much_waits(self) -> Any:
+        async def conversation() -> None:
+            node = Node(self, "udp:127.0.0.2:0")
+            [port] = node.transports._udp.values()
+            node.transports._reactor.removeReader(port)
+            peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self.addCleanup(peer.close)
+            self.assertEqual(port._waiting(), 0)
+            for _ in range(10):
+                peer.sendto(options(), ("127.0.0.2", node.transports.listeners[0].port))
+            await until(lambda: port._waiting() > 10 * len(options()))
+            node.transports._reactor.addReader(port)
+            await until(lambda: len(node.ear.messages) == 10)
+
+        return ensureDeferred(conversation())

@@ -50,6 +50,7 @@ class Ear:
         self.flows: list[Flow] = []
         self.losses: list[tuple[Flow, str]] = []
         self.refusals: list[str] = []
+        self.dropped = 0
 
     def received(self, data: bytes, flow: Flow) -> None:
         self.messages.append(data)
@@ -60,6 +61,9 @@ class Ear:
 
     def refused(self, flow: Flow, what: str) -> None:
         self.refusals.append(what)
+
+    def shed(self, count: int) -> None:
+        self.dropped += count
 
 
 class Node:
