@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import LoopingCall
@@ -152,7 +152,8 @@ class ProcessEngine:
         if self._seeking is not None:
             self._seeking.cancel()
         if self._link is None and self._process is None:
-            return succeed(None)
+            stopping.callback(None)
+            return stopping
         if self._link is not None:
             self._link.put(Request({"do": "end"}, self._reactor.seconds()))
         else:

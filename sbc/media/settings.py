@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from sbc.media.sdp import literal
 from sbc.settings import (
     Address,
     Duration,
@@ -77,5 +78,7 @@ class MediaSettings:
         """A range too small for one stream, two pairs of an even and the next odd port; an engine without daemons."""
         if self.engine == "rtpengine" and not self.rtpengine:
             yield "engine", 'rtpengine needs the addresses of its daemons: rtpengine = ["127.0.0.1:2223"]'
+        if any(literal(each.host) is None for each in self.rtpengine):
+            yield "rtpengine", "must hold IP addresses, not names"
         if len(range(self.ports.first + self.ports.first % 2, self.ports.last, 2)) < 2:
             yield "ports", "a range of at least two pairs of an even and the next odd port is needed"

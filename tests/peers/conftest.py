@@ -25,11 +25,25 @@ from tests.peers.nghttpd_server import Nghttpd
 from tests.peers.openssl_client import OpensslClient
 from tests.peers.pjsua2_phone import Pjsua2
 from tests.peers.ports import given_back
+from tests.peers.rtpengine_daemon import Rtpengine
 from tests.peers.sbc_process import Sbc
 from tests.peers.sipp_runner import Sipp
 
 Party = TypeVar(
-    "Party", Baresip, Browser, Capture, Kamailio, Lab, Linphone, Lossy, Nghttpd, OpensslClient, Pjsua2, Sbc, Sipp
+    "Party",
+    Baresip,
+    Browser,
+    Capture,
+    Kamailio,
+    Lab,
+    Linphone,
+    Lossy,
+    Nghttpd,
+    OpensslClient,
+    Pjsua2,
+    Rtpengine,
+    Sbc,
+    Sipp,
 )
 HERE = Path(__file__).parent
 
@@ -132,6 +146,12 @@ def capture(parties: ExitStack, tmp_path: Path) -> Callable[..., Capture]:
 @pytest.fixture
 def nghttpd(parties: ExitStack, tmp_path: Path) -> Callable[..., Nghttpd]:
     return _maker(Nghttpd, parties, tmp_path)
+
+
+@pytest.fixture
+def rtpengine(parties: ExitStack, tmp_path: Path) -> Callable[..., Rtpengine]:
+    """``rtpengine()``: a relay daemon."""
+    return _maker(Rtpengine, parties, tmp_path)
 
 
 @pytest.fixture

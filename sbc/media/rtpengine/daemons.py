@@ -53,6 +53,7 @@ class Asking(DatagramProtocol):
         self.address = address
         self._prefix = random(8).hex().encode("ascii")
         self._number = 0
+        self._closed = False
         self._open: dict[bytes, _Asked] = {}
         #: Whether it answered last time; believed until shown otherwise.
         self.alive = True
@@ -70,7 +71,7 @@ class Asking(DatagramProtocol):
         self._number += 1
         cookie = b"%s_%d" % (self._prefix, self._number)
         asked = _Asked(cookie + b" " + bencode.encode(command))
-        if self.transport is None or len(self._open) >= MAX_OPEN:
+        if self.transport is None or self._closed or len(self._open) >= MAX_OPEN:
             asked.answer.errback(SilentError(self.name))
             return asked.answer
         self._open[cookie] = asked
@@ -82,14 +83,15 @@ class Asking(DatagramProtocol):
         self.ask({"command": "ping"}).addErrback(_known)
 
     def close(self) -> None:
-        """Give up what is under way."""
+        """Give up what is under way; nothing more is asked."""
+        self._closed = True
         for cookie in tuple(self._open):
             self._fail(cookie)
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         """A reply: only the daemon knows the cookie."""
         cookie, _, body = datagram.partition(b" ")
-        asked = self._open.pop(cookie, None)
+        asked = self._open.pop(cookie, None) if addr[:2] == self.address else None
         if asked is None:
             return
         asked.timer.cancel()
@@ -106,10 +108,6 @@ class Asking(DatagramProtocol):
         else:
             asked.answer.callback(reply)
 
-    def connectionRefused(self) -> None:
-        """Nobody listens there."""
-        self.close()
-
     def _send(self, cookie: bytes) -> None:
         asked = self._open[cookie]
         if asked.repeats == len(REPEATS):
@@ -117,10 +115,12 @@ class Asking(DatagramProtocol):
             return
         asked.timer = self._reactor.callLater(REPEATS[asked.repeats], self._send, cookie)
         asked.repeats += 1
-        self.transport.write(asked.packet)
+        self.transport.write(asked.packet, self.address)
 
     def _fail(self, cookie: bytes) -> None:
-        asked = self._open.pop(cookie)
+        asked = self._open.pop(cookie, None)
+        if asked is None:  # what failed before it made others fail
+            return
         if asked.timer.active():
             asked.timer.cancel()
         self._tell(False)

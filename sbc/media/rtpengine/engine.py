@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from secrets import token_bytes
 from typing import Any
 
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -91,7 +91,6 @@ class RtpengineEngine:
         for daemon in self.daemons:
             host = "::" if ":" in daemon.address[0] else ""
             port = self._reactor.listenUDP(0, daemon, interface=host, maxPacketSize=65_535)
-            daemon.transport.connect(*daemon.address)
             self._ports.append(port)
 
     def start(self) -> None:
@@ -104,12 +103,11 @@ class RtpengineEngine:
         for clock in self._clocks:
             if clock.running:
                 clock.stop()
-        for key in tuple(self._legs):
-            self.close(key)
-        return self._stopped()
+        return self._stopped([self.close(key) for key in tuple(self._legs)])
 
     @inlineCallbacks
-    def _stopped(self) -> Any:
+    def _stopped(self, closing: list[Deferred[Statistics]]) -> Any:
+        yield gatherResults(closing)
         for daemon, port in zip(self.daemons, self._ports, strict=False):
             daemon.close()
             yield port.stopListening()

@@ -42,6 +42,8 @@ def offer(key: str, offer: Offer, was: Protection, mode: Mode | None) -> Command
     command["rtcp-mux"] = ["offer"] if wanted in ("web", "dtls") else ["demux"]
     if wanted == "sdes":
         command["SDES"] = ["pad"]
+    if was.mode in ("dtls", "web"):
+        command["DTLS"] = "passive"  # else it says its first word before the party has the answer, and is not heard
     return command
 
 
@@ -67,8 +69,8 @@ def query(key: str) -> Command:
 
 
 def delete(key: str) -> Command:
-    """End a leg at once."""
-    return {"command": "delete", "call-id": key, "delete-delay": 0}
+    """End a leg at once: without a tag nothing would be told of it."""
+    return {"command": "delete", "call-id": key, "from-tag": "a", "delete-delay": 0}
 
 
 def refusal(reply: Command) -> RemoteError:

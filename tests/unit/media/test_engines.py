@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import inlineCallbacks
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SkipTest, TestCase
 
 from sbc.media import process
 from sbc.media.calls import MediaCalls
@@ -27,6 +27,16 @@ from tests.unit.media.engine_contract import A, B, Contract, pause
 class Inline(Contract, TestCase):
     def make(self, settings: MediaSettings) -> Engine:
         return InlineEngine(settings, reactor)
+
+
+class Kernel(Contract, TestCase):
+    """The same process, with what the kernel can do for it here. Loopback phones stay with the process."""
+
+    def make(self, settings: MediaSettings) -> Engine:
+        if os.geteuid() != 0:
+            raise SkipTest("not root: nothing can be loaded")
+        state = Path(tempfile.mkdtemp(prefix="media-state-"))
+        return ProcessEngine(settings, reactor, state, "kernel")
 
 
 class Python(Contract, TestCase):
@@ -117,6 +127,8 @@ class Python(Contract, TestCase):
         statistics = yield calls.close("claimed")
         self.assertGreater(statistics.packets, 4, "the counts of before are there")
         os.kill(worker, 0)
+        yield calls.stopService()
+        yield self.until(lambda: crashed.pid == 0, "it has ended")
 
     @inlineCallbacks
     def test_only_its_owner_may_speak_to_it(self) -> Any:

@@ -1,0 +1,95 @@
+"""What rtpengine daemons are asked, and what their answers mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from sbc.media.engine import Offer
+from sbc.media.rtpengine import bencode, ng
+from sbc.media.sdp import parse
+
+VALUES = some.recursive(
+    some.integers() | some.binary(max_size=20),
+    lambda inner: some.lists(inner, max_size=4) | some.dictionaries(some.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+PLAIN = b"v=0\r\no=- 1 1 IN IP4 127.0.0.3\r\ns=-\r\nc=IN IP4 127.0.0.3\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
+WEB = PLAIN.replace(b"RTP/AVP", b"UDP/TLS/RTP/SAVPF") + (
+    b"a=ice-ufrag:abcd\r\na=ice-pwd:0123456789012345678901\r\na=setup:actpass\r\na=fingerprint:sha-256 "
+    + b":".join([b"AA"] * 32)
+    + b"\r\n"
+)
+
+
+@given(VALUES)
+def test_what_is_encoded_is_decoded(value: Any) -> None:
+    assert bencode.decode(bencode.encode(value)) == value
+
+
+@given(some.binary(max_size=60))
+def test_anything_else_is_a_value_error(data: bytes) -> None:
+    try:
+        value = bencode.decode(data)
+    except ValueError:
+        return
+    assert bencode.decode(bencode.encode(value)) == value
+
+
+def test_depth_has_a_limit() -> None:
+    with pytest.raises(ValueError):
+        bencode.decode(b"l" * 1000 + b"e" * 1000)
+
+
+def asked(body: bytes, wanted: str = "keep", toward: str = "127.0.0.9") -> ng.Command:
+    session = parse(body)
+    was = ng.protection(session)
+    offer = Offer(session, "a", "127.0.0.3", "127.0.0.9", toward, wanted)
+    return ng.offer("leg", offer, was, ng.towards(was, wanted, None))
+
+
+@pytest.mark.parametrize(
+    ("body", "wanted", "protocol", "ice"),
+    [
+        (PLAIN, "keep", None, "remove"),
+        (PLAIN, "sdes", "RTP/SAVP", "remove"),
+        (PLAIN, "web", "UDP/TLS/RTP/SAVPF", "force"),
+        (WEB, "keep", "RTP/AVP", "remove"),
+        (WEB, "web", "UDP/TLS/RTP/SAVPF", "force"),
+        (WEB, "off", "RTP/AVP", "remove"),
+    ],
+)
+def test_each_party_is_asked_for_what_it_needs(body: bytes, wanted: str, protocol: str | None, ice: str) -> None:
+    command = asked(body, wanted)
+    assert (command.get("transport-protocol"), command["ICE"]) == (protocol, ice)
+
+
+def test_addresses_of_the_other_family() -> None:
+    assert asked(PLAIN, toward="2001:db8::1")["address-family"] == "IP6"
+    assert asked(PLAIN)["received-from"] == ["IP4", "127.0.0.3"]
+
+
+@pytest.mark.parametrize(("reason", "status"), [(b"Ran out of ports", 503), (b"Failed to parse SDP", 488), (b"", 488)])
+def test_a_refusal(reason: bytes, status: int) -> None:
+    assert ng.refusal({"error-reason": reason}).status == status
+
+
+def test_counts() -> None:
+    def tag(packets: int, ssrc: int) -> dict[str, Any]:
+        rtp = {"flags": [b"RTP"], "SSRC": ssrc, "stats": {"packets": packets, "bytes": packets * 172, "errors": 1}}
+        rtcp = {"flags": [b"RTCP"], "stats": {"packets": 2, "bytes": 100, "errors": 0}}
+        return {"medias": [{"type": b"audio", "streams": [rtp, rtcp]}]}
+
+    reply = {
+        "tags": {"a": tag(90, 1), "b": tag(50, 2)},
+        "SSRC": {"1": {"average MOS": {"packet loss": 10, "jitter": 5}}},
+    }
+    [stream] = ng.statistics(reply).streams
+    a, b = stream.from_a, stream.from_b
+    assert (stream.kind, a.packets, a.rtcp, a.lost, a.jitter, a.refused) == ("audio", 90, 2, 10, 0.005, 1)
+    assert (b.packets, b.bytes, b.lost) == (50, 8600, 0)
+    assert ng.heard(reply) == {"a": 92, "b": 52}
+    assert ng.statistics({}).streams == ()
