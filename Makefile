@@ -11,6 +11,8 @@ BIN := $(VENV)/bin
 EXTRAS := test,postgresql,redis,kazoo
 CONFIG ?= etc/sbc.toml
 STAMPS := .stamps
+# Where `make compiled` builds: never beside the sources, which stay what runs by default.
+COMPILED := build/compiled
 LOCK := flock $(STAMPS)/lock
 
 # Programs not ours that tests/peers and bench/ run against. A missing one is skipped by its name, except with CI=true.
@@ -25,7 +27,7 @@ T ?= tests
 # Test files run side by side; many of them mostly wait. JOBS=0: one after the other, as a debugger wants it.
 JOBS ?= 2
 
-.PHONY: help venv test lint format demo run bench docs reference peers bpf clean
+.PHONY: help venv test lint format demo run bench compiled docs reference peers bpf clean
 
 # The program that forwards in the kernel. Its object is part of the package: nobody needs a compiler to use it.
 bpf: sbc/media/kernel/relay.bpf.o
@@ -40,6 +42,7 @@ help:
 	@echo "make test    every test; T=\"tests/unit -k uri\" for a part"
 	@echo "make lint    ruff, mypy --strict, import rules"
 	@echo "make bench   CPU, memory and latency, against Kamailio in the same run"
+	@echo "make compiled  the SBC with its hot modules as machine code, in $(COMPILED)"
 	@echo "make docs    the documentation as HTML in docs/_build"
 	@echo "make peers   install the programs that the tests talk to (Debian, as root)"
 
@@ -87,6 +90,9 @@ bench: venv peers
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat -e '.[bench]'
 	$(BIN)/python -m bench
 
+compiled: venv
+	SBC_COMPILED=1 $(BIN)/python setup.py --quiet build --build-lib $(COMPILED)
+
 reference: venv
 	$(BIN)/python docs/generate.py
 
@@ -120,4 +126,4 @@ peers: | $(STAMPS)
 	fi; true
 
 clean:
-	rm -rf $(STAMPS) docs/_build .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(STAMPS) build docs/_build .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -28,6 +28,7 @@ def main() -> None:
     options.add_argument("--rate", type=int, help="instead of each kind's own rate")
     options.add_argument("--users", type=int, default=100_000, help="registered users for the memory figure")
     options.add_argument("--json", type=Path, help="append the figures to this file as JSON lines")
+    options.add_argument("--build", type=Path, help="run the SBC built there, such as build/compiled")
     options.add_argument(
         "--profile", type=Path, help="write a profile of the SBC (read it with pstats); not for figures"
     )
@@ -37,6 +38,7 @@ def main() -> None:
     kinds = chosen.kinds or list(KINDS)
     rates = {kind: chosen.rate or rate for kind, rate in RATES.items()}
     Bench.profile = chosen.profile and chosen.profile.resolve()
+    Bench.build = chosen.build and chosen.build.resolve()
     records: list[dict[str, object]] = []
     with alone():
         load = os.getloadavg()[0]

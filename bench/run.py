@@ -114,9 +114,10 @@ def alone() -> Iterator[None]:
 
 class Bench:
     """The parties of one measurement, ended together. ``profile``: a file for the profile of the last SBC that ran; it
-    costs so much that the figures of the run mean nothing."""
+    costs so much that the figures of the run mean nothing. ``build``: where another build of the SBC stands."""
 
     profile: Path | None = None
+    build: Path | None = None
 
     def __init__(self) -> None:
         self._ends = ExitStack()
@@ -175,6 +176,7 @@ class Bench:
             [{"name": "pbx", "uri": uri, "domain": DOMAIN}],
             host=SERVER,
             sections=tables,  # type: ignore[arg-type]
+            environment={"PYTHONPATH": str(self.build)} if self.build else None,
             twistd=("--profile", str(self.profile), "--profiler=cProfile", "--savestats") if self.profile else (),
         )
         self.later(sbc.stop)

@@ -15,7 +15,7 @@ from sbc.sip.scan import Params, parse_host_port, parse_params, render_params
 _SCHEME: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-."
 #: Never inside a URI: controls, blanks, and what would end the angle brackets or a quoted string around it.
 _FORBIDDEN: Final = bytes(range(0x21)) + b'\x7f<>"'
-_UNSAFE: Final = re.compile("[\x00-\x1f\x7f%\udc80-\udcff]")
+_UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f%\udc80-\udcff]")
 #: What may stand unescaped in the user part (RFC 3261 `user`), beside letters and digits.
 _USER: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.!~*'()&=+$,;?/")
 
@@ -65,7 +65,8 @@ class Uri:
             out += b"?" + self.headers
         return out
 
-    __bytes__ = render
+    def __bytes__(self) -> bytes:
+        return self.render()
 
     def replace(self, **changes: Any) -> Uri:
         """A copy with some parts changed; `params` is copied too unless it is given."""

@@ -63,7 +63,8 @@ class NameAddr:
         display = self.display
         return b"%b<%b>%b" % (display + b" " if display else b"", self.uri.render(), render_params(self.params))
 
-    __bytes__ = render
+    def __bytes__(self) -> bytes:
+        return self.render()
 
     def replace(self, **changes: Any) -> NameAddr:
         """A copy with some parts changed; `params` is copied too unless it is given."""
@@ -143,7 +144,8 @@ class Via:
         port = b"" if self.port is None else b":%d" % self.port
         return b"SIP/2.0/%b %b%b%b" % (self.transport, self.host, port, render_params(self.params))
 
-    __bytes__ = render
+    def __bytes__(self) -> bytes:
+        return self.render()
 
     def replace(self, **changes: Any) -> Via:
         """A copy with some parts changed; `params` is copied too unless it is given."""
@@ -203,4 +205,5 @@ class CSeq:
         """The value as it goes on the wire."""
         return b"%d %b" % (self.number, self.method)
 
-    __bytes__ = render
+    def __bytes__(self) -> bytes:
+        return self.render()
