@@ -184,6 +184,18 @@ def test_a_party_behind_a_router_is_reached_over_it(wires: Wires, offload: Kerne
         assert far.recvfrom(2000) == (packet, flow.sender)
 
 
+def test_an_ipv4_party_behind_an_ipv6_router(wires: Wires, offload: KernelOffload, streams: Streams) -> None:
+    ip("-n", wires.names["b"], "addr", "add", "198.51.100.7/32", "dev", "lo")
+    ip("-n", wires.names["r"], "route", "add", "198.51.100.0/24", "via", "inet6", PHONE["b"][6])
+    list(offload.look())
+    stream = streams()
+    with wires.socket("b", "198.51.100.7", 4000) as far:
+        flow = stream.flows["a"]
+        assert offload.pin(Flow(flow.local, flow.source, flow.sender, ("198.51.100.7", 4000)))
+        packet = stream.say("a")
+        assert far.recvfrom(2000) == (packet, flow.sender)
+
+
 def test_both_parties_on_one_wire(wires: Wires, offload: KernelOffload, streams: Streams) -> None:
     stream = streams()
     with wires.socket("a", PHONE["a"][4], 7000) as other, wires.socket("r", RELAY["a"][4], 21_000) as port:

@@ -8,32 +8,48 @@ import os
 from collections.abc import Iterator
 from hashlib import blake2s
 from pathlib import Path
+from time import sleep
 
 from sbc.media.kernel import calls
 from sbc.media.offload import UnavailableError
 
 #: Where the BPF file system is mounted by custom.
 ROOT = Path("/sys/fs/bpf")
+#: How often, and after how many seconds each time, another process is asked to let go of the directory: one that tidies
+#: up has it for a moment.
+TRIES, PAUSE = 20, 0.05
 _DIRECTORY, _LINK = "sbc-", "link-"
 
 
 class Names:
     """The directory of one node. One process at a time has it; a lock, gone with its process, keeps others out."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, tries: int = TRIES) -> None:
         """Raises `OSError` when there can be no such directory, `UnavailableError` when another process has it."""
         self.path = path
-        self.path.mkdir(mode=0o700, exist_ok=True)
-        self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        for left in reversed(range(tries)):
+            self.path.mkdir(mode=0o700, exist_ok=True)
+            try:
+                self._lock = self._lock_it()
+                return
+            except (BlockingIOError, FileNotFoundError):
+                sleep(PAUSE if left else 0)
+        raise UnavailableError(f"another process has {self.path}")
+
+    def _lock_it(self) -> int:
+        """The directory's descriptor, once nobody else has it. Raises `OSError`."""
+        opened = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            if os.fstat(self._lock).st_uid != os.geteuid():
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found = os.fstat(opened)
+            if found.st_uid != os.geteuid():
                 raise PermissionError(errno.EPERM, f"{self.path} is somebody else's")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as problem:
-            os.close(self._lock)
-            if isinstance(problem, BlockingIOError):
-                raise UnavailableError(f"another process has {self.path}") from None
+            if found.st_ino != os.stat(self.path).st_ino:  # removed meanwhile by who had it
+                raise FileNotFoundError(errno.ENOENT, str(self.path))
+        except OSError:
+            os.close(opened)
             raise
+        return opened
 
     def map(self, name: str) -> int | None:
         """A descriptor of the map of this name, if there is one."""
@@ -70,7 +86,7 @@ class Names:
         """The directories of nodes that have no process now; each is to be closed."""
         for path in sorted(self.path.parent.glob(f"{_DIRECTORY}*")):
             try:
-                yield Names(path)
+                yield Names(path, tries=1)
             except (OSError, UnavailableError):
                 continue
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from struct import Struct
+from typing import NamedTuple
 
 from sbc.media.addresses import Address
 from sbc.media.offload import Counts, Flow
@@ -15,9 +16,10 @@ VERSION = 1
 #: Bytes of `struct key`.
 KEY_SIZE = 20
 #: Of `struct flow`: what is written when it is pinned.
-FIXED = Struct("=16s16s16s2s2s2sBBII4sI4I")
+FIXED = Struct("=16s16s16s16s2s2s2sBBII4sI4I")
 #: What is counted: packets, bytes, punted, sampled, jitter, ssrc, stamp, lost, expected, kind, started, tick, zero.
 COUNTED = Struct("=QQQQQ4sIiHBBII")
+_COUNTS = Struct("=QQ16xQ8xi")  # packets, bytes, jitter and lost of them
 #: Bytes of `struct flow`.
 FLOW_SIZE = FIXED.size + COUNTED.size
 
@@ -26,7 +28,17 @@ RATES = 4
 _DEFAULT_RATE = 8000
 _NO_KIND = 255
 _JITTER_UNIT = 16e9  # jitter is kept in sixteenths of a nanosecond
+_FAMILIES = {4: 2, 6: 10}  # AF_INET, AF_INET6
 _MAPPED = bytes(10) + b"\xff\xff"
+
+
+class Way(NamedTuple):
+    """How a destination is reached: over this interface, where IP packets of up to `limit` bytes fit, by giving packets
+    to the machine with the address `hop`, the destination itself or a router."""
+
+    ifindex: int
+    limit: int
+    hop: str
 
 
 @lru_cache(maxsize=4096)
@@ -56,28 +68,29 @@ def tick(rate: int) -> int:
     return (1_000_000_000 << 10) // max(rate, 250)
 
 
-def fixed(flow: Flow, ifindex: int, limit: int) -> bytes:
-    """What is written when a flow is pinned: its destination is on the interface `ifindex`, where IP packets of up to
-    `limit` bytes fit."""
+def fixed(flow: Flow, way: Way) -> bytes:
+    """What is written when a flow is pinned."""
     kinds, ticks = _clocks(flow.rates)
+    hop = ip_address(way.hop)
     return FIXED.pack(
         packed(flow.source[0]),
         packed(flow.sender[0]),
         packed(flow.destination[0]),
+        hop.packed.ljust(16, b"\0"),
         *(address[1].to_bytes(2, "big") for address in (flow.source, flow.sender, flow.destination)),
         flow.dscp << 2,
         family(flow),
-        ifindex,
-        limit,
+        way.ifindex,
+        way.limit,
         kinds,
-        tick(_DEFAULT_RATE),
+        _FAMILIES[hop.version],
         *ticks,
     )
 
 
 def read(name: bytes, value: bytes) -> Flow:
     """The flow as it was pinned, without its clocks."""
-    source, sender, destination, source_port, sender_port, destination_port, tos, *_ = FIXED.unpack_from(value)
+    source, sender, destination, _, source_port, sender_port, destination_port, tos, *_ = FIXED.unpack_from(value)
     return Flow(
         local=local_of(name),
         source=(unpacked(source), int.from_bytes(source_port, "big")),
@@ -87,15 +100,15 @@ def read(name: bytes, value: bytes) -> Flow:
     )
 
 
-def way(value: bytes) -> tuple[int, int]:
-    """Interface and limit as the flow was pinned with."""
-    ifindex, limit = FIXED.unpack_from(value)[8:10]
-    return ifindex, limit
+def way(value: bytes) -> Way:
+    """The way that the flow was pinned with."""
+    _, _, _, hop, _, _, _, _, _, ifindex, limit, _, number, *_ = FIXED.unpack_from(value)
+    return Way(ifindex, limit, str(ip_address(hop if number == _FAMILIES[6] else hop[:4])))
 
 
 def counts(value: bytes) -> Counts:
     """What the program counted."""
-    packets, size, _, _, jitter, _, _, lost, *_ = COUNTED.unpack_from(value, FIXED.size)
+    packets, size, jitter, lost = _COUNTS.unpack_from(value, FIXED.size)
     return Counts(packets, size, max(0, lost), jitter / _JITTER_UNIT)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sbc.media.kernel import rtnetlink
+from sbc.media.kernel.layout import Way
 from sbc.media.kernel.rtnetlink import Interface, Route
 
 _DATAGRAM = 1 << 18
@@ -33,16 +34,16 @@ class Network:
         self._asking = _open(0)
         self._hearing = _open(rtnetlink.GROUPS)
         self._hearing.setblocking(False)
-        self._ways: dict[tuple[str, str], tuple[int, int] | None] = {}
+        self._ways: dict[tuple[str, str], Way | None] = {}
         self.interfaces = {each.index: each for each in self._list()}
 
     def fileno(self) -> int:
         """Readable when something changed."""
         return self._hearing.fileno()
 
-    def way(self, source: str, destination: str) -> tuple[int, int] | None:
-        """The interface to send on, and how many bytes an IP packet may have on this way; None when the destination is
-        local or cannot be reached, or the interface is no Ethernet or down. Both are address literals of one family."""
+    def way(self, source: str, destination: str) -> Way | None:
+        """How to send from here to there; None when the destination is local or cannot be reached, or the interface is
+        no Ethernet or down. Both are address literals of one family."""
         known = source, destination
         if known not in self._ways:
             if len(self._ways) >= _REMEMBERED:
@@ -82,13 +83,13 @@ class Network:
         self._asking.close()
         self._hearing.close()
 
-    def _find(self, source: str, destination: str) -> tuple[int, int] | None:
+    def _find(self, source: str, destination: str) -> Way | None:
         self._asking.send(rtnetlink.ask_route(destination, source))
         found: Route | None = rtnetlink.route(self._asking.recv(_DATAGRAM))
         out = None if found is None else self.interfaces.get(found.ifindex)
         if found is None or out is None or not out.ethernet or not out.running:
             return None
-        return out.index, min(found.mtu or out.mtu, out.mtu)
+        return Way(out.index, min(found.mtu or out.mtu, out.mtu), found.router or destination)
 
     def _list(self) -> Iterator[Interface]:
         self._asking.send(rtnetlink.ask_interfaces())

@@ -62,7 +62,7 @@ class KernelOffload:
         if left == flow:
             counted = (self._flows.get(name) or bytes(layout.FLOW_SIZE))[layout.FIXED.size :]
         try:
-            self._flows.put(name, layout.fixed(flow, *way) + counted)
+            self._flows.put(name, layout.fixed(flow, way) + counted)
         except OSError:
             return False
         self._pinned[name] = flow

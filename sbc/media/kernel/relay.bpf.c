@@ -22,16 +22,11 @@
 // Kernel functions by their number (linux/bpf.h).
 static void *(*const map_lookup)(const void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
 static __u64 (*const monotonic)(void) = (void *)BPF_FUNC_ktime_get_ns;
-static long (*const store)(struct __sk_buff *, __u32 at, const void *, __u32 size, __u64) =
-    (void *)BPF_FUNC_skb_store_bytes;
-static long (*const replace_l3)(struct __sk_buff *, __u32 at, __u64 from, __u64 to, __u64) =
-    (void *)BPF_FUNC_l3_csum_replace;
 static long (*const replace_l4)(struct __sk_buff *, __u32 at, __u64 from, __u64 to, __u64) =
     (void *)BPF_FUNC_l4_csum_replace;
 static long (*const pull)(struct __sk_buff *, __u32 size) = (void *)BPF_FUNC_skb_pull_data;
-static __s64 (*const difference)(const void *from, __u32, const void *to, __u32, __u32 seed) =
-    (void *)BPF_FUNC_csum_diff;
-static long (*const send_neighbour)(__u32 ifindex, void *, int, __u64) = (void *)BPF_FUNC_redirect_neigh;
+static long (*const send_neighbour)(__u32 ifindex, struct bpf_redir_neigh *, int size, __u64) =
+    (void *)BPF_FUNC_redirect_neigh;
 
 #define PASS TC_ACT_UNSPEC  // to the next program, in the end to the socket
 #define TRAFFIC_CLASS 0x0ff00000
@@ -40,6 +35,7 @@ static long (*const send_neighbour)(__u32 ifindex, void *, int, __u64) = (void *
 #define MAX_STEP 2000000000ull  // ns: a longer step is a silence or a wrap, not jitter
 #define TICK_SHIFT 10
 #define RATES 4
+#define DEFAULT_TICK ((1000000000u / 8000) << TICK_SHIFT)
 #define NEW_TTL 64
 
 struct rtp {
@@ -56,14 +52,14 @@ struct key {
 
 struct flow {
   // Written when it is pinned.
-  __be32 source[4], sender[4], destination[4];
+  __be32 source[4], sender[4], destination[4], hop[4];
   __be16 source_port, sender_port, destination_port;
   __u8 tos;
-  __u8 family;       // 4 or 6
-  __u32 ifindex;     // where the destination is
-  __u32 limit;       // bytes of the longest IP packet that fits there
-  __u8 kinds[RATES]; // payload types whose clock is not 8000 Hz; 255: none
-  __u32 default_tick;
+  __u8 family;    // 4 or 6
+  __u32 ifindex;  // where the destination is
+  __u32 limit;    // bytes of the longest IP packet that fits there
+  __u8 kinds[RATES];   // payload types whose clock is not 8000 Hz; 255: none
+  __u32 hop_family;    // AF_INET or AF_INET6: that of the machine that the packet is given to
   __u32 ticks[RATES];  // ns << TICK_SHIFT
   // Counted here.
   __u64 packets, bytes, punted;
@@ -109,7 +105,7 @@ INLINE void note(struct flow *f, const struct rtp *packet, __u64 now) {
       f->jitter += size - ((f->jitter + 8) >> 4);
   } else if (packet->kind < 0x80) {
     f->kind = packet->kind;
-    f->tick = f->default_tick;
+    f->tick = DEFAULT_TICK;
 #pragma unroll
     for (int i = 0; i < RATES; i++)
       if (f->kinds[i] == packet->kind)
@@ -148,9 +144,31 @@ INLINE bool readable(struct __sk_buff *skb, __u32 size) {
          (!pull(skb, size) && (void *)(long)skb->data + size <= (void *)(long)skb->data_end);
 }
 
-INLINE void replace_sums(struct __sk_buff *skb, __u32 at, __s64 addresses, __s64 ports) {
+// By how much the sum of these words, eight at most, changes (RFC 1624).
+INLINE __u32 difference(const __u32 *before, const __u32 *after, int words) {
+  __u64 sum = 0;
+#pragma unroll
+  for (int i = 0; i < 8; i++)  // a constant: without CAP_PERFMON the kernel takes no loops over the stack
+    if (i < words)
+      sum += (__u64)~before[i] + after[i];
+  sum = (sum & 0xffffffff) + (sum >> 32);
+  return (sum & 0xffffffff) + (sum >> 32);
+}
+
+INLINE __u16 folded(__u32 sum) {
+  sum = (sum & 0xffff) + (sum >> 16);
+  return (sum & 0xffff) + (sum >> 16);
+}
+
+INLINE void replace_sums(struct __sk_buff *skb, __u32 at, __u32 addresses, __u32 ports) {
   replace_l4(skb, at, 0, addresses, BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0);
   replace_l4(skb, at, 0, ports, BPF_F_MARK_MANGLED_0);
+}
+
+INLINE int send(const struct flow *f) {
+  struct bpf_redir_neigh hop = {.nh_family = f->hop_family};
+  __builtin_memcpy(hop.ipv6_nh, f->hop, sizeof(hop.ipv6_nh));
+  return send_neighbour(f->ifindex, &hop, sizeof(hop), 0);
 }
 
 #define AT_UDP4 (ETH_HLEN + sizeof(struct iphdr))
@@ -185,15 +203,21 @@ INLINE int relay4(struct __sk_buff *skb) {
   __u32 after[4] = {(words[0] & ~0xff00u) | (__u32)f->tos << 8, (words[2] & ~0xffu) | NEW_TTL, f->sender[3],
                     f->destination[3]};
   __u32 old_ports = udp->source | (__u32)udp->dest << 16, ports = f->sender_port | (__u32)f->destination_port << 16;
-  __u32 ifindex = f->ifindex;
-  replace_sums(skb, AT_UDP4 + offsetof(struct udphdr, check), difference(before + 2, 8, after + 2, 8, 0),
-               difference(&old_ports, 4, &ports, 4, 0));
-  replace_l3(skb, ETH_HLEN + offsetof(struct iphdr, check), 0, difference(before, 16, after, 16, 0), 0);
-  store(skb, AT_UDP4, &ports, 4, 0);
-  store(skb, ETH_HLEN + offsetof(struct iphdr, saddr), after + 2, 8, 0);
-  store(skb, ETH_HLEN, after, 4, 0);
-  store(skb, ETH_HLEN + offsetof(struct iphdr, ttl), after + 1, 1, 0);
-  return send_neighbour(ifindex, 0, 0, 0);
+  replace_sums(skb, AT_UDP4 + offsetof(struct udphdr, check), difference(before + 2, after + 2, 2),
+               difference(&old_ports, &ports, 1));
+  data = (void *)(long)skb->data;
+  if (data + AT_UDP4 + HEADS > (void *)(long)skb->data_end)
+    return TC_ACT_SHOT;
+  ip = data + ETH_HLEN;
+  words = (void *)ip;
+  words[0] = after[0];
+  words[3] = after[2];
+  words[4] = after[3];
+  ip->ttl = NEW_TTL;
+  __u32 sum = difference(before, after, 4);
+  ip->check = ~folded((__u16)~ip->check + (sum & 0xffff) + (sum >> 16));
+  *(__u32 *)(data + AT_UDP4) = ports;
+  return send(f);
 }
 
 INLINE int relay6(struct __sk_buff *skb) {
@@ -226,15 +250,18 @@ INLINE int relay6(struct __sk_buff *skb) {
   __builtin_memcpy(after, f->sender, 16);
   __builtin_memcpy(after + 4, f->destination, 16);
   __u32 old_ports = udp->source | (__u32)udp->dest << 16, ports = f->sender_port | (__u32)f->destination_port << 16;
-  __u32 head = (*(__u32 *)ip & ~ORDER32(TRAFFIC_CLASS)) | ORDER32((__u32)f->tos << 20), ifindex = f->ifindex;
-  __u8 hops = NEW_TTL;
-  replace_sums(skb, AT_UDP6 + offsetof(struct udphdr, check), difference(before, 32, after, 32, 0),
-               difference(&old_ports, 4, &ports, 4, 0));
-  store(skb, AT_UDP6, &ports, 4, 0);
-  store(skb, ETH_HLEN + offsetof(struct ipv6hdr, saddr), after, 32, 0);
-  store(skb, ETH_HLEN, &head, 4, 0);
-  store(skb, ETH_HLEN + offsetof(struct ipv6hdr, hop_limit), &hops, 1, 0);
-  return send_neighbour(ifindex, 0, 0, 0);
+  __u32 head = (*(__u32 *)ip & ~ORDER32(TRAFFIC_CLASS)) | ORDER32((__u32)f->tos << 20);
+  replace_sums(skb, AT_UDP6 + offsetof(struct udphdr, check), difference(before, after, 8),
+               difference(&old_ports, &ports, 1));
+  data = (void *)(long)skb->data;
+  if (data + AT_UDP6 + HEADS > (void *)(long)skb->data_end)
+    return TC_ACT_SHOT;
+  ip = data + ETH_HLEN;
+  *(__u32 *)ip = head;
+  ip->hop_limit = NEW_TTL;
+  __builtin_memcpy(&ip->saddr, after, sizeof(after));
+  *(__u32 *)(data + AT_UDP6) = ports;
+  return send(f);
 }
 
 SECTION("tc") int relay(struct __sk_buff *skb) {

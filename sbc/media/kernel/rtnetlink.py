@@ -18,7 +18,7 @@ _NEW_QDISC, _NEW_FILTER = 36, 44
 _ETHERNET = 1  # ARPHRD_ETHER
 _UP, _LOOPBACK, _RUNNING = 0x1, 0x8, 0x40
 _NAME, _MTU, _MASTER = 3, 4, 10  # IFLA_
-_DESTINATION, _SOURCE, _INTERFACE, _METRICS = 1, 2, 4, 8  # RTA_
+_DESTINATION, _SOURCE, _INTERFACE, _ROUTER, _METRICS, _VIA = 1, 2, 4, 5, 8, 18  # RTA_
 _METRIC_MTU = 2
 _UNICAST = 1  # RTN_UNICAST
 _FAMILIES = {4: 2, 6: 10}
@@ -44,10 +44,12 @@ class Interface:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Which interface leads to an address, and how long IP packets may be on this way (0: as the interface says)."""
+    """Which interface leads to an address, how long IP packets may be on this way (0: as the interface says), and the
+    router to give them to, if there is one."""
 
     ifindex: int
     mtu: int
+    router: str
 
 
 def messages(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -104,7 +106,8 @@ def route(data: bytes) -> Route | None:
                 int.from_bytes(each, sys.byteorder)
                 for each in (told.get(_INTERFACE, b""), metrics.get(_METRIC_MTU, b""))
             )
-            return Route(ifindex, mtu) if ifindex else None
+            router = told.get(_ROUTER) or told.get(_VIA, b"")[2:]  # the latter begins with its family
+            return Route(ifindex, mtu, str(ip_address(router)) if router else "") if ifindex else None
     return None
 
 

@@ -38,9 +38,12 @@ def route(kind: int = 1, *attributes: bytes) -> bytes:
 
 def test_routes() -> None:
     out = attribute(4, pack("=I", 3))
-    assert rtnetlink.route(route(1, out)) == Route(3, 0)
+    assert rtnetlink.route(route(1, out)) == Route(3, 0, "")
     metrics = attribute(8, attribute(2, pack("=I", 1280)))
-    assert rtnetlink.route(route(1, out, metrics)) == Route(3, 1280)
+    assert rtnetlink.route(route(1, out, metrics)) == Route(3, 1280, "")
+    assert rtnetlink.route(route(1, out, attribute(5, bytes([192, 0, 2, 1])))) == Route(3, 0, "192.0.2.1")
+    over_six = attribute(18, pack("=H", 10) + bytes.fromhex("fe80") + bytes(13) + b"\1")
+    assert rtnetlink.route(route(1, out, over_six)) == Route(3, 0, "fe80::1")
     assert rtnetlink.route(route(2, out)) is None, "local"
     assert rtnetlink.route(route(5, out)) is None, "multicast"
     assert rtnetlink.route(route(1)) is None
