@@ -120,12 +120,12 @@ def relay(namespace: str, calls: int, in_kernel: bool, orders: Connection) -> No
 
     from sbc.media import kernel
     from sbc.media.calls import MediaCalls
-    from sbc.media.python import PythonEngine
+    from sbc.media.inline import InlineEngine
     from sbc.media.settings import MediaSettings
 
     enter(namespace)
     settings = MediaSettings()
-    engine = PythonEngine(settings, Clock(), Random(1))
+    engine = InlineEngine(settings, Clock(), Random(1))
     forwarder, media = engine.forwarder, MediaCalls(settings, engine)
     with tempfile.TemporaryDirectory() as state:
         if in_kernel:
@@ -145,7 +145,7 @@ def relay(namespace: str, calls: int, in_kernel: bool, orders: Connection) -> No
             forwarder.turn(0.01)
             if time.monotonic() - swept > 2.0:
                 swept = time.monotonic()
-                forwarder.pins.refresh()
+                engine.relay.sweep()
             if orders.poll():
                 if orders.recv() == "end":
                     break

@@ -71,19 +71,20 @@ def tick(rate: int) -> int:
 def fixed(flow: Flow, way: Way) -> bytes:
     """What is written when a flow is pinned."""
     kinds, ticks = _clocks(flow.rates)
-    hop = ip_address(way.hop)
+    hop = packed(way.hop)
+    six = ":" in way.hop
     return FIXED.pack(
         packed(flow.source[0]),
         packed(flow.sender[0]),
         packed(flow.destination[0]),
-        hop.packed.ljust(16, b"\0"),
+        hop if six else hop[12:].ljust(16, b"\0"),
         *(address[1].to_bytes(2, "big") for address in (flow.source, flow.sender, flow.destination)),
         flow.dscp << 2,
         family(flow),
         way.ifindex,
         way.limit,
         kinds,
-        _FAMILIES[hop.version],
+        _FAMILIES[6 if six else 4],
         *ticks,
     )
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from struct import Struct, pack, unpack_from
 
+from sbc.media.kernel.layout import packed
+
 _HEADER = Struct("=IHHII")  # length, type, flags, sequence, port
 _ATTRIBUTE = Struct("=HH")
 _LINK, _ROUTE, _TRAFFIC = Struct("=BxHiII"), Struct("=BBBBBBBBI"), Struct("=BxxxiIII")
@@ -21,7 +23,6 @@ _NAME, _MTU, _MASTER = 3, 4, 10  # IFLA_
 _DESTINATION, _SOURCE, _INTERFACE, _ROUTER, _METRICS, _VIA = 1, 2, 4, 5, 8, 18  # RTA_
 _METRIC_MTU = 2
 _UNICAST = 1  # RTN_UNICAST
-_FAMILIES = {4: 2, 6: 10}
 _CLSACT, _INGRESS = 0xFFFFFFF1, 0xFFFFFFF2
 _ALL_PROTOCOLS = 0x0003 if sys.byteorder == "big" else 0x0300
 #: Where among the filters of an interface ours stands; one number, so that a new process replaces the old one's.
@@ -89,10 +90,9 @@ def interface(body: bytes) -> Interface:
 
 def ask_route(destination: str, source: str) -> bytes:
     """A request for the way from one of our addresses to another machine's."""
-    to, own = ip_address(destination), ip_address(source)
-    bits = to.max_prefixlen
-    head = _ROUTE.pack(_FAMILIES[to.version], bits, bits, 0, 0, 0, 0, 0, 0)
-    told = _attribute(_DESTINATION, to.packed) + _attribute(_SOURCE, own.packed)
+    family, bits, at = (10, 128, 0) if ":" in destination else (2, 32, 12)
+    head = _ROUTE.pack(family, bits, bits, 0, 0, 0, 0, 0, 0)
+    told = _attribute(_DESTINATION, packed(destination)[at:]) + _attribute(_SOURCE, packed(source)[at:])
     return _message(_GET_ROUTE, _REQUEST, head + told)
 
 
