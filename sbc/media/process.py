@@ -276,10 +276,11 @@ class ProcessEngine:
     def _say(self, reply: Message) -> None:
         """One line about what forwards packets, when that is news."""
         self._name = reply["name"]
+        how = f" ({reply['how']})" if reply["how"] else ""
         why = f"; not the kernel: {reply['why']}" if reply["why"] else ""
         if not reply["files"]:
             log.warn("the limit of open files (ulimit -Hn) is too low for all media ports to be used at once")
-        if (said := f"{self._name}{why}") != self._said:
+        if (said := f"{self._name}{how}{why}") != self._said:
             self._said = said
             tell = log.warn if why and self._wanted == "kernel" else log.info
             tell("media engine: {said}", said=said)

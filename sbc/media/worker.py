@@ -126,8 +126,9 @@ class Worker:
             self.relay.reload(settings)
             for key in self.relay.keys:
                 self._keep(key)
-        name = "python" if self._offload is None else self._offload.name
-        return {"fits": fits, "name": name, "why": self._why, "legs": self.relay.keys, "files": self.relay.open_files()}
+        name, how = ("python", "") if self._offload is None else (self._offload.name, self._offload.account)
+        uses: Message = {"name": name, "how": how, "why": self._why}
+        return {"fits": fits, **uses, "legs": self.relay.keys, "files": self.relay.open_files()}
 
     def _reload(self, message: Message) -> Message:
         self.relay.reload(control.to_settings(message["settings"]))

@@ -1,0 +1,179 @@
+"""The kernel engine as a whole: a media process that pins what both parties have begun. It keeps the contract of all
+engines, and the audio that the kernel forwards needs no process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import inlineCallbacks
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.trial.unittest import TestCase
+
+from sbc.media.engine import Engine
+from sbc.media.kernel import bpffs
+from sbc.media.process import ProcessEngine
+from sbc.media.settings import MediaSettings
+from tests.kernel.wires import PHONE, RELAY, Wires, ip
+from tests.peers.program import unavailable
+from tests.unit.media.engine_contract import A, B, Contract, pause
+from tests.unit.media.relay_world import Phone
+
+STRANGER = "127.0.0.66"
+#: Where the contract's phones are here.
+PLACES = {A: ("a", PHONE["a"][4]), B: ("b", PHONE["b"][4]), STRANGER: ("a", "10.71.1.66")}
+
+
+class OnTheRelay(ProcessEngine):
+    """Its media process is on the relay's machine."""
+
+    wires: Wires
+
+    def _spawn(self) -> None:
+        with self.wires.inside("r"):
+            super()._spawn()
+
+
+class Kernel(Contract, TestCase):
+    shown = RELAY["a"][4].encode()
+    wanted = "kernel"
+
+    def make(self, settings: MediaSettings) -> Engine:
+        self.wires = Wires()
+        self.addCleanup(self.wires.close)
+        ip("-n", self.wires.names["a"], "addr", "add", "10.71.1.66/24", "dev", "wire")
+        self.state = Path(tempfile.mkdtemp(prefix="media-state-", dir=os.environ.get("TMPDIR")))
+        self.lines: list[str] = []
+        observer = lambda event: self.lines.append(formatEvent(event))  # noqa: E731
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        made = OnTheRelay(settings, reactor, self.state, self.wanted)
+        made.wires = self.wires
+        return made
+
+    @inlineCallbacks
+    def ready(self) -> Any:
+        yield self.until(lambda: self.said(), "the media process says what it uses")
+        if self.wanted == "kernel" and self.engine.name != "kernel":
+            unavailable(f"no forwarding in the kernel: {self.said()}")
+
+    def said(self) -> list[str]:
+        return [line for line in self.lines if line.startswith("media engine:")]
+
+    def phone(self, host: str) -> Phone:
+        machine, there = PLACES[host]
+        with self.wires.inside(machine):
+            self.phones.append(Phone(there))
+        return self.phones[-1]
+
+    def signal(self, number: int) -> None:
+        os.kill(self.engine.pid, number)  # type: ignore[attr-defined]
+
+    @inlineCallbacks
+    def alone(self, a: Phone, b: Phone) -> Any:
+        """The parties hear each other while the media process stands still."""
+        self.signal(signal.SIGSTOP)
+        try:
+            for one, other in ((a, b), (b, a)):
+                yield self.hears(other, one.say())
+        finally:
+            self.signal(signal.SIGCONT)
+
+    @inlineCallbacks
+    def test_audio_needs_no_process(self) -> Any:
+        yield self.begin()
+        self.assertEqual(self.said(), ["media engine: kernel (eBPF by tcx at wa, wb)"])
+        a, b = self.phone(A), self.phone(B)
+        yield self.call(a, b)
+        yield self.alone(a, b)
+        before = a._sequence
+        for _ in range(100):
+            yield self.hears(b, a.say())
+        statistics = yield self.calls.close("leg")
+        self.assertEqual(statistics.streams[0].from_a.packets, before + 100)
+        self.assertEqual(statistics.streams[0].from_a.lost, 0)
+        a.say()
+        yield pause(0.1)
+        self.assertEqual(b.heard(), [], "the call is over")
+
+    @inlineCallbacks
+    def test_audio_goes_on_while_the_process_is_dead(self) -> Any:
+        yield self.begin()
+        a, b = self.phone(A), self.phone(B)
+        yield self.call(a, b)
+        yield self.until(lambda: self.calls.snapshot("leg"), "the leg is kept")
+        before = self.engine.pid  # type: ignore[attr-defined]
+        self.signal(signal.SIGKILL)
+        self.engine._counts.clear()  # type: ignore[attr-defined]
+        while self.engine.streams != 1:  # until the new process has the call
+            yield self.hears(b, a.say())
+            yield self.hears(a, b.say())
+            yield pause(0.01)
+        self.assertNotIn(self.engine.pid, (before, 0))  # type: ignore[attr-defined]
+        yield self.alone(a, b)
+        said = a._sequence
+        statistics = yield self.calls.close("leg")
+        self.assertGreaterEqual(statistics.streams[0].from_a.packets, said - 5, "but for those before it was pinned")
+        a.say()
+        yield pause(0.1)
+        self.assertEqual(b.heard(), [], "the call is over, its flow with it")
+
+    @inlineCallbacks
+    def test_what_the_kernel_forwards_is_no_silence(self) -> Any:
+        yield self.begin(timeout=2.0)
+        a, b = self.phone(A), self.phone(B)
+        yield self.call(a, b)
+        until = reactor.seconds() + 5.0  # type: ignore[attr-defined]
+        while reactor.seconds() < until:  # type: ignore[attr-defined]
+            yield self.hears(b, a.say())
+            yield pause(0.05)
+        self.assertEqual(self.faults, [])
+
+    @inlineCallbacks
+    def test_an_interface_that_vanishes_gives_the_call_back(self) -> Any:
+        yield self.begin()
+        a, b = self.phone(A), self.phone(B)
+        yield self.call(a, b)
+        self.wires.cut("b")
+        yield self.until(lambda: not list(bpffs.directory(str(self.state)).glob("link-3")), "its link is let go of")
+        self.wires.connect("b")
+        yield self.talk(a, b)
+
+    @inlineCallbacks
+    def test_an_orderly_end_leaves_nothing_in_the_kernel(self) -> Any:
+        yield self.begin()
+        yield self.call(self.phone(A), self.phone(B))
+        there = bpffs.directory(str(self.state))
+        self.assertTrue(there.exists())
+        yield self.calls.stopService()
+        self.assertFalse(there.exists())
+
+
+class Refused(Kernel):
+    """Where the kernel cannot, one line says so, and the relay does the work."""
+
+    def make(self, settings: MediaSettings) -> Engine:
+        made = super().make(settings)
+        self.occupied = bpffs.Names(bpffs.directory(str(self.state)))
+        self.addCleanup(self.occupied.close)
+        return made
+
+    def ready(self) -> Any:
+        return self.until(lambda: self.said(), "the media process says what it uses")
+
+    @inlineCallbacks
+    def test_one_line_says_why(self) -> Any:
+        yield self.begin()
+        self.assertEqual(len(self.said()), 1)
+        self.assertIn("media engine: python; not the kernel: another process has", self.said()[0])
+        a, b = self.phone(A), self.phone(B)
+        yield self.call(a, b)
+        self.assertEqual(self.engine.name, "python")
+
+
+for name in [name for name in dir(Refused) if name.startswith("test_") and name != "test_one_line_says_why"]:
+    setattr(Refused, name, None)  # the contract without the kernel is tested elsewhere
