@@ -8,7 +8,7 @@ import treq
 from twisted.internet import reactor
 from twisted.internet.defer import inlineCallbacks
 
-from sbc.lab.upper import Upper
+from sbc.lab.upper import Reply, Upper
 from tests.flow.scene import DOMAIN, USERS, FlowCase, until
 
 ELSEWHERE = "127.0.0.5"
@@ -227,6 +227,56 @@ class Chosen(Routed):
         self.assertEqual(phone.wakes, 2)
         [user] = self.rows("select * from users")
         self.assertEqual(user["domain"], "trunk.example.net")
+
+
+class Relay(Routed):
+    """Nobody makes us send where the operator did not say: whatever a client names, and however."""
+
+    BAD = (
+        *("127.0.0.5", "127.0.0.1", "0.0.0.0", "169.254.169.254", "10.0.0.1", "172.16.9.9", "192.168.0.1"),
+        *("100.64.0.1", "224.0.0.1", "255.255.255.255", "[::]", "[::1]", "[fe80::1]", "[fd00::1]", "[ff02::1]"),
+        *("[::ffff:10.0.0.1]", "localhost", "2130706433", "127.1"),
+    )
+
+    @inlineCallbacks
+    def test_addresses_inside_are_never_sent_to(self):
+        yield self.other()
+        free = 'allow = ["127.0.0.0/8"]'  # else the third refusal is the last word that it hears
+        yield self.begin(routing="allow_client_upper_selection = true", security=free)
+        reached = []
+        ways = self.sbc.uppers.ways
+        connect = ways._connect
+        self.patch(ways, "_connect", lambda where: reached.append(where.host) or connect(where))
+        stranger = self.stranger()
+        for bad in self.BAD:
+            for uri, headers in (
+                (f"sip:{bad}", []),
+                ("sip:x.invalid", [(b"x-sy.uppersrv", bad.encode())]),
+                ("sip:x.invalid", [(b"x-sy.uppersrv", b"x.invalid"), (b"x-sy.upperproxy", bad.encode())]),
+                ("sip:x.invalid", [(b"x-sy.uppersrv", bad.encode()), (b"x-sy.uppersrvd", DOMAIN.encode())]),
+            ):
+                response = yield stranger.ask("REGISTER", uri, self.world.sip, *headers, to="<sip:bob@x.invalid>")
+                self.assertIn(response.status, (400, 403, 404, 503), (bad, uri, headers))
+        self.assertEqual(set(reached) - {self.upper.host}, set())
+        self.assertEqual((self.trunk.seen, self.upper.saw("REGISTER")), ([], []))
+        self.assertEqual(self.rows("select * from users"), [])
+
+
+class Trunks(Routed):
+    """Known by the address that they send from (`trust`)."""
+
+    @inlineCallbacks
+    def test_a_trunk_calls_a_user_and_a_stranger_with_the_same_words_does_not(self):
+        trunk = 'name = "trunk"\nuri = "sip:127.0.0.77"\ndomain = "pbx.example.com"\ntrust = ["127.0.0.64/28"]'
+        yield self.begin(**{"[upper]": trunk})
+        phone = yield self.awake()
+        uri = f"sip:bob@{DOMAIN}"
+        response = yield self.stranger("127.0.0.70").ask("MESSAGE", uri, self.world.sip, body=b"from the trunk")
+        self.assertEqual(response.status, 200)
+        self.assertEqual((len(phone.saw("MESSAGE")), self.upper.saw("MESSAGE")), (1, []), "straight to the phone")
+        self.upper.script.plan("MESSAGE", Reply(status=403))
+        response = yield self.stranger("127.0.0.90").ask("MESSAGE", uri, self.world.sip, body=b"from a stranger")
+        self.assertEqual((response.status, len(phone.saw("MESSAGE"))), (403, 1), "the upper server judges a stranger")
 
 
 class Local(Routed):

@@ -58,6 +58,38 @@ def test_a_registered_phone_is_a_phone_wherever_it_is():
     assert way(invite("sip:bob@pbx.example.com"), ("192.0.2.10", 9999), ALICE) == ToUpper(PBX)
 
 
+OTHER = UpperServer("other", Uri.parse(b"sip:192.0.2.20"), b"other.example", 0, 1, ())
+
+
+@pytest.mark.parametrize(
+    ("lookup", "own", "others", "foreign"),
+    [
+        ("auto", "pbx", "other", "pbx"),
+        ("fallback", "pbx", "other", "pbx"),
+        ("always", "pbx", "pbx", "pbx"),
+        ("no", "pbx", "other", 403),
+    ],
+)
+def test_what_the_server_counts_that_a_phone_is_registered_at(lookup, own, others, foreign):
+    """`routing.upper_server_lookup`, for calls to its own domain, another server's, and one that is no server's."""
+
+    def goes(domain, resident=ALICE):
+        servers = UpperServers([PBX, OTHER])
+        try:
+            found = choose(
+                invite(f"sip:bob@{domain}"), source=("192.0.2.77", 4000), resident=lambda: resident, servers=servers,
+                ours=OURS, lookup=lookup,
+            )  # fmt: skip
+        except RemoteError as refused:
+            return refused.status
+        return found.server.name
+
+    assert goes("pbx.example.com") == own
+    assert goes("other.example") == others
+    assert goes("foreign.example") == foreign
+    assert goes("foreign.example", None) == 403, "never for a stranger"
+
+
 def test_only_a_registered_phone_may_call_elsewhere():
     assert way(invite("sip:bob@other.example"), ("192.0.2.77", 4000), ALICE) == ToUpper(PBX)
     with pytest.raises(RemoteError) as refused:
