@@ -43,6 +43,7 @@ from sbc.policy import Policy
 from sbc.proxy.border import Border
 from sbc.proxy.calls import Calls
 from sbc.proxy.dialog import Dialogs
+from sbc.proxy.edges import Edges
 from sbc.proxy.ending import Endings
 from sbc.proxy.lasting import SETTLE, Lasting
 from sbc.proxy.mailbox import LOOK_AGAIN, Mailbox
@@ -129,7 +130,7 @@ class Sbc(MultiService):
             configuration[SecuritySettings], BanRecords(self.store, lambda source: self.transports.cut(source, BANNED))
         )
         transport = configuration[TransportSettings]
-        resolver = Resolver(reactor, nameservers=transport.dns_servers())
+        self.resolver = resolver = Resolver(reactor, nameservers=transport.dns_servers())
         self.uppers = Uppers(
             configuration=lambda: self.configuration,
             resolver=resolver,
@@ -219,6 +220,7 @@ class Sbc(MultiService):
             uppers=self.uppers.watch,
             router=self.uppers.router,
             guard=self.guard,
+            edges=Edges(self.resolver, lambda where: self.transports.connect(where, side="client")),
             mailbox=Mailbox(
                 store=self.store,
                 driver=self.driver,

@@ -309,7 +309,10 @@ class IncomingCall(Call):
         self._end("failed")
 
     def _respond(self, status: int, body: bytes = b"") -> Response:
-        headers: list[Header] = [(b"contact", self.owner.contact(wire_of(self.txn)))] if status < 300 else []
+        headers: list[Header] = []
+        if status < 300:
+            headers = [(b"record-route", value) for value in self.invite.lines(b"record-route")]
+            headers.append((b"contact", self.owner.contact(wire_of(self.txn))))
         if body:
             headers.append(SDP)
         response = respond(self.invite, status, to_tag=self.tag, headers=headers, body=body)

@@ -73,7 +73,8 @@ class SeenRequest:
 class Phone:
     """One app on one device. `proxy` is the outbound proxy's address, `domain` the SIP domain.
 
-    `dialect` is one of `speech.DIALECTS`; `sends_ha1` adds X-PIID for `realm` (default: the domain).
+    `dialect` is one of `speech.DIALECTS`; `sends_ha1` adds X-PIID for `realm` (default: the domain). `preference` are
+    more parameters of its Contact, as in ``q=0.5;reg-id=2``.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Phone:
         sends_ha1: bool = True,
         expires: int = 600,
         instance: str = "",
+        preference: str = "",
         manners: Manners | None = None,
         headers: Sequence[Header] = (),
         user_agent: str = "LabPhone/1.0",
@@ -107,6 +109,7 @@ class Phone:
         self.sends_ha1 = sends_ha1
         self.expires = expires
         self.instance = instance
+        self.preference = preference
         self.manners = manners or Manners()
         self.headers = list(headers)
         self.user_agent = user_agent

@@ -56,7 +56,8 @@ class Registering:
         if phone.instance:
             outer[b"+sip.instance"] = b'"<%b>"' % phone.instance.encode()
         user = escape_user(phone.username)
-        contact = b"<sip:%b@%b%b>%b" % (user, wire.address, render_params(params), render_params(outer))
+        more = b";" + phone.preference.encode() if phone.preference else b""
+        contact = b"<sip:%b@%b%b>%b%b" % (user, wire.address, render_params(params), render_params(outer), more)
         headers: list[Header] = [
             (b"contact", contact),
             (b"expires", b"%d" % expires),

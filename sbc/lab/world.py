@@ -136,7 +136,8 @@ class World:
         more.setdefault("realm", self.upper.rules.realm)
         more.setdefault("host", PHONE)
         token = self.token(provider) if provider else None
-        phone = Phone(self.reactor, username=username, proxy=(BORDER, self.sip), token=token, **more)
+        more.setdefault("proxy", (BORDER, self.sip))
+        phone = Phone(self.reactor, username=username, token=token, **more)
         if provider:
             phone.listen(self.inbox(provider))
         self.phones.append(phone)

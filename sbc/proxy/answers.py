@@ -33,7 +33,7 @@ class Answers:
 
     def relay(self, attempt: Attempt, branch: Branch[Target], response: Response, now: float) -> None:
         """Pass this response of a branch on."""
-        leg = branch.target.leg
+        leg = branch.leg
         if leg is None:
             self._pass(attempt, branch, None, response, response.body)
             return
@@ -41,11 +41,11 @@ class Answers:
         if again is not None:
             attempt.calls.driver.respond(attempt.txn, again)
             return
-        flow, calls = branch.target.txn.hop, attempt.calls
+        flow, calls = branch.txn.hop, attempt.calls
         dialog = calls.dialogs.responded(leg, response, flow, now)
         if dialog is not None and attempt.invite and response.status >= 200 and _second(attempt, leg, dialog):
             # One leg has one set of ports: a second party on them would silence the first.
-            calls.endings.reject_answer(leg, dialog.tag, branch.target.txn, not dialog.ended)
+            calls.endings.reject_answer(leg, dialog.tag, branch.txn, not dialog.ended)
             dialog.ended = True
             return
         if not attempt.invite and response.status >= 200:
@@ -77,7 +77,7 @@ class Answers:
             self._pass(attempt, branch, leg, response, b"")
             return
         # An answer that cannot be relayed would leave a call without sound, and show the device's address.
-        attempt.calls.endings.reject_answer(leg, response.to_tag or b"", branch.target.txn, True)
+        attempt.calls.endings.reject_answer(leg, response.to_tag or b"", branch.txn, True)
         attempt.answer(respond(attempt.request, 502, str(problem).encode(), to_tag=attempt.calls.identifiers.tag()))
 
     def _pass(self, attempt: Attempt, branch: Branch[Target], leg: Leg | None, response: Response, body: bytes) -> None:

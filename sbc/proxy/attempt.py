@@ -26,6 +26,7 @@ from sbc.proxy.branch import (
     HangUp,
     Move,
     Relay,
+    Renew,
     Wake,
 )
 from sbc.proxy.dialog import Leg
@@ -34,7 +35,7 @@ from sbc.proxy.loops import BREADTH, breadth_of, shares
 from sbc.proxy.outgoing import caller
 from sbc.proxy.story import Story
 from sbc.proxy.summons import Summons
-from sbc.proxy.target import Target
+from sbc.proxy.target import Target, newcomer
 from sbc.registrar.flows import Awake, Resident, TurnedAway
 from sbc.sip.build import respond
 from sbc.sip.errors import RemoteError
@@ -62,6 +63,7 @@ class Attempt:
         "_keeps",
         "answers",
         "breadth",
+        "by_q",
         "caller",
         "calls",
         "done",
@@ -103,7 +105,11 @@ class Attempt:
         settings = calls.settings()
         wait = settings.max_wait if self.invite else min(settings.max_wait, settings.max_wait_non_invite)
         self.fork: Fork[Target] = Fork(
-            self.invite, wait=wait, no_wake=settings.no_wake_code, patience=settings.failover_after
+            self.invite,
+            wait=wait,
+            no_wake=settings.no_wake_code,
+            patience=settings.failover_after,
+            ring=settings.ring_time,
         )
         self.user: User | None = None
         self.shown_caller = ""
@@ -113,6 +119,7 @@ class Attempt:
         self._alarm: Any = None
         self.done = False
         self.breadth = BREADTH
+        self.by_q = settings.by_q and self.invite
         self._keeps = False
         self.reasons: tuple[bytes, ...] = ()
         self.answers = Answers()
@@ -124,9 +131,8 @@ class Attempt:
         candidates: Sequence[Candidate[Target]],
         user: User | None,
         now: float,
-        reserve: Sequence[Candidate[Target]] = (),
     ) -> None:
-        """The targets are known: `user` if they are the devices of one of ours; `reserve` if they are upper servers."""
+        """The targets are known: `user` if there are devices of one of ours among them."""
         self.user = user
         try:
             self.breadth = shares(breadth_of(self.request), len(candidates))
@@ -140,7 +146,7 @@ class Attempt:
         self._keeps = any(candidate.target.tokens for candidate in candidates)
         self.fork.keeps = self._keeps and user is not None and self.calls.mailbox.takes(self.request)
         self._note_asleep(candidates)
-        self._run(self.fork.start(candidates, now, reserve), now)
+        self._run(self.fork.start(candidates, now), now)
         if self.fork.waiting:
             self._hold()
         for news in missed:
@@ -152,37 +158,28 @@ class Attempt:
         for candidate in candidates:
             if candidate.pushable and not candidate.awake:
                 self.summons.announce(self, candidate.target)
-        awake = [candidate for candidate in candidates if candidate.awake]
+        awake = [each for each in candidates if each.awake and each.target.flow is not None]
         stored = self.calls.mailbox.store(self.request, user)
         stored.addCallback(self._kept, 480, None, now)
         if awake:
             first = awake[0]
-            contact, flow = first.target.uri.decode(), first.target.flow
-            stored.addCallback(lambda _: self.calls.mailbox.deliver(user.id, contact, flow, first.key))
+            stored.addCallback(lambda _: self.calls.mailbox.deliver(user.id, first.target, first.key))
 
     def woken(self, news: Awake, now: float) -> None:
         """A device of the callee registered."""
-        known = self.fork.branches.get(news.identity)
+        known = self.fork.branches.get(news.device)
         if known is None and not self.grows:
             return
-        elsewhere = known is not None and known.target.flow is not news.flow
+        target = newcomer(news)
+        elsewhere = known is not None and known.target.way != target.way
         held = known is not None and known.state is WAITING
-        target = Target(
-            news.contact.encode(),
-            f"{news.flow.transport.decode()} {news.flow.peer[0]}:{news.flow.peer[1]}",
-            news.flow,
-            None,
-            news.tokens,
-            woken=True,
-        )
-        if known is not None:
-            target.leg, target.txn, target.sent = known.target.leg, known.target.txn, known.target.sent
-        effects = self.fork.woken(news.identity, target, bool(news.tokens), elsewhere, now)
+        q = news.q if self.by_q else 1.0
+        effects = self.fork.woken(news.device, target, bool(news.tokens), elsewhere, now, q=q, behind=bool(target.path))
         if effects:
             self.story.note(kinds.WOKEN if held else kinds.REGISTER, f"{target.name} registered")
         if effects and held:
             self.calls.woke(self, news)
-        self.summons.came(news.identity)
+        self.summons.came(news.device)
         self._run(effects, now)
 
     def found(self, branch: Branch[Target], now: float) -> None:
@@ -208,7 +205,7 @@ class Attempt:
         self._run(self.fork.cancel(now), now)
         if self.invite and self.calls.calls_off():
             for branch in self.fork.branches.values():
-                if branch.pushed and not branch.heard and not branch.target.woken:
+                if branch.pushed and not branch.alive and not branch.target.woken:
                     self.summons.call_off(self, branch)
 
     def responded(self, branch: Branch[Target], response: Response, now: float) -> None:
@@ -304,7 +301,7 @@ class Attempt:
         mailbox, user = self.calls.mailbox, self.user
         asleep = self._keeps and effect.status == self.calls.settings().no_wake_code
         if user is not None and asleep and mailbox.takes(self.request):
-            sent = (branch.target.txn for branch in self.fork.branches.values())
+            sent = (branch.txn for branch in self.fork.branches.values())
             stored = mailbox.store(self.request, user, [txn.branch for txn in sent if txn is not None])
             stored.addCallback(self._kept, effect.status, effect.reason.encode(), now)
             return
@@ -380,6 +377,7 @@ _CARRY_OUT: dict[type, Any] = {
     Failover: Attempt._failover,
     Forward: sending.forward,
     Move: sending.move,
+    Renew: sending.renew,
     Wake: Attempt._wake,
     Relay: Attempt._relay,
     Answer: Attempt._local,

@@ -17,6 +17,7 @@ from sbc.proxy.absence import Absences
 from sbc.proxy.attempt import Attempt
 from sbc.proxy.describing import described
 from sbc.proxy.dialog import Dialogs, Inside
+from sbc.proxy.edges import Edges
 from sbc.proxy.ending import Endings
 from sbc.proxy.header_rules import HeaderRules
 from sbc.proxy.lasting import Lasting
@@ -61,6 +62,9 @@ class CallSettings:
     header_rules: HeaderRules
     wake_retry: Retry
     failover_after: float
+    by_q: bool
+    """Devices of a lower q ring after those of a higher one."""
+    ring_time: float
     missed_calls: int
     """Calls in a row that a pushed device may miss until it is removed; 0: any number."""
 
@@ -89,6 +93,7 @@ class Calls:
     router: Router
     absences: Absences = field(default_factory=Absences)
     sleepers: Sleepers
+    edges: Edges
     mailbox: Mailbox
     masker: Callable[[bytes], bytes]
     calls_off: Callable[[], bool]
@@ -179,10 +184,10 @@ class Calls:
 
     def awake(self, news: Awake, now: float) -> None:
         """A device registered: requests that wait for it go on, dialogs that lost their flow have one again."""
-        self.absences.came(news.user_id, news.identity)
+        self.absences.came(news.user_id, news.device)
         self.mailbox.awake(news)
         self.waiting.awake(news, now)
-        for dialog in self.dialogs.moved(f"{news.username}@{news.domain}", news.identity, news.flow):
+        for dialog in self.dialogs.moved(f"{news.username}@{news.domain}", news.device, news.flow):
             self.lasting.changed(dialog)
 
     def passed(self, inside: Inside, request: Request, status: int) -> None:
@@ -245,7 +250,7 @@ class Calls:
         if not settings.missed_calls or user is None or not attempt.invite or attempt.fork.cancelled:
             return
         for branch in attempt.fork.branches.values():
-            if not branch.pushed or branch.heard or branch.target.woken or branch.status != settings.no_wake_code:
+            if not branch.pushed or branch.alive or branch.target.woken or branch.status != settings.no_wake_code:
                 continue
             if self.absences.missed(user.id, branch.key, settings.missed_calls):
                 attempt.story.note(kinds.UNREGISTER, f"{branch.target.name}: did not come, removed")

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from sbc.observe import kinds
 from sbc.observe.calllog import CallLog
+from sbc.proxy.target import Target, newcomer
 from sbc.registrar.registrar import Awake
 from sbc.sip.build import make_request
 from sbc.sip.errors import ParseError
@@ -122,15 +123,15 @@ class Mailbox:
 
     def awake(self, news: Awake) -> None:
         """A device registered: deliver what waits for its user."""
-        self.deliver(news.user_id, news.contact, news.flow, news.identity)
+        self.deliver(news.user_id, newcomer(news), news.device)
 
-    def deliver(self, user_id: int, contact: str, flow: Flow, device: str) -> None:
-        """Deliver what waits for a user to the device (its identity) that is at `contact` on this flow."""
+    def deliver(self, user_id: int, target: Target, device: str) -> None:
+        """Deliver what waits for a user to this device (by its identity), which is awake."""
         under_way = self._delivering.get(user_id)
         if under_way is not None:
-            under_way.moved(contact, flow, device)
+            under_way.moved(target, device)
         elif user_id and (user_id in self._waiting or self._full):
-            self._delivering[user_id] = Delivery(self, user_id, contact, flow, device)
+            self._delivering[user_id] = Delivery(self, user_id, target, device)
             self._delivering[user_id].next()
 
     def answered_late(self, response: Response) -> None:
@@ -194,11 +195,10 @@ class Mailbox:
 class Delivery:
     """What waits for one user on its way to one device: the client of one transaction after the other."""
 
-    def __init__(self, mailbox: Mailbox, user_id: int, contact: str, flow: Flow, device: str) -> None:
+    def __init__(self, mailbox: Mailbox, user_id: int, target: Target, device: str) -> None:
         self._mailbox = mailbox
         self._user_id = user_id
-        self._contact = contact.encode()
-        self._flow = flow
+        self._target = target
         self._device = device
         self._message: Message | None = None
         self._last = 0
@@ -215,7 +215,7 @@ class Delivery:
         found.addCallback(self._send).addErrback(self._broken)
 
     def _send(self, messages: list[Message]) -> None:
-        mailbox, flow = self._mailbox, self._flow
+        mailbox, flow = self._mailbox, self._target.flow
         if not messages:
             mailbox._waiting.pop(self._user_id, None)
             self._over()
@@ -233,18 +233,20 @@ class Delivery:
             return
         self._txn = mailbox._driver.send(request, flow, self)
 
-    def moved(self, contact: str, flow: Flow, device: str) -> None:
+    def moved(self, target: Target, device: str) -> None:
         """A device of the user registered meanwhile: what follows goes there, and what its former one does not answer.
 
-        The same device on another flow gets the message under way there at once, as a repetition.
+        The same device on another flow gets the message under way there at once, as a repetition; behind a proxy, which
+        would absorb that, only when the former way has failed.
         """
-        if flow is self._flow:
+        before, txn = self._target, self._txn
+        if target.way == before.way:
             return
-        same, txn = device == self._device, self._txn
-        self._contact, self._flow, self._device, self._moved = contact.encode(), flow, device, True
+        same = device == self._device and not (target.path or before.path)
+        self._target, self._device, self._moved = target, device, True
         if same and txn is not None and not txn.answered:
-            request = txn.request
-            request.uri = self._contact
+            request, flow = txn.request, target.flow
+            request.uri = target.uri
             request.set_top(b"via", via(flow.listener, txn.branch))
             self._mailbox._driver.move(txn, flow)
 
@@ -255,15 +257,17 @@ class Delivery:
         headers.setdefault("content-type", message.content_type)
         if message.expires_at is not None:
             headers["expires"] = str(max(1, int(message.expires_at - mailbox._clock_at())))
+        uri, routes = self._target.routed()
         return make_request(
             b"MESSAGE",
-            self._contact,
+            uri,
             via=via(flow.listener, mailbox._identifiers.branch()),
             from_=_bytes(message.from_uri),
             to=_bytes(message.to_uri),
             call_id=mailbox.shown_call_id(_bytes(message.call_id)),
             cseq=cseq,
-            headers=[(name.encode(), _bytes(value)) for name, value in headers.items()],
+            headers=[(b"Route", route) for route in routes]
+            + [(name.encode(), _bytes(value)) for name, value in headers.items()],
             body=message.body,
         )
 

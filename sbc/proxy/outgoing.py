@@ -31,7 +31,7 @@ def caller(request: Request, flow: Flow, origin: UpperServer | None, lodger: Res
         origin.name if origin is not None else None,
         flow.peer[0],
         f"{lodger.username}@{lodger.domain}" if lodger is not None else "",
-        lodger.identity if lodger is not None else "",
+        lodger.device if lodger is not None else "",
         request.call_id,
     )
 
@@ -57,13 +57,14 @@ def request_for(attempt: Attempt, branch: Branch[Target], flow: Flow, body: byte
     """The request as this branch's target sees it, with a Via branch of its own."""
     calls, target, request = attempt.calls, branch.target, attempt.request
     hops = request.max_forwards
-    receiver = target.leg.b if target.leg is not None else _receiver(attempt, branch, flow, b"")
+    uri, routes = target.routed()
+    receiver = branch.leg.b if branch.leg is not None else _receiver(attempt, branch, flow, b"")
     out = outward(
         request,
-        uri=target.uri,
+        uri=uri,
         via=via(flow.listener, calls.identifiers.branch() + mark(request)),
-        routes=(),
-        contact=target.leg.b.contact if target.leg is not None else None,
+        routes=routes,
+        contact=branch.leg.b.contact if branch.leg is not None else None,
         hops=(70 if hops is None else hops) - 1,
         call_id=receiver.call_id,
         rules=calls.settings().header_rules,
@@ -84,16 +85,18 @@ def request_for(attempt: Attempt, branch: Branch[Target], flow: Flow, body: byte
     return out
 
 
-def onto(target: Target) -> Request:
+def onto(branch: Branch[Target]) -> Request:
     """The request already sent to this device, for its new flow: same branch, so that it is no second one to it."""
-    flow, txn = target.flow, target.txn
-    request: Request = target.sent
-    request.uri = target.uri
-    request.set_top(b"via", via(flow.listener, txn.branch))
-    if target.leg is not None:
-        side = target.leg.b
+    target, leg = branch.target, branch.leg
+    flow = target.flow
+    request: Request = branch.sent
+    request.uri, routes = target.routed()
+    request.replace(b"route", list(routes))
+    request.set_top(b"via", via(flow.listener, branch.txn.branch))
+    if leg is not None:
+        side = leg.b
         side.hop, side.address = flow, flow.peer[0]
-        side.contact = contact(flow.listener, target.leg.token)
+        side.contact = contact(flow.listener, leg.token)
         show_contact(request, side.contact)
     return request
 
@@ -106,7 +109,8 @@ def shown_call_id(attempt: Attempt) -> bytes:
 
 def _receiver(attempt: Attempt, branch: Branch[Target], flow: Flow, token: bytes) -> Side:
     """The side that this branch leads to."""
-    user, target = attempt.user, branch.target
+    target = branch.target
+    user = attempt.user if target.server is None else None
     return Side(
         contact(flow.listener, token),
         flow,

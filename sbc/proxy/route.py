@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sbc.proxy.branch import Candidate
 from sbc.proxy.target import Target
@@ -86,8 +86,8 @@ def choose(
 
 def to_uppers(
     request: Request, servers: Iterable[UpperServer], called: str, names: frozenset[bytes]
-) -> tuple[list[Candidate[Target]], list[Candidate[Target]]]:
-    """Upper servers as targets: the first, and the reserve.
+) -> list[Candidate[Target]]:
+    """Upper servers as a target: the first, the others in reserve.
 
     `called` is the user part that they get to see. A Request-URI that names one of `names`, hosts of ours or domains of
     other servers, names the server's own domain.
@@ -104,7 +104,7 @@ def to_uppers(
             shown = uri.replace(host=server.domain, port=None).render()
         target = Target(shown, server.name, server=server, called=called)
         found.append(Candidate(f"upper:{server.name}", target, True, False))
-    return found[:1], found[1:]
+    return [replace(found[0], reserve=tuple(found[1:]))] if found else []
 
 
 def inquiry(request: Request, source: str, direction: str) -> Inquiry:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from twisted.python.failure import Failure
 
 from sbc.observe import kinds
-from sbc.proxy.branch import DONE, Abandon, Branch, Cancel, Forward, HangUp, Move
+from sbc.proxy.branch import DONE, Abandon, Branch, Cancel, Forward, HangUp, Move, Renew
 from sbc.proxy.describing import described
-from sbc.proxy.dialog import OPENING
+from sbc.proxy.dialog import OPENING, Leg
 from sbc.proxy.outgoing import leg_for, onto, request_for
 from sbc.proxy.target import Target
 from sbc.sip.message import Request, Response
@@ -31,51 +31,64 @@ def forward(attempt: Attempt, effect: Forward[Target], now: float) -> None:
     """Send the request to the branch's target; once more under the same Via branch where its flow broke before."""
     branch = effect.branch
     target, calls = branch.target, attempt.calls
-    if target.txn is not None:
-        request = onto(target)
-        target.txn = calls.driver.send(request, target.flow, BranchClient(attempt, branch), _retry(attempt, target))
+    if effect.again and branch.txn is not None:
+        request = onto(branch)
+        branch.txn = calls.driver.send(request, target.flow, BranchClient(attempt, branch), _retry(attempt, target))
         attempt.story.note(kinds.RESENT, f"{target.name}, after its flow broke")
         return
     if target.flow is not None:
         _offer(attempt, branch, target.flow)
         return
-    assert target.server is not None
-    on_flow(calls.ways.flow(target.server), partial(_offer, attempt, branch), partial(_unreached, attempt, branch))
+    found = calls.ways.flow(target.server) if target.server is not None else calls.edges.flow(target)
+    on_flow(found, partial(_offer, attempt, branch), partial(_unreached, attempt, branch))
 
 
 def move(attempt: Attempt, effect: Move[Target], now: float) -> None:
     """The request goes on, under the same Via branch, to where its device is now."""
-    target = effect.branch.target
-    onto(target)
+    branch, target = effect.branch, effect.branch.target
+    onto(branch)
     attempt.story.note(kinds.RESENT, f"{target.name}, on its new flow")
-    attempt.calls.driver.move(target.txn, target.flow)
+    attempt.calls.driver.move(branch.txn, target.flow)
+
+
+def renew(attempt: Attempt, effect: Renew[Target], now: float) -> None:
+    """The request went where its device is no more: that one is cancelled, and it starts anew."""
+    branch = effect.branch
+    if branch.txn is not None:
+        branch.txn.user.over = True
+        if attempt.invite:
+            attempt.calls.driver.cancel(branch.txn, [])
+        branch.txn = None
+    forward(attempt, Forward(branch), now)
 
 
 def abandon(attempt: Attempt, effect: Abandon[Target], now: float) -> None:
     """Send the request no more: the mailbox will."""
-    target = effect.branch.target
-    attempt.story.note(kinds.TIMEOUT, f"{target.name}: silent")
-    if target.txn is not None:
-        attempt.calls.driver.rest(target.txn)
+    branch = effect.branch
+    attempt.story.note(kinds.TIMEOUT, f"{branch.target.name}: silent")
+    if branch.txn is not None:
+        attempt.calls.driver.rest(branch.txn)
 
 
 def cancel(attempt: Attempt, effect: Cancel[Target], now: float) -> None:
     """CANCEL the branch's request, if it was sent."""
-    target = effect.branch.target
-    if target.txn is None:
+    branch = effect.branch
+    if branch.txn is None:
         return
-    attempt.story.note(kinds.CANCEL, f"to {target.name}" + (", answered elsewhere" if effect.completed else ""))
+    attempt.story.note(kinds.CANCEL, f"to {branch.target.name}" + (", answered elsewhere" if effect.completed else ""))
     reasons = (COMPLETED,) if effect.completed else attempt.reasons
-    attempt.calls.driver.cancel(target.txn, [(b"Reason", reason) for reason in reasons])
+    attempt.calls.driver.cancel(branch.txn, [(b"Reason", reason) for reason in reasons])
 
 
 def hang_up(attempt: Attempt, effect: HangUp[Target], now: float) -> None:
     """Acknowledge a 2xx that came after all was over, and end its dialog."""
-    target, response = effect.branch.target, effect.response
-    leg = target.leg
+    _reject(attempt, effect.branch.leg, effect.branch.txn, effect.response, now)
+
+
+def _reject(attempt: Attempt, leg: Leg, txn: ClientTransaction, response: Response, now: float) -> None:
     first = response.to_tag not in leg.dialogs
-    attempt.calls.dialogs.responded(leg, response, target.txn.hop, now)
-    attempt.calls.endings.reject_answer(leg, response.to_tag or b"", target.txn, first)
+    attempt.calls.dialogs.responded(leg, response, txn.hop, now)
+    attempt.calls.endings.reject_answer(leg, response.to_tag or b"", txn, first)
 
 
 def _offer(attempt: Attempt, branch: Branch[Target], flow: Flow) -> None:
@@ -93,7 +106,7 @@ def _offer(attempt: Attempt, branch: Branch[Target], flow: Flow) -> None:
     if not calls.dialogs.open(leg):
         attempt.branch_failed(branch, 503, "too many dialogs", calls.driver.clock())
         return
-    target.leg = leg
+    branch.leg = leg
     attempt.legs.append(leg)
     if not request.body:
         _send(attempt, branch, flow, b"")
@@ -116,8 +129,8 @@ def _put(attempt: Attempt, branch: Branch[Target], out: Request, flow: Flow) -> 
     if branch.state is DONE:
         return
     target = branch.target
-    target.sent, target.flow = out, flow
-    target.txn = attempt.calls.driver.send(out, flow, BranchClient(attempt, branch), _retry(attempt, target))
+    branch.sent, target.flow = out, flow
+    branch.txn = attempt.calls.driver.send(out, flow, BranchClient(attempt, branch), _retry(attempt, target))
     if attempt.invite:
         attempt.story.note(kinds.DELIVERED, f"{target.name}, Request-URI {target.uri.decode('utf-8', 'replace')}")
 
@@ -138,19 +151,26 @@ def _unreached(attempt: Attempt, branch: Branch[Target], reason: str) -> None:
 
 
 class BranchClient:
-    """The client of one branch's transaction."""
+    """The client of one branch's transaction. `over`: the branch goes on with another one."""
 
-    __slots__ = ("attempt", "branch")
+    __slots__ = ("attempt", "branch", "leg", "over")
 
     def __init__(self, attempt: Attempt, branch: Branch[Target]) -> None:
         self.attempt = attempt
         self.branch = branch
+        self.leg = branch.leg
+        self.over = False
 
     def received(self, txn: ClientTransaction, response: Response, now: float) -> None:
-        self.attempt.responded(self.branch, response, now)
+        if not self.over:
+            self.attempt.responded(self.branch, response, now)
+        elif self.attempt.invite and 200 <= response.status < 300:
+            _reject(self.attempt, self.leg, txn, response, now)
 
     def timed_out(self, txn: ClientTransaction, now: float) -> None:
-        self.attempt.silent(self.branch, 408, "no answer", now)
+        if not self.over:
+            self.attempt.silent(self.branch, 408, "no answer", now)
 
     def failed(self, txn: ClientTransaction, reason: str, now: float) -> None:
-        self.attempt.silent(self.branch, 503, reason, now)
+        if not self.over:
+            self.attempt.silent(self.branch, 503, reason, now)

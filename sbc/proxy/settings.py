@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sbc.settings import Duration, Flag, Integer, List, Text, section, setting
+from sbc.settings import Duration, Flag, Integer, List, Text, Words, section, setting
 
 
 @section("proxy", doc="Held requests and dialogs")
@@ -22,6 +22,15 @@ class ProxySettings:
         False,
         Flag(),
         doc="each side sees a Call-ID of its own; headers that name a dialog (Replaces, Refer-To …) are translated",
+    )
+    fork: str = setting(
+        "q",
+        Words({"q": None, "parallel": None}),
+        doc="how the devices of a user ring: q, those that registered with the highest q first (RFC 3261 16.6), all of "
+        "equal q or without one together; parallel, all together whatever their q",
+    )
+    ring_time: float = setting(
+        30.0, Duration(1.0), doc="how long devices ring before those of a lower q do, when nobody answers or refuses"
     )
     strip_headers: tuple[str, ...] = setting((), List(Text(required=True)), doc="headers that never cross the SBC")
     allow_headers: tuple[str, ...] = setting(

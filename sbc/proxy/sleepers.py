@@ -48,7 +48,7 @@ class Sleeper:
     @property
     def identity(self) -> str:
         """Its name among the user's devices."""
-        return self.device.binding.identity
+        return self.device.binding.device
 
 
 class Held(Protocol):
@@ -106,7 +106,8 @@ class Sleepers:
             return None
         purr = purr_of(side.target)
         devices = [device for device in user.targets if any(token.purr == purr for token in device.tokens if purr)]
-        devices += [device for device in user.targets if device.binding.identity == side.device]
+        flows = [device for device in user.targets if device.binding.device == side.device]
+        devices += sorted(flows, key=lambda device: not device.tokens)
         if not devices or not self._pushes(PushType.REFRESH, devices[0], False, user):
             return None
         return Sleeper(user, devices[0])
@@ -191,7 +192,7 @@ class Hold:
 
     def woken(self, news: Awake, now: float) -> None:
         """A device of the user registered."""
-        if self.over or self._sleeper is None or news.identity != self._sleeper.identity:
+        if self.over or self._sleeper is None or news.device != self._sleeper.identity:
             return
         self._story.note(kinds.WOKEN, f"{news.flow.transport.decode()} {news.flow.peer[0]}:{news.flow.peer[1]}")
         self.stop()

@@ -103,7 +103,7 @@ class Summons:
     def _wanted(self, attempt: Attempt, branch: Branch[Target]) -> bool:
         """Whether a push can still do any good for this branch."""
         fork = attempt.fork
-        return not (fork.finished or fork.cancelled or branch.heard or branch.target.woken)
+        return not (fork.finished or fork.cancelled or branch.alive or branch.target.woken)
 
     def _told(self, attempt: Attempt, result: PushResult) -> bool:
         """Note what became of a push; whether the provider took it."""

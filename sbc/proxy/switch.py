@@ -155,7 +155,8 @@ class Switch:
         refuse_loop(request, ours)
         if request.method in (b"INVITE", b"SUBSCRIBE") and not request.contacts:
             raise RemoteError(400, b"Missing Contact")
-        lodger = self.registrar.live.resident(flow.token, now)
+        contact = request.contacts[0].uri.render().decode("utf-8", "replace") if request.has(b"contact") else ""
+        lodger = self.registrar.live.resident(flow.token, now, request.from_.uri.username, contact)
         way = choose(
             request,
             source=flow.peer,
@@ -264,7 +265,7 @@ class Switch:
 
     def _replace(self, subscriber: Subscriber | None, attempt: Attempt, device: str) -> None:
         """An INVITE with Replaces is for the one device that has the dialog (RFC 8599 §7: it may have to wake)."""
-        targets = tuple(each for each in subscriber.targets if each.binding.identity == device) if subscriber else ()
+        targets = tuple(each for each in subscriber.targets if each.binding.device == device) if subscriber else ()
         if subscriber is None or not targets:
             attempt.refuse(481)
         elif not attempt.fork.cancelled:
@@ -278,7 +279,12 @@ class Switch:
             reach=partial(self.reach, now),
             pushes=lambda device, awake: kind is not None and self.pushes(kind, device, awake, subscriber),
             now_at=self.clock_at(),
+            by_q=attempt.by_q,
         )
+        if not devices and not attempt.grows and any(each.binding.reg_id is not None for each in subscriber.targets):
+            # The upper server has chosen this flow among others of the device: it may try the next (RFC 5626 §5.3).
+            attempt.refuse(430, b"Flow Failed")
+            return
         mailbox = self.calls.mailbox
         if kind is PushType.CHAT and mailbox.busy(subscriber.user.id) and mailbox.takes(attempt.request):
             attempt.queue(devices, subscriber.user, now)
@@ -297,8 +303,7 @@ class Switch:
             return
         attempt.shown_caller = routed.caller
         names = self.ours() | self.servers.domains if routed.rule else self.ours()
-        first, reserve = to_uppers(request, routed.servers, routed.called, names)
-        attempt.begin(first, None, now, reserve)
+        attempt.begin(to_uppers(request, routed.servers, routed.called, names), None, now)
 
     def _unfound(self, failure: Failure, attempt: Attempt) -> None:
         problem = failure.value
@@ -312,8 +317,11 @@ class Switch:
         """Where a device is right now, as far as this node knows."""
         binding = device.binding
         flow = self.transports.flow(binding.flow) if binding.node == self.node else None
+        behind = bool(binding.path)
         if flow is None or not flow.open:
-            return Reach(None, False)
+            return Reach(None, behind, behind=behind)
+        if behind:  # the flow is the proxy's, and says nothing of the phone
+            return Reach(flow, True, behind=True)
         silent, patience = now - flow.heard_at, self.udp_awake()
         awake = flow.reliable or silent <= patience
         # Behind a NAT an address that is silent for longer may be somebody else's.

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from sbc.push.indication import promises_push
+from sbc.registrar.outbound import Outbound, path_of, understands_path
+from sbc.sip.errors import ParseError
 from sbc.sip.message import Request, Response
+from sbc.sip.uri import Uri
+from sbc.sip.values import NameAddr
+from sbc.upper.servers import UpperServer
 
-HIDDEN = (b"route", b"record-route", b"service-route", b"path", b"contact", b"expires")
+HIDDEN = (b"route", b"record-route", b"service-route", b"path", b"contact", b"expires", b"flow-timer")
 """Headers of the upper server's 2xx that name its inside, or our registration there."""
 
 
@@ -23,42 +28,71 @@ def refused(response: Response, request: Request, domain: bytes) -> Response:
 
 
 def accepted(
-    response: Response, request: Request, contact: bytes | None, caps: Sequence[bytes], *, chained: bool
+    response: Response,
+    request: Request,
+    contact: bytes | None,
+    caps: Sequence[bytes],
+    *,
+    chained: bool,
+    outbound: Outbound = Outbound.NONE,
+    timer: int = 0,
 ) -> Response:
     """A 2xx: `contact` is the phone's own with its seconds, `caps` our promises as Feature-Caps values.
 
     What the upper server says of push is about its own clients; only where a proxy before us asked for it (`chained`)
-    it passes.
+    it passes. `outbound`: whether and how the flow is kept, `timer` the seconds in which the phone must be heard.
     """
     back = _homeward(response, request, _HIDE)
     if contact is not None:
         back.add(b"contact", contact)
+        if understands_path(request):
+            for value in path_of(request):
+                back.add(b"path", value)
     if not chained and back.has(b"feature-caps"):
         back.replace(b"feature-caps", [value for value in back.each(b"feature-caps") if not promises_push(value)])
     for value in caps:
         back.add(b"feature-caps", value)
-    if contact is not None and keeps_flow(request) and b"outbound" not in back.each(b"require"):
-        back.add(b"require", b"outbound")
+    if contact is not None and outbound is not Outbound.NONE:
+        if b"outbound" not in back.each(b"require"):
+            back.add(b"require", b"outbound")
+        if outbound is Outbound.DIRECT and timer:
+            back.add(b"flow-timer", b"%d" % timer)
     return back
 
 
-def keeps_flow(request: Request) -> bool:
-    """Whether requests for this phone go over the flow of its REGISTER because it asked for that (RFC 5626 §6).
+def gruus(response: Response, contact: bytes, request: Request, server: UpperServer) -> dict[bytes, bytes | None]:
+    """The GRUUs (RFC 5627) that the upper server gave to this Contact URI of ours, as Contact parameters.
 
-    Not where a proxy stands between: the flow from there to the phone is not ours.
+    They name the domain that the phone knows: where that is not the server's own name, requests for them come to us.
     """
-    if len(request.vias) > 1 or b"outbound" not in (each.strip().lower() for each in request.each(b"supported")):
-        return False
-    return any(b"reg-id" in each.params and b"+sip.instance" in each.params for each in request.contacts)
-
-
-def gruus(response: Response, contact: bytes) -> dict[bytes, bytes | None]:
-    """The GRUUs (RFC 5627) that the upper server gave to this Contact URI of ours."""
     user = contact.partition(b":")[2].partition(b"@")[0]
+    inside = (server.domain, server.uri.host.lower())
+    known = request.to.uri
+    found: dict[bytes, bytes | None] = {}
     for shown in response.contacts:
-        if shown.uri.user == user:
-            return {name: shown.params[name] for name in (b"pub-gruu", b"temp-gruu") if name in shown.params}
-    return {}
+        if shown.uri.user != user:
+            continue
+        for name in (b"pub-gruu", b"temp-gruu"):
+            try:
+                gruu = Uri.parse((shown.params.get(name) or b"").strip(b'"'))
+            except ParseError:
+                continue
+            if gruu.host.lower() in inside:
+                gruu = gruu.replace(host=known.host, port=known.port)
+            found[name] = b'"%s"' % gruu.render()
+    return found
+
+
+def service_route(response: Response) -> tuple[bytes, ...]:
+    """The Service-Route values of a 2xx (RFC 3608), in order; what is no address is none."""
+    found = []
+    for value in response.each(b"service-route"):
+        try:
+            NameAddr.parse(value)
+        except ParseError:
+            return ()
+        found.append(value)
+    return tuple(found)
 
 
 _HIDE: dict[bytes, Sequence[bytes]] = dict.fromkeys(HIDDEN, ())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from base64 import b32encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +22,13 @@ from sbc.sip.digest import Credentials, algorithm_of, verify
 from sbc.sip.errors import ParseError, RemoteError
 from sbc.sip.message import Request, Response
 from sbc.sip.values import NameAddr
-from sbc.store.records import Binding, Subscriber, Target
+from sbc.store.records import FLOW_NUMBER, Binding, Subscriber, Target
 
 DEFAULT_EXPIRES = 3600
 """Seconds of a registration whose phone asks for nothing (RFC 3261 §10.2.1.1 leaves it to the registrar)."""
 
+
+_Q = re.compile(rb"[01](\.[0-9]{0,6})?|\.[0-9]{1,6}")
 
 BY_ADDRESS = "c:"
 """How the identity of a device begins that has neither instance nor token."""
@@ -60,6 +63,7 @@ class Plan:
     reg_id: int | None
     everyone: bool
     handover: Handover
+    q: float = 1.0
 
     @property
     def nameless(self) -> bool:
@@ -99,17 +103,19 @@ def plan(request: Request, handover: Handover, bare: Request, *, keep_on_unregis
     else:
         wish = Wish.SLEEP if keep_on_unregister and not handover.unbind else Wish.UNBIND
     instance = (shown.params.get(b"+sip.instance") or b"").decode("utf-8", "replace").strip('"')
-    reg_id = shown.params.get(b"reg-id") or b""
+    number = shown.params.get(b"reg-id") or b""
+    reg_id = int(number) if number.isdigit() and len(number) < 10 else None
     return Plan(
         username=username,
         wish=wish,
         expires=expires,
-        identity=identity_of(shown, instance, handover.tokens),
+        identity=identity_of(shown, instance, reg_id, handover.tokens),
         contact=shown.uri.render().decode("utf-8", "replace"),
         instance=instance,
-        reg_id=int(reg_id) if reg_id.isdigit() and len(reg_id) < 10 else None,
+        reg_id=reg_id,
         everyone=False,
         handover=handover,
+        q=preference(shown),
     )
 
 
@@ -148,15 +154,20 @@ def asked_expires(contact: NameAddr, request: Request) -> int:
     return DEFAULT_EXPIRES if expires is None else expires
 
 
-def identity_of(contact: NameAddr, instance: str, tokens: tuple[PushToken, ...]) -> str:
+def preference(contact: NameAddr) -> float:
+    """The q of a Contact (RFC 3261 §20.10), 0 to 1; 1 where it says none that can be read."""
+    text = contact.params.get(b"q") or b""
+    return min(1.0, float(text)) if _Q.fullmatch(text) else 1.0
+
+
+def identity_of(contact: NameAddr, instance: str, reg_id: int | None, tokens: tuple[PushToken, ...]) -> str:
     """What names the device among the user's devices, although its address changes.
 
-    Its instance (RFC 5626), else its push token (RFC 8599 §5.6.2 matches a woken device by it), else the address. The
-    reg-id names no device but one of its flows: only one of them may be used at a time (RFC 5626 §5.3), or the device
-    rings twice; it is the one that registered last.
+    Its instance (RFC 5626), else its push token (RFC 8599 §5.6.2 matches a woken device by it), else the address. An
+    instance with several flows has a binding for each, told apart by the reg-id (`store.records.device_of`).
     """
     if instance:
-        return f"i:{instance}"
+        return f"i:{instance}" + (f"{FLOW_NUMBER}{reg_id}" if reg_id is not None and reg_id > 1 else "")
     if tokens:
         token = tokens[0]
         return f"t:{token.provider}:{token.param}:{hashlib.sha256(token.prid.encode()).hexdigest()[:40]}"
@@ -242,7 +253,7 @@ def answer_contact(
         return None
     shown = chosen_contact(request)
     assert shown is not None
-    params = {name: value for name, value in shown.params.items() if name not in (b"expires", b"q")}
+    params = {name: value for name, value in shown.params.items() if name != b"expires"}
     params[b"expires"] = b"%d" % seconds
     params.update(gruu)
     return shown.replace(params=params).render()
@@ -255,7 +266,7 @@ def reachable_at(request: Request, source: tuple[str, int]) -> tuple[str, int] |
     host. A phone that asks for outbound wants its flow to be used (RFC 5626 §5.3).
     """
     shown = chosen_contact(request)
-    if shown is None or b"reg-id" in shown.params or b"ob" in shown.uri.params:
+    if shown is None or b"reg-id" in shown.params or b"ob" in shown.uri.params or len(request.vias) > 1:
         return None
     via = request.via
     if (via.host, via.port or 5060) != (source[0].encode(), source[1]) or shown.uri.host != source[0].encode():

@@ -1,15 +1,23 @@
-"""Which user is awake on which flow: RAM for what is awake only."""
+"""Which user is awake on which flow: RAM for what is awake only.
+
+A flow is one phone's, most often. Over the connection of a proxy between come many phones, over a phone's own several
+accounts: then the Contact or the From of a request tells whose it is.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from sbc.push.tokens import PushToken
+from sbc.store.records import device_of
 from sbc.transport.flow import Flow
 
 MAX_FLOWS = 500_000
 """Flows remembered at once of either kind, about 400 bytes each; beyond it connections are not remembered, and the
 datagram flow that was looked at the longest ago is forgotten."""
+
+MAX_CROWD = 200_000
+"""Devices remembered on one flow, about 1 kB each: more phones than a proxy before us serves over one connection."""
 
 SILENCE = 120.0
 """Seconds without any datagram, keep-alives included, after which the address may be somebody else's behind a NAT."""
@@ -20,18 +28,31 @@ ROUND = 60
 
 @dataclass(frozen=True, slots=True)
 class Resident:
-    """The user whose device registered on a flow, as text; `identity` and `contact` are the device's."""
+    """The user whose device registered on a flow, as text; `identity` and `contact` are the device's.
+
+    `service_route` are the Route values that the server `held_by` wants in its requests (RFC 3608).
+    """
 
     username: str
     domain: str
     upper: str
     identity: str = ""
     contact: str = ""
+    service_route: tuple[bytes, ...] = ()
+    held_by: str = ""
+
+    @property
+    def device(self) -> str:
+        """The device, whichever of its flows this is."""
+        return device_of(self.identity)
 
 
 @dataclass(frozen=True, slots=True)
 class Awake:
-    """The news that a device has registered: its user, its identity and where it is now."""
+    """The news that a device has registered: its user, its identity and where it is now.
+
+    `path` are the Route values toward it (RFC 3327), `q` its preference.
+    """
 
     user_id: int
     binding_id: int | None
@@ -42,6 +63,13 @@ class Awake:
     contact: str
     flow: Flow
     tokens: tuple[PushToken, ...]
+    path: tuple[bytes, ...] = ()
+    q: float = 1.0
+
+    @property
+    def device(self) -> str:
+        """The device, whichever of its flows this is."""
+        return device_of(self.identity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +87,7 @@ class LiveFlows:
     heard of them for a while, keep-alives included, and at the latest with their registration."""
 
     def __init__(self) -> None:
-        self._streams: dict[str, Resident] = {}
+        self._streams: dict[str, Resident | Crowd] = {}
         self._datagrams: dict[str, _Lodging] = {}
         """The one that was looked at the longest ago comes first."""
 
@@ -72,24 +100,36 @@ class LiveFlows:
             return
         token = flow.token
         if flow.reliable:
-            if len(self._streams) < MAX_FLOWS:
-                self._streams[token] = resident
+            known = self._streams.get(token)
+            if known is not None or len(self._streams) < MAX_FLOWS:
+                self._streams[token] = _joined(known, resident, now, now + seconds)
             return
-        self._datagrams.pop(token, None)
+        lodging = self._datagrams.pop(token, None)
         if len(self._datagrams) >= MAX_FLOWS:
             del self._datagrams[next(iter(self._datagrams))]
-        self._datagrams[token] = _Lodging(flow, resident, now + seconds)
+        former = lodging.resident if lodging is not None and lodging.until > now else None
+        until = max(now + seconds, lodging.until) if lodging is not None and former is not None else now + seconds
+        joined = _joined(former, resident, now, now + seconds)
+        self._datagrams[token] = _Lodging(flow, joined, until if isinstance(joined, Crowd) else now + seconds)
 
-    def resident(self, token: str, now: float) -> Resident | None:
-        """Who is on this flow, if anybody registered there."""
+    def resident(self, token: str, now: float, username: str = "", contact: str = "") -> Resident | None:
+        """Who is on this flow, if anybody registered there. Where several did: the one with this Contact URI, else the
+        one of this name; nobody where neither is known."""
         found = self._streams.get(token)
-        if found is not None:
-            return found
-        lodging = self._datagrams.get(token)
-        return lodging.resident if lodging is not None and lodging.until > now else None
+        if found is None:
+            lodging = self._datagrams.get(token)
+            found = lodging.resident if lodging is not None and lodging.until > now else None
+        return found.find(username, contact, now) if isinstance(found, Crowd) else found
 
-    def leave(self, token: str) -> None:
-        """The flow ended, or its device unregistered."""
+    def leave(self, token: str, username: str | None = None, identity: str | None = None) -> None:
+        """The flow ended; or, with a name, this user is not on it any more, or only this device of it."""
+        known: Resident | Crowd | None = self._streams.get(token)
+        if known is None and token in self._datagrams:
+            known = self._datagrams[token].resident
+        if username is not None and isinstance(known, Crowd):
+            known.leave(username, identity)
+            if known:
+                return
         self._streams.pop(token, None)
         self._datagrams.pop(token, None)
 
@@ -105,12 +145,89 @@ class LiveFlows:
                 self._datagrams[token] = lodging
 
 
+class Crowd:
+    """Several devices on one flow, each until its registration ends (monotonic seconds)."""
+
+    __slots__ = ("_by_name", "_by_place", "_looked_at", "_residents")
+
+    def __init__(self) -> None:
+        self._residents: dict[tuple[str, str], tuple[Resident, float]] = {}
+        self._by_place: dict[str, tuple[str, str]] = {}
+        self._by_name: dict[str, dict[str, None]] = {}
+        """Identities by name; the one that came last is the last."""
+        self._looked_at = 0
+
+    def __len__(self) -> int:
+        return len(self._residents)
+
+    def settle(self, resident: Resident, now: float, until: float) -> None:
+        """This device is here too."""
+        if len(self._residents) > 2 * self._looked_at + 8:
+            for (username, identity), (_, ends) in tuple(self._residents.items()):
+                if ends <= now:
+                    self.leave(username, identity)
+            self._looked_at = len(self._residents)
+        key = (resident.username, resident.identity)
+        if key not in self._residents and len(self._residents) >= MAX_CROWD:
+            return
+        former, _ = self._residents.get(key, (None, 0.0))
+        if former is not None and self._by_place.get(_place(former.contact)) == key:
+            del self._by_place[_place(former.contact)]
+        self._residents[key] = resident, until
+        self._by_place[_place(resident.contact)] = key
+        named = self._by_name.setdefault(resident.username, {})
+        named.pop(resident.identity, None)
+        named[resident.identity] = None
+
+    def find(self, username: str, contact: str, now: float) -> Resident | None:
+        """The device of this Contact URI, else the one of that name which came last."""
+        key = self._by_place.get(_place(contact)) if contact else None
+        if key is None and username in self._by_name:
+            key = (username, next(reversed(self._by_name[username])))
+        found, until = self._residents[key] if key is not None else (None, 0.0)
+        return found if until > now else None
+
+    def leave(self, username: str, identity: str | None) -> None:
+        """This device is gone; with None all of the user."""
+        named = self._by_name.get(username, {})
+        for gone in tuple(named) if identity is None else (identity,):
+            resident, _ = self._residents.pop((username, gone), (None, 0.0))
+            if resident is None:
+                continue
+            if self._by_place.get(_place(resident.contact)) == (username, gone):
+                del self._by_place[_place(resident.contact)]
+            del named[gone]
+        if not named:
+            self._by_name.pop(username, None)
+
+
 class _Lodging:
     """Who lives on a datagram flow, and until when at the longest (monotonic seconds)."""
 
     __slots__ = ("flow", "resident", "until")
 
-    def __init__(self, flow: Flow, resident: Resident, until: float) -> None:
+    def __init__(self, flow: Flow, resident: Resident | Crowd, until: float) -> None:
         self.flow = flow
         self.resident = resident
         self.until = until
+
+
+def _joined(known: Resident | Crowd | None, resident: Resident, now: float, until: float) -> Resident | Crowd:
+    """Who is on a flow once this device has registered there. A phone that comes by another identity is no second one:
+    it has the Contact that it had."""
+    if known is None:
+        return resident
+    if isinstance(known, Resident):
+        same = known.username == resident.username and known.domain == resident.domain
+        if same and (known.identity == resident.identity or _place(known.contact) == _place(resident.contact)):
+            return resident
+        crowd = Crowd()
+        crowd.settle(known, now, until)
+        known = crowd
+    known.settle(resident, now, until)
+    return known
+
+
+def _place(contact: str) -> str:
+    """A Contact URI without its parameters."""
+    return contact.partition(";")[0].partition(":")[2].lower()

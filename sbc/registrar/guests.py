@@ -16,7 +16,7 @@ MAX_GUESTS = 10_000
 
 
 class Guests:
-    """Guests by the flow that they registered on; of one user there may be several."""
+    """Guests by the `place` that they registered at; of one user there may be several."""
 
     def __init__(self) -> None:
         self._guests: OrderedDict[str, tuple[User, Binding]] = OrderedDict()
@@ -28,13 +28,13 @@ class Guests:
 
     def settle(self, token: str, user: User, binding: Binding) -> None:
         """A device registered; `token` is the user part by which the upper server knows its user."""
-        self.leave(binding.flow)
+        key = place(binding.flow, binding.contact, bool(binding.path))
+        self.leave(key)
         while len(self._guests) >= MAX_GUESTS:
             self.leave(next(iter(self._guests)))
-        key = (user.username, user.domain)
-        self._guests[binding.flow] = user, binding
-        self._by_user.setdefault(key, {})[binding.flow] = None
-        self._users[token] = key
+        self._guests[key] = user, binding
+        self._by_user.setdefault((user.username, user.domain), {})[key] = None
+        self._users[token] = (user.username, user.domain)
 
     def leave(self, flow: str) -> None:
         """Whoever was a guest on this flow is none any more."""
@@ -69,3 +69,8 @@ class Guests:
         if found is not None:
             return replace(found, targets=found.targets + targets)
         return Subscriber(guests[0][0], targets) if guests else None
+
+
+def place(flow: str, contact: str, behind: bool) -> str:
+    """What tells one guest from the next: its flow; its Contact too where it is the flow of a proxy between."""
+    return f"{flow} {contact}" if behind else flow

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sbc.registrar import record
 from sbc.registrar.keeping import save
 from sbc.registrar.local import Said, proof, spared
+from sbc.registrar.settling import saved
 from sbc.sip.build import respond
 from sbc.sip.message import Request, Response
 from sbc.transport.flow import Flow
@@ -32,7 +34,7 @@ def answered_here(visit: Visit) -> bool:
     if spare is None or said is Said.WRONG:
         return False
     if said is Said.PROVED:
-        save(visit, None, 0).addCallbacks(visit.saved, visit.broken, callbackArgs=(None, spare.seconds))
+        save(visit, None, 0).addCallbacks(partial(saved, visit), visit.broken, callbackArgs=(None, spare.seconds))
         return True
     asked = registrar.door.challenge(
         known.user, now_at, registrar.identifiers.cnonce(), stale=bool(visit.request.lines(b"authorization"))

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 log = Logger()
 
 
-def save(visit: Visit, sent: Request | None, granted: int) -> Deferred[Saved]:
+def save(visit: Visit, sent: Request | None, granted: int, service_route: tuple[bytes, ...] = ()) -> Deferred[Saved]:
     """Write user, device, tokens and upper registration.
 
     `sent`: the REGISTER that went up, None where none did and only the device changes; `granted`: seconds that the
-    upper server gave. Says in `visit.refreshed` whether the registration is refreshed from here with this phone's HA1.
+    upper server gave; `service_route`: its Service-Route values. Says in `visit.refreshed` whether the registration is
+    refreshed from here with this phone's HA1.
     """
     registrar, plan, request = visit.registrar, visit.plan, visit.request
     now_at = registrar.clock_at()
@@ -63,6 +64,7 @@ def save(visit: Visit, sent: Request | None, granted: int) -> Deferred[Saved]:
         purr=visit.purr,
         unbind_tokens=unbind,
         held_by=visit.at.name,
+        service_route=b", ".join(service_route).decode("utf-8", "replace"),
         mirror=visit.mirror,
         upper_contact=visit.upper_contact.decode() if held else None,
         upper_call_id=registrar.identifiers.call_id().decode(),

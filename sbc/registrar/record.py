@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sbc.registrar.decide import Plan
+from sbc.registrar.outbound import path_of
 from sbc.sip.message import Request
 from sbc.store.records import Binding
 from sbc.transport.flow import Flow
@@ -23,6 +24,8 @@ def binding(plan: Plan, request: Request, flow: Flow, reach: Flow, node: str, no
         expires_at=now_at + plan.expires,
         call_id=request.call_id.decode("utf-8", "replace"),
         cseq=request.cseq.number,
+        path=b", ".join(path_of(request)).decode("utf-8", "replace"),
+        q=plan.q,
     )
 
 

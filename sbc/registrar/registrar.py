@@ -46,7 +46,8 @@ NOT_A_WORD = dialects.Handover()
 class Rules:
     """The settings that registrations follow: see the reference page for each.
 
-    `mirror`: each device is a Contact of its own at the upper server. `patience`: seconds that a server may be silent
+    `mirror`: each device is a Contact of its own at the upper server. `outbound_strict`, `flow_timer`: see
+    `registrar.outbound`. `patience`: seconds that a server may be silent
     while there is another; `longest`: seconds until a registration there is verified. `local`: what the upper server
     knows already is answered here; `prefer_md5`: its challenges are answered by the HA1 that an app sends.
     """
@@ -57,6 +58,8 @@ class Rules:
     keep: str
     node: str
     mirror: bool
+    outbound_strict: bool
+    flow_timer: float
     patience: float
     longest: float
     local: bool

@@ -28,6 +28,18 @@ class RegistrarSettings:
         Duration(),
         doc="a UDP flow counts as awake this long after its last packet; a stream while it is open and answers pings",
     )
+    flow_timer: float = setting(
+        120.0,
+        Duration(),
+        doc="in which time a phone with outbound (RFC 5626) is told to send its next keep-alive; over UDP 25 s; "
+        "0: it is told nothing",
+    )
+    first_hop: str = setting(
+        "strict",
+        Words({"strict": None, "lenient": None}),
+        doc="a phone that wants outbound and comes through a proxy that does not offer it: strict, it hears 439 and "
+        "registers without (RFC 5626 6); lenient, it is registered without at once",
+    )
     answer_locally: bool = setting(
         False,
         Flag(),

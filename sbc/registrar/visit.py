@@ -16,19 +16,21 @@ from sbc.push import dialects
 from sbc.push.indication import KEEP, SHORTEST, feature_caps, promise, too_short
 from sbc.push.tokens import PushToken
 from sbc.registrar import decide, record
-from sbc.registrar.answers import accepted, gruus, refused
+from sbc.registrar.answers import refused, service_route
 from sbc.registrar.decide import Plan, Wish
-from sbc.registrar.flows import Awake, Resident
 from sbc.registrar.home import answered_here, proof_for
-from sbc.registrar.keeping import binding, save
+from sbc.registrar.keeping import save
+from sbc.registrar.outbound import outbound
+from sbc.registrar.settling import entertain, saved, success
 from sbc.registrar.upward import Upward
 from sbc.registrar.writing import device_params, upward
 from sbc.sip.build import respond
 from sbc.sip.errors import RemoteError
 from sbc.sip.message import Request, Response
+from sbc.sip.values import split_commas
 from sbc.store import queries
-from sbc.store.operations import RemoveBinding, Saved
-from sbc.store.records import Subscriber, UpperRegistration, User
+from sbc.store.operations import RemoveBinding
+from sbc.store.records import Subscriber, UpperRegistration
 from sbc.transaction.server import ServerTransaction
 from sbc.transport.flow import Flow
 from sbc.upper.face import contact, path, via
@@ -40,17 +42,15 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-VOUCHED = 600
-"""Seconds that an accepted registration speaks for its source, so that forged packets cannot have it banned."""
-
 
 class Visit:
     """One REGISTER on its way. `servers` are those that may take it, best first, `server` the one under whose name the
     users of that domain are stored, `at` the one that answered."""
 
     __slots__ = (
-        *("at", "bare", "expires", "flow", "handover", "known", "known_ha1", "mirror", "plan", "promise", "proved"),
-        *("purr", "reach", "refreshed", "registrar", "request", "rows", "server", "servers", "txn", "upper_contact"),
+        *("at", "bare", "expires", "flow", "handover", "known", "known_ha1", "mirror", "outbound", "plan", "promise"),
+        *("proved", "purr", "reach", "refreshed", "registrar", "request", "rows", "server", "servers", "txn"),
+        "upper_contact",
     )
 
     plan: Plan
@@ -69,6 +69,7 @@ class Visit:
         self.txn = txn
         self.request = request
         self.bare = bare
+        self.outbound = outbound(request, strict=registrar.rules().outbound_strict)
         self.flow = flow
         self.servers = servers
         self.at = servers[0]
@@ -135,6 +136,11 @@ class Visit:
             return
         refreshed = (self.handover.ha1 is not None or bool(self.known_ha1)) and self.registrar.rules().keep != "off"
         self.promise = promise(self.handover, self.registrar.serving(), seconds=seconds, refreshed=refreshed)
+
+    def known_route(self) -> tuple[bytes, ...]:
+        """The Service-Route that the upper server gave with an earlier registration (RFC 3608)."""
+        kept = next((row.service_route for row in self.rows if row.upper == self.at.name), "")
+        return tuple(split_commas(kept.encode()))
 
     @property
     def tokens(self) -> tuple[PushToken, ...]:
@@ -208,8 +214,9 @@ class Visit:
 
     def _former(self) -> str:
         """The identity under which this very Contact registered on this flow before; empty: it did not."""
-        resident = self.registrar.live.resident(self.flow.token, self.registrar.driver.clock())
         here = (self.plan.username, self.server.name, self.plan.contact)
+        now = self.registrar.driver.clock()
+        resident = self.registrar.live.resident(self.flow.token, now, self.plan.username, self.plan.contact)
         if resident is None or (resident.username, resident.upper, resident.contact) != here:
             return ""
         return resident.identity
@@ -296,12 +303,12 @@ class Visit:
     def _accepted(self, sent: Request, response: Response) -> None:
         registrar, plan = self.registrar, self.plan
         if plan.wish is Wish.FETCH:
-            self.answer(self._success(response, None))
+            self.answer(success(self, response, None))
             return
         if plan.wish is Wish.UNBIND:
             written = self._remove(None if plan.everyone else plan.identity)
-            registrar.live.leave(self.flow.token)
-            written.addCallbacks(lambda _: self.answer(self._success(response, None)), self.broken)
+            registrar.live.leave(self.flow.token, plan.username, None if plan.everyone else plan.identity)
+            written.addCallbacks(lambda _: self.answer(success(self, response, None)), self.broken)
             return
         if plan.wish is Wish.BIND and (plan.nameless or self._doubtful(sent, response)):
             self.look(partial(self._keep, sent, response))
@@ -317,75 +324,25 @@ class Visit:
             self._promise(min(granted, self.plan.expires))
             self.promise = self.promise.within(before)
         if self.handover.query is not None and self.plan.wish is Wish.BIND:
-            self._entertain(response, granted)
+            entertain(self, response, granted)
             return
-        save(self, sent, granted).addCallbacks(self.saved, self.broken, callbackArgs=(response, granted))
+        save(self, sent, granted, service_route(response)).addCallbacks(
+            partial(saved, self), self.broken, callbackArgs=(response, granted)
+        )
         former = self._former() if self.plan.wish is Wish.BIND and not self.plan.instance else ""
         if former and former != self.plan.identity:
-            self._forget(former)
+            self.forget(former)
 
     def _doubtful(self, sent: Request, response: Response) -> bool:
         """Whether the upper server grants so little that only a stored HA1 would make pushes possible."""
         granted = granted_expires(response, self.upper_contact.decode(), sent.expires or 0)
         return self.known_ha1 is None and too_short(self.handover, granted)
 
-    def _entertain(self, response: Response, granted: int) -> None:
-        """The device only asked what push there is: nothing is stored (and by `push.remove_on.missing_prid` nothing
-        stays), and it can be called all the same."""
-        plan, registrar = self.plan, self.registrar
-        domain = self.server.domain.decode()
-        user = User(username=plan.username, domain=domain, upper=self.server.name, last_seen_at=registrar.clock_at())
-        if self.flow.open:
-            registrar.guests.settle(self.token(self.identities[0]), user, binding(self, registrar.clock_at()))
-        if registrar.rules().remove_missing_prid:
-            self._forget(plan.identity)
-        self._registered(decide.settled(plan, response, granted, self_refreshed=False), response)
-
-    def _forget(self, identity: str) -> None:
+    def forget(self, identity: str) -> None:
         """The device has another token now, and so another identity: what it was before is gone."""
         self._remove(identity).addErrback(
             lambda failure: log.failure("a former identity could not be removed", failure)
         )
-
-    def saved(self, result: Saved, response: Response | None, granted: int) -> None:
-        plan, registrar = self.plan, self.registrar
-        seconds = granted
-        if response is not None:
-            seconds = decide.settled(plan, response, granted, self_refreshed=self.refreshed)
-        else:
-            response = respond(self.request, 200, to_tag=registrar.identifiers.tag())
-        if plan.wish is not Wish.BIND:
-            self.answer(self._success(response, decide.answer_contact(self.request, plan, seconds)))
-            return
-        registrar.guests.leave(self.reach.token)
-        self._registered(seconds, response)
-        domain = self.server.domain.decode()
-        if registrar.awake is not None and self.flow.open:
-            news = Awake(
-                result.user_id, result.binding_id, plan.username, domain, self.server.name, plan.identity, plan.contact,
-                self.reach, self.tokens,
-            )  # fmt: skip
-            registrar.awake(news)
-
-    def _registered(self, seconds: int, response: Response) -> None:
-        """The 2xx goes to the phone; from now on it is known on its flow."""
-        plan, registrar = self.plan, self.registrar
-        gruu = gruus(response, self.upper_contact) if self.mirror else {}
-        self.answer(self._success(response, decide.answer_contact(self.request, plan, seconds, gruu)))
-        resident = Resident(plan.username, self.server.domain.decode(), self.server.name, plan.identity, plan.contact)
-        registrar.live.settle(self.flow, resident, registrar.driver.clock(), seconds)
-        registrar.vouch(self.flow.peer[0], registrar.clock_at() + max(seconds, VOUCHED))
-
-    def _success(self, response: Response, shown: bytes | None) -> Response:
-        registrar, caps = self.registrar, []
-        if self.promise.providers:
-            caps = feature_caps(
-                self.promise.providers,
-                vapid=registrar.serving().vapid,
-                purr=self.purr,
-                pnsreg=self.handover.pnsreg,
-            )
-        return accepted(response, self.request, shown, caps, chained=self.handover.chained)
 
     def answer(self, response: Response) -> None:
         self.registrar.driver.respond(self.txn, response)

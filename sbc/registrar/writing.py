@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sbc.registrar.outbound import UNDERSTOOD
 from sbc.sip.message import Request
 from sbc.sip.values import NameAddr
 
@@ -42,6 +43,8 @@ def upward(
     if contacts:
         changes[b"contact"] = contacts
         changes[b"expires"] = (b"%d" % expires,)
+    if bare.has(b"require"):
+        changes[b"require"] = [each for each in bare.each(b"require") if each.strip().lower() not in UNDERSTOOD]
     up = bare.edited(changes)
     if up.parsed_uri.host.lower() != domain:
         up.uri = b"sip:" + domain

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+FLOW_NUMBER = ";reg-id="
+"""What stands in an identity before the number of a device's second flow, third … (RFC 5626)."""
+
+
+def device_of(identity: str) -> str:
+    """The identity of a device, from that of one of its flows."""
+    return identity.rpartition(FLOW_NUMBER)[0] if FLOW_NUMBER in identity else identity
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
@@ -53,6 +61,11 @@ class Binding:
     state: str = "live"
     seen_at: float = 0.0
     q: float = 1.0
+
+    @property
+    def device(self) -> str:
+        """The identity of the device, whichever of its flows this is."""
+        return device_of(self.identity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

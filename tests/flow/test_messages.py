@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults, inlineCallbacks
 
-from sbc.proxy import fork
+from sbc.proxy import branch, fork
 from sbc.sip import parse
 from sbc.sip.build import respond
 from sbc.store import Execute
@@ -158,7 +158,7 @@ class Mail(FlowCase):
     @inlineCallbacks
     def silent(self, *, push=SHORT, **more):
         """A phone that looks awake and says nothing any more: its network is gone."""
-        self.patch(fork, "DOUBT", 0.2)
+        self.patch(branch, "DOUBT", 0.2)
         self.patch(fork, "TAKES", 0.5)
         yield self.begin(push=push)
         phone = yield self.awake(killed=True, **more)

@@ -105,9 +105,13 @@ def test_a_phone_behind_another_proxy_is_called_through_it(kamailio, edge, sbc, 
     wire = capture([border.port, upper.port])
     bob = pjsua2("bob", proxy.address, transport="tcp", outbound=1, instance=INSTANCE)
     alice = baresip("alice", f"{upper.host}:{upper.port}")
-    assert "Require: outbound" not in bob.wait("registration")["text"], "the flow to the phone is the proxy's"
-    [binding] = border.rows("select transport, source from bindings")
-    assert binding == {"transport": "UDP", "source": proxy.address}
+    registered = bob.wait("registration")["text"]
+    assert "Require: outbound" in registered, "the proxy offers it"
+    assert f"@{proxy.address}" in registered, "the phone hears of the Path"
+    [binding] = border.rows("select transport, source, path from bindings")
+    assert (binding["transport"], binding["source"]) == ("UDP", proxy.address)
+    assert f"@{proxy.address}" in binding["path"]
+    assert ";ob" in binding["path"]
 
     alice.call(BOB)
     alice.wait("CALL_ESTABLISHED", 5)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sbc.proxy.branch import (
+    DOUBT,
     Abandon,
     Answer,
     Cancel,
@@ -17,7 +18,7 @@ from sbc.proxy.branch import (
     Relay,
     Wake,
 )
-from sbc.proxy.fork import DOUBT, TAKES, Fork
+from sbc.proxy.fork import TAKES, Fork
 from sbc.sip.build import make_request, respond
 
 INVITE = make_request(

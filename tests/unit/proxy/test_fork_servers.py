@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,7 +33,7 @@ def server(name):
 def started(*names, invite=True, patience=4.0):
     fork = Fork(invite, wait=40.0, patience=patience)
     first, *rest = map(server, names)
-    [forward] = fork.start([first], 0.0, rest)
+    [forward] = fork.start([replace(first, reserve=tuple(rest))], 0.0)
     assert forward == Forward(fork.branches[names[0]])
     return fork
 

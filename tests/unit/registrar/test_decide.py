@@ -20,7 +20,7 @@ from sbc.sip.build import respond
 from sbc.sip.digest import Challenge, answer, ha1
 from sbc.sip.errors import RemoteError
 from sbc.sip.message import parse
-from sbc.store.records import Binding
+from sbc.store.records import Binding, device_of
 
 HA1 = ha1("bob", "pbx.example.com", "secret")
 
@@ -65,9 +65,10 @@ def test_a_device_is_known_by_its_instance_then_its_token_then_its_address():
     token = "X-MPUSH: i:com.example.phone:" + "ab" * 32
     instance = '<sip:bob@192.0.2.7>;+sip.instance="<urn:uuid:1>";reg-id=2'
     found = planned(register(instance, headers=[token]))
-    assert (found.identity, found.reg_id) == ("i:<urn:uuid:1>", 2)
+    assert (found.identity, found.reg_id) == ("i:<urn:uuid:1>;reg-id=2", 2), "a flow of its own"
+    assert device_of(found.identity) == "i:<urn:uuid:1>", "of the same device"
     other_flow = planned(register(instance.replace("reg-id=2", "reg-id=1")))
-    assert other_flow.identity == found.identity, "a second flow is no second device"
+    assert other_flow.identity == device_of(found.identity), "a second flow is no second device"
     first, second = planned(register(headers=[token])), planned(register("<sip:bob@192.0.2.99:1>", headers=[token]))
     assert first.identity == second.identity
     assert first.identity.startswith("t:apns:com.example.phone:")
@@ -127,7 +128,7 @@ def test_a_phone_may_count_on_what_it_asked_for_where_we_refresh_ourselves():
 def test_the_answer_shows_the_phone_its_own_contact():
     request = register('"Bob" <sip:bob@192.0.2.7;ob>;expires=600;+sip.instance="<urn:uuid:1>";q=0.5')
     shown = answer_contact(request, planned(request), 300)
-    assert shown == b'"Bob" <sip:bob@192.0.2.7;ob>;+sip.instance="<urn:uuid:1>";expires=300'
+    assert shown == b'"Bob" <sip:bob@192.0.2.7;ob>;+sip.instance="<urn:uuid:1>";q=0.5;expires=300'
 
 
 def authorized(ha1_used):
