@@ -348,7 +348,8 @@ class Sbc(MultiService):
     def startService(self) -> None:
         """Start everything; nothing is heard before the store is ready."""
         super().startService()  # type: ignore[no-untyped-call]
-        hosts = {host for each in self.transports.listeners for host in (each.advertise_host, each.host.encode())}
+        faces = [face for each in self.transports.listeners for face in each.faces]
+        hosts = {host for face in faces for host in (face.advertise_host, face.host.encode())}
         self._ours = frozenset(host.strip(b"[]").lower() for host in hosts) - {b"0.0.0.0", b"::"}
         restored = self.lasting.restore(self.calls.terms.resume)
         restored.addErrback(lambda failure: log.failure("dialogs could not be restored", failure))

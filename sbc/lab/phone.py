@@ -299,7 +299,9 @@ class Phone:
         return b"sip:%b@%b" % (escape_user(user), self.domain.encode())
 
     def _route(self) -> bytes:
-        return b"<sip:%b:%d;transport=%b;lr>" % (self.proxy[0].encode(), self.proxy[1], self.transport.lower())
+        host, port = self.proxy
+        literal = f"[{host}]" if ":" in host else host
+        return b"<sip:%b:%d;transport=%b;lr>" % (literal.encode(), port, self.transport.lower())
 
     # -- Owner --------------------------------------------------------------------------------------------------
 

@@ -56,6 +56,30 @@ def split_host_port(text: str) -> tuple[str, int | None]:
     return host, int(digits)
 
 
+@dataclass(frozen=True, slots=True)
+class Advertised:
+    """What peers are told of a listener: (host, port or None for the bound one) by family, or one `name` for both."""
+
+    four: tuple[str, int | None] | None = None
+    six: tuple[str, int | None] | None = None
+    name: tuple[str, int | None] | None = None
+
+
+def advertised(text: str) -> Advertised:
+    """Read `"203.0.113.5"`, `"sbc.example.com:5061"`, `"203.0.113.5, [2001:db8::5]:5060"` or an empty text.
+
+    Raises ValueError with a sentence for the operator.
+    """
+    found: dict[str, tuple[str, int | None]] = {}
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        host, port = split_host_port(part)
+        family = "name" if not is_ip(host) else "six" if ":" in host else "four"
+        if family in found or (found and "name" in (family, *found)):
+            raise ValueError(f"{text!r} is more than one address of IPv4 and one of IPv6, or one name")
+        found[family] = host, port
+    return Advertised(**found)
+
+
 def is_ip(host: str) -> bool:
     """Whether `host`, without brackets, is an IPv4 or IPv6 address."""
     try:

@@ -17,12 +17,15 @@ class Listener:
 
     `host` and `port` are where it is bound (the port becomes the real one once port 0 is bound), `dual` is whether an
     IPv6 one takes IPv4 too; `advertise_host` and `advertise_port` are what peers are told in Via, Record-Route, Contact
-    and SDP; `side` is who is served: client, upper, both.
+    and SDP; `side` is who is served: client, upper, both. A dual one has two faces: itself for peers of IPv6, `facing`
+    tells another one for peers of IPv4, which no IPv6 address is any use to.
     """
 
     __slots__ = (
+        "_advertise_four",
         "_advertise_host",
         "_advertise_port",
+        "_four",
         "_uri_host",
         "advertise_host",
         "advertise_port",
@@ -34,6 +37,7 @@ class Listener:
         "secure",
         "side",
         "transport",
+        "whole",
     )
 
     def __init__(
@@ -46,7 +50,10 @@ class Listener:
         side: str = BOTH,
         advertise_host: str | None = None,
         advertise_port: int | None = None,
+        advertise_four: tuple[str, int | None] | None = None,
     ) -> None:
+        """`advertise_four`: what peers of IPv4 are told of a dual listener; `advertise_host`, an address of the other
+        family or a name, is for the others then."""
         self.index = index
         self.transport = transport
         self.reliable = transport != b"UDP"
@@ -56,15 +63,39 @@ class Listener:
         self.dual = False
         self._advertise_host = advertise_host
         self._advertise_port = advertise_port
+        self._advertise_four = advertise_four
+        self._four: Listener | None = None
+        self.whole: Listener = self
+        """The listener that this is a face of."""
         self.bound(port, None)
 
-    def bound(self, port: int, local_host: str | None) -> None:
-        """The socket is bound to `port`; `local_host` stands in for a wildcard address nobody could be told."""
+    def bound(self, port: int, local_host: str | None, local_four: str | None = None) -> None:
+        """The socket is bound to `port`; `local_host` stands in for a wildcard address nobody could be told,
+        `local_four` for that of a dual listener toward peers of IPv4."""
         self.port = port
+        if self.dual:
+            told = self._advertise_four or (local_four or "127.0.0.1", None)
+            self._four = self._face(port, *told)
         host = self._advertise_host or (local_host if local_host and is_wildcard(self.host) else self.host)
         self.advertise_host: bytes = bracketed(host).encode("ascii")
         self.advertise_port: int = self._advertise_port or port
         self._uri_host = b"%s:%d" % (self.advertise_host, self.advertise_port)
+
+    def _face(self, port: int, host: str, told_port: int | None) -> "Listener":
+        face = Listener(
+            self.index, self.transport, self.host, port, side=self.side, advertise_host=host, advertise_port=told_port
+        )
+        face.whole = self
+        return face
+
+    def facing(self, host: str) -> "Listener":
+        """How this listener is told to a peer with this IP address."""
+        return self._four if self._four is not None and ":" not in host else self
+
+    @property
+    def faces(self) -> tuple["Listener", ...]:
+        """As all it is told to peers."""
+        return (self,) if self._four is None else (self, self._four)
 
     def speak_as(self, model: "Listener") -> None:
         """Be told to peers as `model` is: for connections of a transport that nobody can reach us at."""
@@ -101,7 +132,7 @@ class Flow:
     __slots__ = ("heard_at", "listener", "open", "peer", "reliable", "secure", "transport")
 
     def __init__(self, listener: Listener, peer: tuple[str, int], heard_at: float = 0.0) -> None:
-        self.listener = listener
+        self.listener = listener.facing(peer[0])
         self.transport = listener.transport
         self.reliable = listener.reliable
         self.secure = listener.secure

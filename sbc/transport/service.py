@@ -15,11 +15,11 @@ from twisted.internet.task import LoopingCall
 from sbc.transport.address import (
     DEFAULT_PORTS,
     MAX_PORT,
+    advertised,
     bracketed,
     is_ip,
     is_wildcard,
     parse_listen,
-    split_host_port,
     within,
 )
 from sbc.transport.codec import Codec, SipCodec
@@ -150,7 +150,8 @@ class Transports(Service):
                 port = self._bind_one(listener, listen)
             except OSError as error:
                 raise CannotListenError(listener.host, listener.port, error) from error  # type: ignore[no-untyped-call]
-            listener.bound(port, local[socket.AF_INET6 if listener.ipv6 else socket.AF_INET])
+            own = local[socket.AF_INET6 if listener.ipv6 else socket.AF_INET]
+            listener.bound(port, own, local[socket.AF_INET])
         self._speakers.clear()
 
     def _bind_one(self, listener: Listener, listen: ListenSettings) -> int:
@@ -259,7 +260,7 @@ class Transports(Service):
 
     def udp_flow(self, listener: Listener, peer: tuple[str, int]) -> UdpFlow:
         """The flow from a UDP listener to a peer. Raises LookupError when the listener is not an open UDP one."""
-        return self._udp[listener].flow(*peer)
+        return self._udp[listener.whole].flow(*peer)
 
     def cut(self, source: str, reason: str) -> int:
         """End every connection of this source, an IPv4 address or IPv6 /64; how many there were."""
@@ -311,7 +312,7 @@ class Transports(Service):
         found = min(fitting, key=lambda each: (each.side != side, is_wildcard(each.host)), default=None)
         if found is None and able and transport != b"UDP":
             found = Listener(-1, transport, able[0].host, able[0].port, side=side)
-            found.speak_as(able[0])
+            found.speak_as(able[0].facing(host))
         if len(self._speakers) >= SPEAKERS:
             self._speakers.clear()
         self._speakers[key] = found
@@ -326,7 +327,11 @@ async def _stopped(port: Any) -> None:
 
 def _listener(index: int, listen: ListenSettings) -> Listener:
     address = parse_listen(listen.uri)
-    host, port = split_host_port(listen.advertise) if listen.advertise else (None, None)
+    told = advertised(listen.advertise)
+    own = told.six or told.name if ":" in address.host else told.four or told.name
+    if own is None and address.host != "::":
+        own = told.six or told.four
+    host, port = own or (None, None)
     return Listener(
         index,
         address.transport,
@@ -335,6 +340,7 @@ def _listener(index: int, listen: ListenSettings) -> Listener:
         side=listen.side,
         advertise_host=host,
         advertise_port=port,
+        advertise_four=told.four or told.name,
     )
 
 

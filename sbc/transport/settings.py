@@ -6,7 +6,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from sbc.settings import Duration, FilePath, Flag, Integer, Kind, List, Networks, Text, Words, section, setting
-from sbc.transport.address import DNS_PORT, is_ip, parse_listen, split_host_port
+from sbc.transport.address import DNS_PORT, advertised, is_ip, parse_listen, split_host_port
 from sbc.transport.limits import Limits
 
 
@@ -23,14 +23,14 @@ class ListenUri(Kind[str]):
 
 
 class Advertise(Kind[str]):
-    """A host name or IP address, with or without a port; empty for the address itself."""
+    """A host name, an IP address or one of each family, with or without a port; empty for the address itself."""
 
-    words = 'an address like "203.0.113.5" or "sbc.example.com:5061", or empty'
+    words = 'an address like "203.0.113.5" or "sbc.example.com:5061", one of each family with a comma, or empty'
 
     def read(self, raw: object) -> str:
-        if not isinstance(raw, str) or not raw.isascii() or any(char <= " " or char in '<>"@;?/' for char in raw):
+        if not isinstance(raw, str) or not raw.isascii() or any(char < " " or char in '<>"@;?/' for char in raw):
             raise self.refuse(raw)
-        split_host_port(raw)
+        advertised(raw)
         return raw
 
     def show(self, value: Any) -> str:
@@ -43,7 +43,12 @@ class ListenSettings:
     """One `[[listen]]` entry."""
 
     uri: str = setting(kind=ListenUri(), doc="transport (udp, tcp, tls, ws, wss), address and port", restart=True)
-    advertise: str = setting("", Advertise(), doc="what peers are told; empty: the address itself", restart=True)
+    advertise: str = setting(
+        "",
+        Advertise(),
+        doc="what peers are told, for [::] one address of each family with a comma; empty: the address itself",
+        restart=True,
+    )
     side: str = setting(
         "both", Words({"both": None, "client": None, "upper": None}), doc="who is served here", restart=True
     )

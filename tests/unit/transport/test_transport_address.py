@@ -4,7 +4,18 @@ from ipaddress import ip_network
 
 import pytest
 
-from sbc.transport.address import Address, bracketed, normal_host, parse_listen, source_of, split_host_port, within
+from sbc.transport.address import (
+    Address,
+    Advertised,
+    advertised,
+    bracketed,
+    normal_host,
+    parse_listen,
+    source_of,
+    split_host_port,
+    within,
+)
+from sbc.transport.flow import Listener
 
 
 @pytest.mark.parametrize(
@@ -55,3 +66,45 @@ def test_networks() -> None:
     assert within("2001:db8::7", networks)
     assert not within("198.51.101.7", networks)
     assert not within("not an address", networks)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", Advertised()),
+        ("203.0.113.5", Advertised(four=("203.0.113.5", None))),
+        ("[2001:db8::5]:5062", Advertised(six=("2001:db8::5", 5062))),
+        ("2001:db8::5,203.0.113.5:5062", Advertised(six=("2001:db8::5", None), four=("203.0.113.5", 5062))),
+        ("sbc.example.com:5061", Advertised(name=("sbc.example.com", 5061))),
+    ],
+)
+def test_what_is_advertised_is_told_by_family(text, told):
+    assert advertised(text) == told
+
+
+@pytest.mark.parametrize(
+    "text", ["203.0.113.5, 203.0.113.6", "sbc.example.com, 203.0.113.5", "::1, a.example, 1.2.3.4"]
+)
+def test_no_family_has_two_addresses(text):
+    with pytest.raises(ValueError, match="more than one"):
+        advertised(text)
+
+
+def listener(dual, advertise=None, four=None):
+    host, port = advertise or (None, None)
+    made = Listener(0, b"UDP", "::", 5060, advertise_host=host, advertise_port=port, advertise_four=four)
+    made.dual = dual
+    made.bound(5060, "2001:db8::1", "192.0.2.1")
+    return made
+
+
+def test_a_listener_of_both_families_has_a_face_for_each():
+    both = listener(True)
+    assert both.facing("2001:db8::99").uri_host == b"[2001:db8::1]:5060"
+    assert both.facing("192.0.2.99").uri_host == b"192.0.2.1:5060"
+    assert both.facing("192.0.2.99").whole is both.whole is both
+    told = listener(True, ("2001:db8::5", None), ("203.0.113.5", 5070))
+    assert [face.uri_host for face in told.faces] == [b"[2001:db8::5]:5060", b"203.0.113.5:5070"]
+    alone = listener(False)
+    assert alone.facing("192.0.2.99") is alone
+    assert alone.faces == (alone,)
