@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from sbc.media.kernel import calls
 from tests.kernel.stream import Streams
 from tests.kernel.wires import Wires
 
@@ -40,6 +44,13 @@ offload.close()
 """
 
 
+#: Become an ordinary user with the two capabilities.
+ORDINARY = (
+    "from sbc.media.kernel import capabilities as c; import ctypes; ctypes.CDLL(None).prctl(8, 1);"
+    "os.setresuid(65534, 65534, 65534); low, high = 1 << 12, 1 << 7; c._set([low, low, 0, high, high, 0]);"
+)
+
+
 def node(wires: Wires, state: Path, streams: Streams, before: str = "") -> list[str]:
     """What such a node prints."""
     flow = repr([streams().flows["a"]])
@@ -68,12 +79,31 @@ def test_two_capabilities_of_an_ordinary_user_are_enough(wires: Wires, tmp_path:
         wires,
         tmp_path,
         streams,
-        "from sbc.media.kernel import capabilities as c; import ctypes; ctypes.CDLL(None).prctl(8, 1);"
-        "os.setresuid(65534, 65534, 65534); both = 1 << 12, 1 << 7; c._set([both[0], both[0], 0, both[1], both[1], 0])",
+        ORDINARY,
     )
     assert lines[0].startswith("eBPF by tcx at wa, wb")
     assert lines[1].startswith("pinned: True 1")
     assert lines[2:4] == ["CapEff: []", "CapPrm: []"]
+
+
+@pytest.mark.usefixtures("possible")
+def test_an_ordinary_user_with_a_place_of_his_own_in_the_bpf_file_system(wires: Wires, streams: Streams) -> None:
+    """As under systemd with `BindPaths=` besides: what is there outlives the process."""
+    folder = Path(tempfile.mkdtemp(prefix="sbc-bpf-"))
+    place = folder / "bpf"
+    place.mkdir()
+    folder.chmod(0o755)
+    calls.mount_bpffs(place)
+    try:
+        os.chown(place, 65534, 65534)
+        os.chown(folder, 65534, 65534)
+        lines = node(wires, folder, streams, ORDINARY)
+        assert lines[0] == "eBPF by tcx at wa, wb", "no word of flows that end with the process"
+        assert lines[1].startswith("pinned: True 1")
+        assert not list(place.glob("sbc-*")), "an orderly end leaves nothing"
+    finally:
+        subprocess.run(["umount", place], check=True)
+        shutil.rmtree(folder)
 
 
 def test_without_them_one_line_says_so(wires: Wires, tmp_path: Path, streams: Streams) -> None:

@@ -100,10 +100,17 @@ class Names:
 
 
 def directory(state: str) -> Path:
-    """Where the node with this state directory has its names. Mounts the file system if need be; raises `OSError`."""
-    if not _is_bpffs(ROOT):
+    """Where the node with this state directory has its names: in the first BPF file system that it may write to. One is
+    mounted if there is none. Raises `OSError`."""
+    mounted = _mounted()
+    if not mounted:
         calls.mount_bpffs(ROOT)
-    return ROOT / f"{_DIRECTORY}{blake2s(os.path.realpath(state).encode(), digest_size=6).hexdigest()}"
+        mounted = [ROOT]
+    name = f"{_DIRECTORY}{blake2s(os.path.realpath(state).encode(), digest_size=6).hexdigest()}"
+    for root in mounted:
+        if os.access(root, os.W_OK | os.X_OK, effective_ids=True):
+            return root / name
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(mounted[0]))
 
 
 def _get(path: Path) -> int | None:
@@ -113,9 +120,11 @@ def _get(path: Path) -> int | None:
         return None
 
 
-def _is_bpffs(path: Path) -> bool:
+def _mounted() -> list[Path]:
+    """Where BPF file systems are, the usual place first."""
+    found = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         ours, _, theirs = line.partition(" - ")
-        if ours.split()[4] == str(path) and theirs.split()[0] == "bpf":
-            return True
-    return False
+        if theirs.split()[0] == "bpf":
+            found.append(Path(ours.split()[4]))
+    return sorted(found, key=lambda each: each != ROOT)

@@ -22,6 +22,8 @@
 // Kernel functions by their number (linux/bpf.h).
 static void *(*const map_lookup)(const void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
 static __u64 (*const monotonic)(void) = (void *)BPF_FUNC_ktime_get_ns;
+static long (*const store)(struct __sk_buff *, __u32 at, const void *, __u32 size, __u64) =
+    (void *)BPF_FUNC_skb_store_bytes;
 static long (*const replace_l4)(struct __sk_buff *, __u32 at, __u64 from, __u64 to, __u64) =
     (void *)BPF_FUNC_l4_csum_replace;
 static long (*const pull)(struct __sk_buff *, __u32 size) = (void *)BPF_FUNC_skb_pull_data;
@@ -176,12 +178,14 @@ INLINE int send(const struct flow *f) {
 #define HEADS (sizeof(struct udphdr) + sizeof(struct rtp))
 
 INLINE int relay4(struct __sk_buff *skb) {
-  if (!readable(skb, AT_UDP4 + HEADS))
-    return PASS;
   void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+  struct iphdr *ip = data + ETH_HLEN;
+  if (data + AT_UDP4 > end || ip->protocol != IPPROTO_UDP || !readable(skb, AT_UDP4 + HEADS))
+    return PASS;
+  data = (void *)(long)skb->data, end = (void *)(long)skb->data_end;
   if (data + AT_UDP4 + HEADS > end)
     return PASS;
-  struct iphdr *ip = data + ETH_HLEN;
+  ip = data + ETH_HLEN;
   struct udphdr *udp = data + AT_UDP4;
   if (ip->version != 4 || ip->ihl != 5 || ip->protocol != IPPROTO_UDP || (ip->frag_off & ORDER16(0x3fff)))
     return PASS;
@@ -198,35 +202,28 @@ INLINE int relay4(struct __sk_buff *skb) {
   if (!take(f, (void *)(udp + 1), size, length, ip->ttl))
     return PASS;
 
-  __u32 *words = (void *)ip;
-  __u32 before[4] = {words[0], words[2], words[3], words[4]};
-  __u32 after[4] = {(words[0] & ~0xff00u) | (__u32)f->tos << 8, (words[2] & ~0xffu) | NEW_TTL, f->sender[3],
-                    f->destination[3]};
-  __u32 old_ports = udp->source | (__u32)udp->dest << 16, ports = f->sender_port | (__u32)f->destination_port << 16;
-  replace_sums(skb, AT_UDP4 + offsetof(struct udphdr, check), difference(before + 2, after + 2, 2),
-               difference(&old_ports, &ports, 1));
-  data = (void *)(long)skb->data;
-  if (data + AT_UDP4 + HEADS > (void *)(long)skb->data_end)
-    return TC_ACT_SHOT;
-  ip = data + ETH_HLEN;
-  words = (void *)ip;
-  words[0] = after[0];
-  words[3] = after[2];
-  words[4] = after[3];
-  ip->ttl = NEW_TTL;
+  __u32 *words = (void *)ip;  // the last one has the ports
+  __u32 before[] = {words[0], words[2], words[3], words[4], words[5]};
+  __u32 after[] = {(words[0] & ~0xff00u) | (__u32)f->tos << 8, (words[2] & ~0xffu) | NEW_TTL, f->sender[3],
+                   f->destination[3], f->sender_port | (__u32)f->destination_port << 16};
   __u32 sum = difference(before, after, 4);
-  ip->check = ~folded((__u16)~ip->check + (sum & 0xffff) + (sum >> 16));
-  *(__u32 *)(data + AT_UDP4) = ports;
+  __u16 check = ~folded((__u16)~ip->check + (sum & 0xffff) + (sum >> 16));
+  __u32 head[] = {after[0], words[1], (after[1] & 0xffff) | (__u32)check << 16, after[2], after[3], after[4]};
+  replace_sums(skb, AT_UDP4 + offsetof(struct udphdr, check), difference(before + 2, after + 2, 2),
+               difference(before + 4, after + 4, 1));
+  store(skb, ETH_HLEN, head, sizeof(head), 0);
   return send(f);
 }
 
 INLINE int relay6(struct __sk_buff *skb) {
-  if (!readable(skb, AT_UDP6 + HEADS))
-    return PASS;
   void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+  struct ipv6hdr *ip = data + ETH_HLEN;
+  if (data + AT_UDP6 > end || ip->nexthdr != IPPROTO_UDP || !readable(skb, AT_UDP6 + HEADS))
+    return PASS;
+  data = (void *)(long)skb->data, end = (void *)(long)skb->data_end;
   if (data + AT_UDP6 + HEADS > end)
     return PASS;
-  struct ipv6hdr *ip = data + ETH_HLEN;
+  ip = data + ETH_HLEN;
   struct udphdr *udp = data + AT_UDP6;
   if (ip->version != 6 || ip->nexthdr != IPPROTO_UDP)
     return PASS;
@@ -245,22 +242,16 @@ INLINE int relay6(struct __sk_buff *skb) {
   if (!take(f, (void *)(udp + 1), size + sizeof(struct ipv6hdr), length, ip->hop_limit))
     return PASS;
 
-  __u32 before[8], after[8];
-  __builtin_memcpy(before, &ip->saddr, 32);
-  __builtin_memcpy(after, f->sender, 16);
-  __builtin_memcpy(after + 4, f->destination, 16);
-  __u32 old_ports = udp->source | (__u32)udp->dest << 16, ports = f->sender_port | (__u32)f->destination_port << 16;
-  __u32 head = (*(__u32 *)ip & ~ORDER32(TRAFFIC_CLASS)) | ORDER32((__u32)f->tos << 20);
-  replace_sums(skb, AT_UDP6 + offsetof(struct udphdr, check), difference(before, after, 8),
-               difference(&old_ports, &ports, 1));
-  data = (void *)(long)skb->data;
-  if (data + AT_UDP6 + HEADS > (void *)(long)skb->data_end)
-    return TC_ACT_SHOT;
-  ip = data + ETH_HLEN;
-  *(__u32 *)ip = head;
-  ip->hop_limit = NEW_TTL;
-  __builtin_memcpy(&ip->saddr, after, sizeof(after));
-  *(__u32 *)(data + AT_UDP6) = ports;
+  __u32 *words = (void *)ip, before[9], head[11];
+  __builtin_memcpy(before, words + 2, sizeof(before));
+  head[0] = (words[0] & ~ORDER32(TRAFFIC_CLASS)) | ORDER32((__u32)f->tos << 20);
+  head[1] = (words[1] & ~ORDER32(0xff)) | ORDER32(NEW_TTL);
+  __builtin_memcpy(head + 2, f->sender, 16);
+  __builtin_memcpy(head + 6, f->destination, 16);
+  head[10] = f->sender_port | (__u32)f->destination_port << 16;
+  replace_sums(skb, AT_UDP6 + offsetof(struct udphdr, check), difference(before, head + 2, 8),
+               difference(before + 8, head + 10, 1));
+  store(skb, ETH_HLEN, head, sizeof(head), 0);
   return send(f);
 }
 
