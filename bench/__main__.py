@@ -14,7 +14,7 @@ from pathlib import Path
 from bench import calls, latency, storage
 from bench.run import HERE, Bench, alone
 
-PARTS = ("parse", "store", "relay", "push")  # benches of one room each, programs of their own
+PARTS = ("parse", "store", "relay", "kernel", "push")  # benches of one room each, programs of their own
 KINDS = ("register", "call", "wake", "latency", "memory", *PARTS)
 RATES = {"register": 300, "call": 200, "wake": 100}
 

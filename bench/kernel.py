@@ -27,7 +27,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from bench.run import TICK, alone
+from bench.run import TICK
 from tests.kernel.wires import PHONE, RELAY, Wires, enter, ip
 
 #: Seconds between two packets of a stream.
@@ -326,6 +326,9 @@ def main() -> None:
     options.add_argument("--repeats", type=int, default=5)
     options.add_argument("--seconds", type=float, default=10.0, help="of paced calls")
     asked = options.parse_args()
+    if os.geteuid():
+        print("left out: network namespaces need root")
+        return
     print(f"load average {os.getloadavg()[0]:.1f}")
     wires = Wires()
     try:
@@ -361,5 +364,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with alone():
-        main()
+    main()
