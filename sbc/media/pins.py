@@ -15,12 +15,13 @@ NOTHING = Counts()
 
 
 class Pin:
-    """A pinned end: its flow, and what of the flow's counts its reception has already."""
+    """A pinned end: its flow, whose ports are our own, and what of the flow's counts its reception has already."""
 
-    __slots__ = ("counted", "flow")
+    __slots__ = ("counted", "flow", "own")
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, own: Container[Address]) -> None:
         self.flow = flow
+        self.own = own
         self.counted = NOTHING
 
 
@@ -30,6 +31,7 @@ class Pins:
     def __init__(self) -> None:
         self.offload: Offload | None = None
         self._ends: dict[Address, End] = {}
+        self._given_up: list[tuple[End, Container[Address]]] = []
         self.dscp = 0
 
     def __len__(self) -> int:
@@ -53,7 +55,12 @@ class Pins:
                 each.reception.interrupted()
 
     def refresh(self) -> None:
-        """Bring the receptions of pinned ends up to date."""
+        """Bring the receptions of pinned ends up to date, and try again what was given up: there may be a way now."""
+        given_up, self._given_up = self._given_up, []
+        for each, own in given_up:
+            self._pin(each, own)
+            if each.pin is None and _flow(each, self.dscp) is not None:
+                self._given_up.append((each, own))
         if self.offload is None or not self._ends:
             return
         for local, counts in self.offload.counts().items():
@@ -69,6 +76,7 @@ class Pins:
             end = self._ends.pop(flow.local, None)
             if end is not None and end.pin is not None:
                 self._add(end, end.pin, counts)
+                self._given_up.append((end, end.pin.own))
                 end.pin = None
                 end.reception.interrupted()
 
@@ -76,7 +84,7 @@ class Pins:
         flow = _flow(end, self.dscp)
         if end.pin is None and flow is not None and self.offload is not None:
             if flow.source not in own and flow.destination not in own and self.offload.pin(flow):
-                end.pin = Pin(flow)
+                end.pin = Pin(flow, own)
                 self._ends[flow.local] = end
 
     def _add(self, end: End, pin: Pin, counts: Counts) -> None:

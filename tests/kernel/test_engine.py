@@ -17,6 +17,7 @@ from twisted.trial.unittest import TestCase
 from sbc.media.engine import Engine
 from sbc.media.kernel import bpffs
 from sbc.media.process import ProcessEngine
+from sbc.media.relay import SWEEP
 from sbc.media.settings import MediaSettings
 from tests.kernel.wires import PHONE, RELAY, Wires, ip
 from tests.peers.program import unavailable
@@ -142,6 +143,19 @@ class Kernel(Contract, TestCase):
         yield self.until(lambda: not list(bpffs.directory(str(self.state)).glob("link-3")), "its link is let go of")
         self.wires.connect("b")
         yield self.talk(a, b)
+
+    @inlineCallbacks
+    def test_a_wire_that_was_out_for_a_moment(self) -> Any:
+        yield self.begin()
+        a, b = self.phone(A), self.phone(B)
+        yield self.call(a, b)
+        ip("-n", self.wires.names["b"], "link", "set", "wire", "down")
+        a.say()
+        ip("-n", self.wires.names["b"], "link", "set", "wire", "up")
+        ip("-n", self.wires.names["b"], "route", "replace", "default", "via", RELAY["b"][4])
+        yield self.talk(a, b)
+        yield pause(2 * SWEEP)
+        yield self.alone(a, b)
 
     @inlineCallbacks
     def test_an_orderly_end_leaves_nothing_in_the_kernel(self) -> Any:

@@ -46,6 +46,7 @@ class KernelOffload:
         self._pinned: dict[bytes, Flow] = {}
         self._renewed = 0.0
         self._left = {name: layout.read(name, value) for name, value in flows.items()}
+        self._left_at = {flow.local[1]: name for name, flow in self._left.items()}
         if self._left:
             self._renew()
 
@@ -85,7 +86,7 @@ class KernelOffload:
 
     def left(self, port: int) -> Flow | None:
         """See `Offload.left`."""
-        return next((flow for flow in self._left.values() if flow.local[1] == port), None)
+        return self._left.get(self._left_at.get(port, b""))
 
     def settle(self) -> None:
         """See `Offload.settle`."""

@@ -155,6 +155,27 @@ def test_no_packet_is_lost_on_the_way_back(relay: World, offload: FakeOffload) -
     assert (stream.from_a.packets, stream.from_a.lost) == (1002, 2)
 
 
+def test_what_was_given_up_is_pinned_again_when_there_is_a_way(relay: World, offload: FakeOffload) -> None:
+    a, b = relay.phone("127.0.0.3"), relay.phone("127.0.0.4")
+    relay.call(a, b)
+    talk(relay, a, b)
+    offload.gone = [(flow, Counts()) for flow in offload.pinned.values()]
+    offload.pinned.clear()
+    offload.refuses = True
+    relay.engine.forwarder.pins.look()
+    relay.core.sweep()
+    assert not offload.pinned
+    offload.refuses = False
+    relay.core.sweep()
+    assert len(offload.pinned) == 2
+    offload.gone = [(flow, Counts()) for flow in offload.pinned.values()]
+    offload.pinned.clear()
+    relay.engine.forwarder.pins.look()
+    result(relay.calls.close("leg"))
+    relay.core.sweep()
+    assert not offload.pinned, "the call is over"
+
+
 def test_what_is_refused_stays_with_the_relay(relay: World, offload: FakeOffload) -> None:
     offload.refuses = True
     a, b = relay.phone("127.0.0.3"), relay.phone("127.0.0.4")
