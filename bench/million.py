@@ -28,13 +28,15 @@ from bench.run import DOMAIN, PHONES, SERVER, UPPER, Bench, alone, memory
 from bench.sleeping import fill
 from bench.store import cpu, registration, report, windowed
 from sbc.store import Secret, Store, queries
+from sbc.store.engine import open_engine
 from tests.peers.ports import free_port
 from tests.peers.postgres_server import postgres
 from tests.peers.program import until
 from tests.peers.sbc_process import Sbc
 
 RATE = 100.0  # wakes begun each second
-SILENCE = 120.0  # s at most until the last transaction is gone
+SILENCE = 120.0  # s at most until the transactions are gone
+LEFT = 3  # that may be there: questions whether the upper server is alive
 LOOKS = 20_000
 REGISTERS = 20_000
 WINDOW = 200  # operations under way at once
@@ -59,6 +61,8 @@ def node(bench: Bench, upper: Registrar, provider: Provider, url: str, users: in
     if users:
         fill(sbc.database.parent, url or f"sqlite:///{sbc.database}", users, DOMAIN, at, lambda number: at + 86_400)
         say("filled", users=users, seconds=round(time.monotonic() - begun, 1))
+        with open_engine(url or f"sqlite:///{sbc.database}").connect() as connection:
+            connection.exec_driver_sql("ANALYZE")
     begun = time.monotonic()
     sbc.start()
     bench.later(sbc.stop)
@@ -70,7 +74,12 @@ def node(bench: Bench, upper: Registrar, provider: Provider, url: str, users: in
     )
     bench.later(phones.close)
     result = phones.wake(wakes, RATE)
-    until(lambda: sbc.metrics().get("sbc_transactions") == 0.0, SILENCE, "no transaction is left", step=1.0)
+    until(
+        lambda: sbc.metrics().get("sbc_transactions", LEFT + 1) <= LEFT,
+        SILENCE,
+        "hardly a transaction is left",
+        step=1.0,
+    )
     say(
         "memory",
         users=users,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 from twisted.application.service import Service
@@ -102,12 +103,17 @@ class Upkeep(Service):
         removed.addCallbacks(self._removed, self._failed, callbackArgs=(operation, due))
 
     def _removed(
-        self, count: int, operation: Forget | RemoveGoneUsers, due: Iterator[Forget | RemoveGoneUsers]
+        self, result: int, operation: Forget | RemoveGoneUsers, due: Iterator[Forget | RemoveGoneUsers]
     ) -> None:
-        if count >= CHUNK:
+        """`result` is how many rows went, or the user to go on after."""
+        if isinstance(operation, RemoveGoneUsers):
+            if result:
+                self._after(BREATH, self._run, replace(operation, after=result), due)
+                return
+        elif result >= CHUNK:
             self._after(BREATH, self._run, operation, due)
-        else:
-            self._next(due)
+            return
+        self._next(due)
 
     def _failed(self, failure: Failure) -> None:
         self.log.failure("old rows could not be removed; tried again in ten minutes", failure)

@@ -23,12 +23,15 @@ class Written:
         self.operations: list[Any] = []
         self.left = {"cdrs": 0}
         self.broken = False
+        self.ends: list[int] = []
 
     def write(self, operation: Operation[Any]) -> Deferred[Any]:
         self.operations.append(operation)
         if self.broken:
             return fail(RemoteError(503))
-        table = operation.table if isinstance(operation, Forget) else "users"
+        if not isinstance(operation, Forget):
+            return succeed(self.ends.pop(0) if self.ends else 0)
+        table = operation.table
         removed = min(CHUNK, self.left.get(table, 0))
         self.left[table] = self.left.get(table, 0) - removed
         return succeed(removed)
@@ -74,6 +77,16 @@ class UpkeepTests(TestCase):
         self.assertEqual(self.store.tables(), ["cdrs"])
         self.clock.advance(BREATH)
         self.assertEqual(self.store.tables(), ["cdrs", "pushes", "messages", "bans", "users"])
+
+    def test_users_are_looked_through_a_span_at_a_time(self) -> None:
+        self.store.ends = [20_000, 20_000, 0]
+        self.clock.advance(EVERY)
+        self.clock.advance(BREATH)
+        self.clock.advance(BREATH)
+        looked = [each.after for each in self.store.operations if isinstance(each, RemoveGoneUsers)]
+        self.assertEqual(looked, [0, 20_000, 20_000])
+        self.clock.advance(EVERY)
+        self.assertEqual(self.store.operations[-1].after, 0)
 
     def test_users_may_stay_away_for_ever(self) -> None:
         self.gone_after = 0.0
