@@ -102,7 +102,7 @@ _EXPIRE = Statement(f"DELETE FROM bindings WHERE id IN {_LAPSED.replace('{}', 'i
 
 
 SPAN = 20_000
-"""Users looked at by one operation, 5 ms of the writer: an index on when they were last seen would cost each REGISTER."""
+"""Users looked at by one operation, 5 ms of the writer. An index on when they were last seen would slow REGISTERs."""
 
 
 @dataclass(frozen=True, slots=True)
