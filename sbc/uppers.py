@@ -71,7 +71,7 @@ class Uppers:
         self._rules: list[dict[str, Any]] = []
         self.selection: Selection | None = None
         self.servers = UpperServers(())
-        self.ways = Ways(self.servers, resolver, connect, self._permits, fitting)
+        self.ways = Ways(self.servers, resolver, connect, self._permits, fitting, driver.clock)
         self.watch = Watch(
             servers=self.servers,
             driver=driver,

@@ -212,7 +212,7 @@ class Attempt:
         """A response came on one of the branches."""
         server = branch.target.server
         if server is not None and not branch.heard:
-            self.calls.uppers.served(server, response.status)
+            self.calls.uppers.served(server, response.status, branch.target.flow)
         if server is not None and self.invite and branch.state is not DONE:
             self._judge(branch, response.status, now)
         if branch.state is DONE and not (self.invite and response.status < 300):
@@ -245,7 +245,7 @@ class Attempt:
         """The branch's target could not be reached, or says nothing more."""
         server = branch.target.server
         if server is not None and not branch.heard and branch.state is not DONE:
-            self.calls.uppers.silent(server, f"{self.request.method.decode()}: {reason}")
+            self.calls.uppers.silent(server, f"{self.request.method.decode()}: {reason}", branch.target.flow)
             self._judge(branch, status, now)
         self.branch_failed(branch, status, reason, now, lost=status == 503)
 
@@ -288,7 +288,7 @@ class Attempt:
         target = effect.branch.target
         self.story.note(kinds.FAILOVER, f"{target.name}: {effect.reason}")
         if effect.silent and target.server is not None:
-            self.calls.uppers.silent(target.server, f"INVITE: {effect.reason}")
+            self.calls.uppers.silent(target.server, f"INVITE: {effect.reason}", target.flow)
             self._judge(effect.branch, 408, now)
 
     def _wake(self, effect: Wake[Target], now: float) -> None:

@@ -96,14 +96,15 @@ def to_uppers(
     renamed = uri.user is not None and called != uri.username
     if renamed:
         uri = uri.replace(user=escape_user(called))
-    found = []
+    found: list[Candidate[Target]] = []
     for server in servers:
         host = uri.host.lower()
         shown = uri.render() if renamed else request.uri
         if host != server.domain and host in names:
             shown = uri.replace(host=server.domain, port=None).render()
         target = Target(shown, server.name, server=server, called=called)
-        found.append(Candidate(f"upper:{server.name}", target, True, False))
+        again = sum(each.target.server is server for each in found)
+        found.append(Candidate(f"upper:{server.name}" + (f"#{again}" if again else ""), target, True, False))
     return [replace(found[0], reserve=tuple(found[1:]))] if found else []
 
 

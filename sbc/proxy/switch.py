@@ -303,7 +303,8 @@ class Switch:
             return
         attempt.shown_caller = routed.caller
         names = self.ours() | self.servers.domains if routed.rule else self.ours()
-        attempt.begin(to_uppers(request, routed.servers, routed.called, names), None, now)
+        servers = self.calls.ways.tries(routed.servers)
+        attempt.begin(to_uppers(request, servers, routed.called, names), None, now)
 
     def _unfound(self, failure: Failure, attempt: Attempt) -> None:
         problem = failure.value

@@ -13,7 +13,7 @@ from sbc.transport.flow import Flow
 from sbc.upper.failover import REGISTRATIONS
 from sbc.upper.servers import UpperServer
 from sbc.upper.watch import Watch
-from sbc.upper.ways import on_flow
+from sbc.upper.ways import flow_of, on_flow
 
 
 class Sender(Protocol):
@@ -32,7 +32,7 @@ class Sender(Protocol):
 class Upward:
     """The way of one REGISTER. `servers`: best first; `patience`: seconds of silence while there is another one."""
 
-    __slots__ = ("_driver", "_patience", "_sender", "_server", "_servers", "_watch")
+    __slots__ = ("_driver", "_flow", "_patience", "_sender", "_server", "_servers", "_watch")
 
     def __init__(
         self,
@@ -45,7 +45,8 @@ class Upward:
         self._driver = driver
         self._watch = watch
         self._sender = sender
-        self._servers = servers
+        self._servers = watch.ways.tries(servers)
+        self._flow: Flow | None = None
         self._patience = patience
         self._next()
 
@@ -56,7 +57,7 @@ class Upward:
     def received(self, txn: ClientTransaction, response: Response, now: float) -> None:
         if response.status < 200:
             return
-        self._watch.served(self._server, response.status)
+        self._watch.served(self._server, response.status, flow_of(txn))
         if response.status in REGISTRATIONS and self._servers:
             self._next()
         else:
@@ -69,7 +70,7 @@ class Upward:
         self._silent(reason, reached=False)
 
     def _next(self) -> None:
-        self._server = self._servers.pop(0)
+        self._server, self._flow = self._servers.pop(0), None
         self._reach(lambda flow: self._put(self._sender.written(self._server, flow), flow))
 
     def _reach(self, then: Callable[[Flow], None]) -> None:
@@ -80,10 +81,11 @@ class Upward:
         self._watch.ways.carry(request, flow, lambda fitting: self._send(request, fitting, retry))
 
     def _send(self, request: Request, flow: Flow, retry: Retry) -> None:
+        self._flow = flow
         self._driver.send(request, flow, self, retry)
 
     def _silent(self, reason: str, *, reached: bool) -> None:
-        self._watch.silent(self._server, f"REGISTER: {reason}")
+        self._watch.silent(self._server, f"REGISTER: {reason}", self._flow)
         if self._servers:
             self._next()
         else:

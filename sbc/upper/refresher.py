@@ -154,7 +154,7 @@ class Refresher:
 class _Run:
     """One refresh on the wire: the client of its transactions, at one server after the other."""
 
-    __slots__ = ("expires", "machine", "refresher", "reused", "row", "server", "servers", "user")
+    __slots__ = ("expires", "flow", "machine", "refresher", "reused", "row", "server", "servers", "user")
 
     machine: Refresh
     server: UpperServer
@@ -168,11 +168,12 @@ class _Run:
         self.servers = servers
         self.expires = expires
         self.reused = False
+        self.flow: Flow | None = None
 
     def begin(self) -> None:
         """Turn to the next server."""
         refresher, user, row = self.refresher, self.user, self.row
-        self.server = self.servers.pop(0)
+        self.server, self.flow = self.servers.pop(0), None
         account = Account(
             username=user.username,
             auth_username=user.auth_username or user.username,
@@ -198,7 +199,7 @@ class _Run:
         if response.status < 200:
             return
         refresher = self.refresher
-        refresher.watch.served(self.server, response.status)
+        refresher.watch.served(self.server, response.status, self.flow)
         if self.reused and response.status in (200, 401, 407):
             refresher.reuse.reused(self.server.name, response.status == 200)
             self.reused = False
@@ -215,7 +216,7 @@ class _Run:
         self._give_up(reason)
 
     def _give_up(self, reason: str) -> None:
-        self.refresher.watch.silent(self.server, f"REGISTER: {reason}")
+        self.refresher.watch.silent(self.server, f"REGISTER: {reason}", self.flow)
         self._stands(self.machine.unanswered(reason, self.refresher.clock_at()))
 
     def _stands(self, standing: Standing) -> None:
@@ -265,6 +266,7 @@ class _Run:
         retry = Retry(give_up=patience)
 
         def start(fitting: Flow) -> None:
+            self.flow = fitting
             refresher.driver.send(request, fitting, self, retry)
 
         refresher.watch.ways.carry(request, flow, start)

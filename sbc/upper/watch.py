@@ -80,13 +80,21 @@ class Watch:
         for name in [name for name in self._known if self.servers.get(name) is None]:
             del self._known[name]
 
-    def served(self, server: UpperServer, status: int) -> None:
-        """A real request got its first response from this server."""
+    def served(self, server: UpperServer, status: int, flow: Flow | None = None) -> None:
+        """A real request got its first response from this server; `flow`: by which."""
+        if status == 503 and flow is not None and self.ways.failed(server, flow.peer):
+            return  # RFC 3263 section 4.3: that address is out of service, not yet the server
         health = self.of(server)
         self.told(server, health, health.served(status, self.clock_at()))
 
-    def silent(self, server: UpperServer, reason: str) -> None:
-        """A real request got no response from this server, or could not be sent to it."""
+    def silent(self, server: UpperServer, reason: str, flow: Flow | None = None) -> None:
+        """A real request got no response from this server, or could not be sent to it; `flow`: by which it went.
+
+        As long as the server has an address that was not tried in vain it is in no trouble.
+        """
+        if flow is not None and self.ways.failed(server, flow.peer):
+            log.info("upper server {name} is silent at {peer}: {why}", name=server.name, peer=flow.peer, why=reason)
+            return
         health = self.of(server)
         self.told(server, health, health.silent(reason, self.clock_at()))
 
@@ -109,12 +117,13 @@ class Watch:
 class _Probe:
     """One OPTIONS on its way."""
 
-    __slots__ = ("sent", "server", "watch")
+    __slots__ = ("flow", "sent", "server", "watch")
 
     def __init__(self, watch: Watch, server: UpperServer, now: float) -> None:
         self.watch = watch
         self.server = server
         self.sent = now
+        self.flow: Flow | None = None
         on_flow(watch.ways.flow(server), self._send, self._lost)
 
     def received(self, txn: ClientTransaction, response: Response, now: float) -> None:
@@ -131,10 +140,10 @@ class _Probe:
         self._lost(reason)
 
     def _lost(self, reason: str) -> None:
-        self.watch.silent(self.server, reason)
+        self.watch.silent(self.server, reason, self.flow)
 
     def _send(self, flow: Flow) -> None:
-        watch = self.watch
+        watch, self.flow = self.watch, flow
         host = self.server.uri.render().partition(b";")[0]
         us = b"<sip:%s>" % flow.listener.uri_host
         request = make_request(

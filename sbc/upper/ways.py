@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
@@ -23,6 +24,10 @@ log = Logger()
 
 RESOLVE_AGAIN = 60.0
 """Seconds after which the addresses of the upper servers are looked up anew."""
+AVOIDED = 120.0
+"""Seconds for which an address that did not answer is used only when the server has no other (RFC 3263 section 4.3)."""
+MAX_TRIES = 4
+"""Addresses of one server that one request is sent to; each may cost four seconds of silence."""
 
 
 class Ways:
@@ -40,13 +45,16 @@ class Ways:
         connect: Callable[[Destination], Deferred[Flow]],
         permits: Callable[[str, str], bool],
         fitting: Callable[[Flow, int], Deferred[Flow]],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.servers = servers
         self._resolver = resolver
         self._connect = connect
         self._permits = permits
         self._fitting = fitting
+        self._clock = clock
         self._known: dict[str, list[Destination]] = {}
+        self._avoided: dict[tuple[str, int], float] = {}
 
     def locate_all(self) -> Deferred[None]:
         """Look all servers up again; keeps the old addresses of one that cannot be resolved now."""
@@ -65,8 +73,37 @@ class Ways:
         """A flow to the server: the first of its addresses that can be reached. Fails with RemoteError 503."""
         known = self._known.get(server.name)
         if known:
-            return self._first(known, server)
-        return self._locate(server).addCallback(self._first, server)
+            return self._first(self._best(known), server)
+        return self._locate(server).addCallback(lambda found: self._first(self._best(found), server))
+
+    def tries(self, servers: Iterable[UpperServer]) -> list[UpperServer]:
+        """Each server as often as it has addresses that one request may be sent to, one after the other."""
+        return [server for server in servers for _ in range(min(len(self._places(server)), MAX_TRIES) or 1)]
+
+    def _places(self, server: UpperServer) -> set[tuple[str, int]]:
+        return {(each.host, each.port) for each in self._known.get(server.name, ())}
+
+    def failed(self, server: UpperServer, peer: tuple[str, int]) -> bool:
+        """This address of the server does not answer, or says that it cannot: the others come first for a while.
+        Whether there is another one to be tried."""
+        now, places = self._clock(), self._places(server)
+        if len(places) < 2 or peer not in places:
+            return False
+        self._avoided = {place: until for place, until in self._avoided.items() if until > now}
+        self._avoided[peer] = now + AVOIDED
+        return any(place not in self._avoided for place in places)
+
+    def _best(self, destinations: list[Destination]) -> list[Destination]:
+        """The destinations, those that are avoided last and of these the one that failed first in front."""
+        if not self._avoided:
+            return destinations
+        now, avoided = self._clock(), self._avoided
+
+        def bad_until(destination: Destination) -> float:
+            until = avoided.get((destination.host, destination.port), 0.0)
+            return until if until > now else 0.0
+
+        return sorted(destinations, key=bad_until)
 
     def flow_to(self, uri: Uri, transport: bytes | None = None, *, guarded: bool = False) -> Deferred[Flow]:
         """A flow to where a URI of an upper side's route set or remote target points (RFC 3263); `guarded`: that side
@@ -107,7 +144,7 @@ class Ways:
             log.warn("cannot resolve upper server {name}: {why}", name=server.name, why=failure.getErrorMessage())
             return self._known.get(server.name, [])
 
-        located = self._resolver.resolve(server.uri, server.transport)
+        located = self._resolver.resolve(server.uri)
         if server.guarded:
             located.addCallback(self._permitted, server.uri)
         return located.addCallbacks(found, missing)

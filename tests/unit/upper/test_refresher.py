@@ -105,7 +105,10 @@ class ManyRegistrations(SynchronousTestCase):
         self.wire = Wire(self.clock)
         self.servers = UpperServers([server("a", 0), server("b", 10)])
         watch = SimpleNamespace(
-            servers=self.servers, ways=self.wire, served=lambda server, status: None, silent=lambda server, why: None
+            servers=self.servers,
+            ways=self.wire,
+            served=lambda server, status, flow=None: None,
+            silent=lambda server, why, flow=None: None,
         )
         down = self.wire.dead
         router = SimpleNamespace(
