@@ -167,7 +167,7 @@ class Attempt:
 
     def woken(self, news: Awake, now: float) -> None:
         """A device of the callee registered."""
-        known = self.fork.branches.get(news.device)
+        known = self.fork.branches.get(news.device) or self._renamed(news)
         if known is None and not self.grows:
             return
         target = newcomer(news)
@@ -187,6 +187,18 @@ class Attempt:
         self.story.note(kinds.WOKEN, f"{branch.target.name} answers where it was")
         here = replace(branch.target, flow=branch.target.quiet, woken=True)
         self._run(self.fork.woken(branch.key, here, True, False, now), now)
+
+    def _renamed(self, news: Awake) -> Branch[Target] | None:
+        """The branch of a device that comes under another name and is known by its token (RFC 8599 section 5.6.2): an
+        app that makes itself a new instance at each start."""
+        prids = {token.prid for token in news.tokens}
+        for branch in list(self.fork.branches.values()):
+            if branch.state is WAITING and any(token.prid in prids for token in branch.target.tokens):
+                self.summons.came(branch.key)
+                self.fork.branches[news.device] = self.fork.branches.pop(branch.key)
+                branch.key = news.device
+                return branch
+        return None
 
     def turned_away(self, news: TurnedAway, now: float) -> None:
         """A device was refused by the upper server: if it is one that this request waits for, it does so no more."""

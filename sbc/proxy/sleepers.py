@@ -50,6 +50,11 @@ class Sleeper:
         """Its name among the user's devices."""
         return self.device.binding.device
 
+    def is_(self, news: Awake) -> bool:
+        """Whether this is the device that has registered: by its name, or by its token under another one."""
+        prids = {token.prid for token in news.tokens}
+        return news.device == self.identity or any(token.prid in prids for token in self.device.tokens)
+
 
 class Held(Protocol):
     """A request that waits."""
@@ -192,7 +197,7 @@ class Hold:
 
     def woken(self, news: Awake, now: float) -> None:
         """A device of the user registered."""
-        if self.over or self._sleeper is None or news.device != self._sleeper.identity:
+        if self.over or self._sleeper is None or not self._sleeper.is_(news):
             return
         self._story.note(kinds.WOKEN, f"{news.flow.transport.decode()} {news.flow.peer[0]}:{news.flow.peer[1]}")
         self.stop()

@@ -170,6 +170,18 @@ class Waking(FlowCase):
         self.assertEqual(len(phone.saw("INVITE")), 1)
 
     @inlineCallbacks
+    def test_an_app_that_comes_back_under_another_instance_is_known_by_its_token(self):
+        yield self.begin()
+        phone = yield self.asleep(instance="urn:uuid:00000000-0000-4000-8000-000000000001", answer=486, wake_delay=0.3)
+        call = self.upper.place_call("bob")
+        yield self.happened(phone.diary, "push")
+        phone.instance = "urn:uuid:00000000-0000-4000-8000-000000000002"
+        status = yield self.final(call, 6.0)
+        self.assertEqual((status, len(phone.saw("INVITE"))), (486, 1), "nobody else is waited for")
+        [row] = self.rows("select instance from bindings where push")
+        self.assertIn("8000-000000000002", row["instance"])
+
+    @inlineCallbacks
     def quiet(self, **more):
         """A UDP phone that is there, but has been silent for so long that it counts as asleep."""
         yield self.begin()

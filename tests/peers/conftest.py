@@ -22,6 +22,7 @@ from tests.peers.lab_process import Lab
 from tests.peers.linphone_phone import Linphone
 from tests.peers.lossy import Lossy
 from tests.peers.nghttpd_server import Nghttpd
+from tests.peers.node_program import NodeApns, NodeWebPush
 from tests.peers.openssl_client import OpensslClient
 from tests.peers.pjsua2_phone import Pjsua2
 from tests.peers.ports import given_back
@@ -44,6 +45,8 @@ Party = TypeVar(
     Rtpengine,
     Sbc,
     Sipp,
+    NodeApns,
+    NodeWebPush,
 )
 HERE = Path(__file__).parent
 
@@ -152,6 +155,18 @@ def nghttpd(parties: ExitStack, tmp_path: Path) -> Callable[..., Nghttpd]:
 def rtpengine(parties: ExitStack, tmp_path: Path) -> Callable[..., Rtpengine]:
     """``rtpengine()``: a relay daemon."""
     return _maker(Rtpengine, parties, tmp_path)
+
+
+@pytest.fixture
+def node_apns(parties: ExitStack, tmp_path: Path) -> Callable[..., NodeApns]:
+    """``node_apns(signer, team=…, topic=…)``: Apple's push service on Node's HTTP/2."""
+    return _maker(NodeApns, parties, tmp_path)
+
+
+@pytest.fixture
+def node_webpush(parties: ExitStack, tmp_path: Path) -> Callable[..., NodeWebPush]:
+    """``node_webpush()``: a Web Push service and its subscribers, by npm's libraries."""
+    return _maker(NodeWebPush, parties, tmp_path)
 
 
 @pytest.fixture

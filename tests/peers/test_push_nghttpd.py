@@ -12,15 +12,14 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.epollreactor import EPollReactor
 
 from sbc.lab.authority import Authority
-from sbc.push.orders import Outcome, PushOrder, PushType
+from sbc.push.orders import Outcome
 from sbc.push.ports import PushConfiguration
 from sbc.push.service import PushService
 from sbc.push.settings import ApnsSettings, AppSettings, PushSettings
-from sbc.push.tokens import PushToken
 from tests.peers.nghttpd_server import Nghttpd
+from tests.peers.push_service import BUNDLE, push, run
 
 DEVICES = [f"{number:02x}" * 32 for number in range(150)]
-BUNDLE = "com.example.phone"
 
 
 @pytest.fixture
@@ -32,25 +31,6 @@ def server(nghttpd: Callable[..., Nghttpd]) -> Nghttpd:
 def reactor() -> Any:
     """One of its own: it can run only once."""
     return EPollReactor()
-
-
-def run(service: PushService, talk: Callable[[], Deferred[Any]]) -> Any:
-    """What *talk* comes to, with the service started before and stopped afterwards."""
-    reactor, results = service._reactor, []
-
-    def start() -> None:
-        service.startService()
-        talk().addBoth(over)
-
-    def over(result: Any) -> None:
-        results.append(result)
-        service.stopService()
-        reactor.callLater(0.05, reactor.stop)
-
-    reactor.callWhenRunning(start)
-    reactor.callLater(20, reactor.crash)
-    reactor.run(installSignalHandlers=False)
-    return results[0]
 
 
 @pytest.fixture
@@ -65,11 +45,6 @@ def service(reactor: Any, server: Nghttpd, tmp_path: Path) -> PushService:
             apns=ApnsSettings(url=server.url, sandbox_url=server.url, ca_file=str(server.certificate)),
         ),
     )
-
-
-def push(service: PushService, device: str, **more: Any) -> Deferred[Any]:
-    order = PushOrder(type=PushType.CALL, tokens=(PushToken("apns", BUNDLE, device),), call_id="c1", **more)
-    return service.send(order)
 
 
 def test_a_hundred_and_fifty_pushes_on_one_connection(server: Nghttpd, service: PushService) -> None:

@@ -23,7 +23,7 @@ function follow(each) {
 }
 
 window.phone = {
-  // {url, user, password, realm, push: parameters of the Contact URI, expires}
+  // {url, user, password, realm, push: parameters of the Contact, expires}
   start(options) {
     agent = new JsSIP.UA({
       sockets: [new JsSIP.WebSocketInterface(options.url)],
@@ -33,7 +33,7 @@ window.phone = {
       session_timers: false,
       connection_recovery_min_interval: 1,
     });
-    if (options.push) agent.registrator().setExtraContactUriParams(options.push);
+    if (options.push) agent.registrator().setExtraContactParams(options.push);
     agent.on('connected', () => tell('connected'));
     agent.on('disconnected', e => tell('disconnected', { code: e.code, reason: e.reason }));
     agent.on('registered', e => tell('registered', { contact: e.response.getHeader('Contact'), caps: e.response.getHeader('Feature-Caps') }));
@@ -80,6 +80,18 @@ window.phone = {
   },
   stop() {
     agent.stop();
+  },
+  // A service worker, through which pushes come; whether the browser gets a subscription (it asks its maker's service).
+  async worker(key) {
+    navigator.serviceWorker.onmessage = e => tell('pushed', { told: e.data });
+    const registered = await navigator.serviceWorker.register('/worker.js');
+    await navigator.serviceWorker.ready;
+    tell('worker');
+    if (!key) return;
+    const raw = Uint8Array.from(atob(key.replace(/-/g, '+').replace(/_/g, '/')), each => each.charCodeAt(0));
+    const late = new Promise(done => setTimeout(done, 3000, 'silence'));
+    const asked = registered.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: raw });
+    tell('subscription', { found: await Promise.race([asked.then(each => each.toJSON(), String), late]) });
   },
   // A bare WebSocket: whether it opens, and with which subprotocol.
   probe(url, protocols) {
