@@ -19,6 +19,8 @@ VERSION = 1
 """Of the text's form; other forms are not read."""
 
 
+_AS_JSON = json.JSONEncoder(separators=(",", ":")).encode
+
 CSEQ_LEAP = 1_000
 """Added to the numbers of a dialog that is brought back: more requests than a party sends between two that are kept.
 Numbers need not be contiguous (RFC 3261 §12.2.1.1), but a BYE of ours must have a higher one than all before it."""
@@ -32,7 +34,7 @@ def written(dialog: Dialog, media: str | None, now: float, now_at: float) -> str
     leg = dialog.leg
     dead_at = None if dialog.dead_at is None else round(dialog.dead_at - now + now_at)
     until_at = None if leg.until is None else round((leg.until - now + now_at) / UNTIL_GRAIN) * UNTIL_GRAIN
-    return json.dumps(
+    return _AS_JSON(
         {
             "version": VERSION,
             "token": _text(leg.token),
@@ -47,8 +49,7 @@ def written(dialog: Dialog, media: str | None, now: float, now_at: float) -> str
             "media": media,
             "dead_at": dead_at,
             "until_at": until_at,
-        },
-        separators=(",", ":"),
+        }
     )
 
 

@@ -7,6 +7,7 @@ The structure (line ends, Content-Length, sizes) has been judged by `parse` alre
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from sbc.sip import limits
@@ -77,6 +78,18 @@ _PLAIN: Final = re.compile(
 )
 
 
+def _matched(value: bytes) -> bool:
+    return _PLAIN.fullmatch(value) is not None
+
+
+_remembered = lru_cache(limits.MAX_REMEMBERED)(_matched)
+
+
+def _plain(value: bytes) -> bool:
+    """Whether an address is of the usual form. From, To and Contact are the same in all messages of a dialog."""
+    return _remembered(value) if len(value) <= limits.MAX_REMEMBERED_VALUE else _matched(value)
+
+
 def check(message: Message) -> None:
     """Raise ParseError for what makes the message unfit, with the status a request is answered with: 505 for a foreign
     version, 416 for a Request-URI of a scheme nobody routes, 400 for the rest. A response like that is to be dropped.
@@ -105,9 +118,9 @@ def _check_common(message: Message) -> None:
     if not message.call_id:
         raise ParseError(b"Missing Call-ID")
     _ = message.cseq, message.via
-    if not _PLAIN.fullmatch(message.first(b"from") or b""):
+    if not _plain(message.first(b"from") or b""):
         _ = message.from_
-    if not _PLAIN.fullmatch(message.first(b"to") or b""):
+    if not _plain(message.first(b"to") or b""):
         _ = message.to
 
 
@@ -140,7 +153,7 @@ def _check_request(request: Request) -> None:
         raise ParseError(b"Headers In Request-URI")
     _ = request.max_forwards, request.expires
     contacts = request.count(b"contact")
-    if contacts > 1 or (contacts and not _PLAIN.fullmatch(request.first(b"contact") or b"")):
+    if contacts > 1 or (contacts and not _plain(request.first(b"contact") or b"")):
         _ = request.contacts
     if request.has(b"route"):
         _ = request.routes

@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from sbc.sip.errors import ParseError
 from sbc.sip.limits import MAX_REMEMBERED, MAX_REMEMBERED_VALUE
-from sbc.sip.scan import Params, parse_host_port, parse_params, render_params
+from sbc.sip.scan import Params, is_token, parse_host_port, parse_params, render_params
 
 _SCHEME: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-."
 #: Never inside a URI: controls, blanks, and what would end the angle brackets or a quoted string around it.
@@ -93,6 +93,8 @@ class Uri:
         user = self.user
         if user is None:
             return ""
+        if b"%" not in user and is_token(user):
+            return user.decode("ascii")
         text = unquote_to_bytes(user).decode("utf-8", "surrogateescape")
         return _UNSAFE.sub(lambda bad: f"%{ord(bad.group()) & 0xFF:02X}", text)
 

@@ -117,6 +117,7 @@ def _parse_address(value: bytes) -> NameAddr:
 
 
 _remembered = lru_cache(MAX_REMEMBERED)(_parse_address)
+_place = lru_cache(MAX_REMEMBERED)(parse_host_port)
 
 
 @dataclass(slots=True)
@@ -136,7 +137,8 @@ class Via:
         transport = _PROTOCOLS.get(protocol)
         if transport is None or place[:1] == b"/":
             transport, place = _spaced_protocol(sent)
-        host, port = parse_host_port(place.strip(BLANK))
+        place = place.strip(BLANK)
+        host, port = _place(place) if len(place) <= MAX_REMEMBERED_VALUE else parse_host_port(place)
         return cls(transport, host, port, parse_params(tail) if semicolon else {})
 
     def render(self) -> bytes:
@@ -188,7 +190,7 @@ def _spaced_protocol(sent: bytes) -> tuple[bytes, bytes]:
 
 @dataclass(slots=True)
 class CSeq:
-    """Sequence number (0 … 2**31 - 1) and method."""
+    """Sequence number (0 … 2**31 - 1) and method. Shared between messages: treat it as immutable."""
 
     number: int
     method: bytes
@@ -196,10 +198,7 @@ class CSeq:
     @classmethod
     def parse(cls, value: bytes) -> CSeq:
         """ParseError unless it is a number below 2**31, a blank and a token (RFC 3261 section 8.1.1.5)."""
-        words = value.split()
-        if len(words) != 2 or (words[1] not in _METHODS and not is_token(words[1])):
-            raise ParseError(b"Bad CSeq")
-        return cls(number(words[0], CSEQ_END, b"CSeq"), words[1])
+        return _remembered_cseq(value) if len(value) <= MAX_REMEMBERED_VALUE else _parse_cseq(value)
 
     def render(self) -> bytes:
         """The value as it goes on the wire."""
@@ -207,3 +206,13 @@ class CSeq:
 
     def __bytes__(self) -> bytes:
         return self.render()
+
+
+def _parse_cseq(value: bytes) -> CSeq:
+    words = value.split()
+    if len(words) != 2 or (words[1] not in _METHODS and not is_token(words[1])):
+        raise ParseError(b"Bad CSeq")
+    return CSeq(number(words[0], CSEQ_END, b"CSeq"), words[1])
+
+
+_remembered_cseq = lru_cache(MAX_REMEMBERED)(_parse_cseq)
