@@ -24,6 +24,8 @@ domain = "example.com"
 [security]
 source_rate = 0
 ban = false
+[media]
+engine = "inline"
 [database]
 url = "sqlite:///{state}/sbc.db"
 """
