@@ -264,6 +264,7 @@ class Sbc(MultiService):
             event=lambda call_id, kind, detail: self.call_log.event(call_id, kind, detail, time.time()),
             vouch=self.guard.bans.vouch,
             shown_call_id=self.shown_call_id,
+            withheld=lambda request: self.derived.calls.header_rules.changes(request),
             offence=lambda flow, kind: self.border.offence(flow, kind),
             udp_flow=lambda flow, peer: self.transports.udp_flow(flow.listener, peer),
         )

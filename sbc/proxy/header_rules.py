@@ -16,7 +16,7 @@ ALWAYS = frozenset(
         "target-dialog", "session-expires", "min-se", "rseq", "rack", "reason", "retry-after", "accept",
         "accept-encoding", "accept-language", "www-authenticate", "authorization", "proxy-authenticate",
         "proxy-authorization", "authentication-info", "proxy-authentication-info", "timestamp", "warning",
-        "max-breadth",
+        "max-breadth", "info-package", "recv-info",
     )
 )  # fmt: skip
 """Headers without which calls, subscriptions or authentication break: no allow list takes them away."""

@@ -43,7 +43,7 @@ def leg_for(attempt: Attempt, branch: Branch[Target], flow: Flow) -> Leg:
     return Leg(
         token,
         request.from_tag or b"",
-        attempt.caller.shown(contact(attempt.flow.listener, token)),
+        attempt.caller.shown(contact(attempt.flow.listener, token, secure=request.parsed_uri.secure)),
         _receiver(attempt, branch, flow, token),
         attempt.story,
         calls.driver.clock(),
@@ -96,7 +96,7 @@ def onto(branch: Branch[Target]) -> Request:
     if leg is not None:
         side = leg.b
         side.hop, side.address = flow, flow.peer[0]
-        side.contact = contact(flow.listener, leg.token)
+        side.contact = contact(flow.listener, leg.token, secure=request.parsed_uri.secure)
         show_contact(request, side.contact)
     return request
 
@@ -112,7 +112,7 @@ def _receiver(attempt: Attempt, branch: Branch[Target], flow: Flow, token: bytes
     target = branch.target
     user = attempt.user if target.server is None else None
     return Side(
-        contact(flow.listener, token),
+        contact(flow.listener, token, secure=target.uri.startswith(b"sips:")),
         flow,
         upper=target.server.name if target.server else None,
         address=flow.peer[0],

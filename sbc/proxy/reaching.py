@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from sbc.proxy.dialog import Side, next_hop
 from sbc.sip.errors import RemoteError
+from sbc.sip.uri import Uri
 from sbc.transport.flow import Flow
 from sbc.upper.selection import CHOSEN
 from sbc.upper.ways import Ways
@@ -26,11 +27,26 @@ def reach(ways: Ways, side: Side) -> Deferred[Flow]:
         _, _, uri = next_hop(side)
     except RemoteError as problem:
         return fail(problem)
-    wanted = (uri.transport or b"UDP").upper()
-    if hop is not None and hop.open and hop.transport == wanted and hop.peer == _literal(uri.host, uri.port):
+    wanted = transport_of(uri)
+    if hop is not None and hop.open and fits(uri, hop.transport, hop.peer):
         return succeed(hop)
     return ways.flow_to(uri, wanted, guarded=side.upper.startswith(CHOSEN))
 
 
-def _literal(host: bytes, port: int | None) -> tuple[str, int]:
-    return host.strip(b"[]").decode("ascii", "replace"), port or 5060
+def transport_of(uri: Uri) -> bytes:
+    """What a URI asks for, as in a Via; TLS for sips, UDP where it says nothing (RFC 3263 §4.1 for an IP address)."""
+    said = (uri.transport or b"").upper()
+    if uri.secure:
+        return b"WSS" if said in (b"WS", b"WSS") else b"TLS"
+    return said or b"UDP"
+
+
+def fits(uri: Uri, transport: bytes, peer: tuple[str, int]) -> bool:
+    """Whether a flow of this transport to this peer leads to where the URI points.
+
+    A peer that speaks over a connection and leaves the transport out of its Contact means that connection all the same:
+    by the letter it would be sent datagrams, which most such peers do not hear.
+    """
+    if uri.transport is None and not uri.secure and transport != b"UDP":
+        return peer[0] == uri.address
+    return transport == transport_of(uri) and peer == (uri.address, uri.port or 5060)

@@ -132,6 +132,18 @@ def caller_key(request: Request, server: UpperServer, lodger: Resident | None) -
     return request.call_id.decode("utf-8", "replace")
 
 
+def loosen(request: Request, ours: Iterable[bytes]) -> None:
+    """Undo what a strict router did to a request that was routed through us by a URI of ours with `lr`: the
+    Request-URI is ours then, and the true one stands in the last Route (RFC 3261 §16.4)."""
+    uri = request.parsed_uri
+    if uri.user is not None or b"lr" not in uri.params or uri.host.lower() not in ours:
+        return
+    routes = request.each(b"route")
+    if routes:
+        request.uri = request.routes[-1].uri.render()
+        request.replace(b"route", routes[:-1])
+
+
 def names_us(request: Request, ours: Iterable[bytes]) -> bool:
     """Whether the Request-URI is the SBC itself, no user of it."""
     uri = request.parsed_uri

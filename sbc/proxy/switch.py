@@ -21,7 +21,7 @@ from sbc.proxy.loops import refuse_loop
 from sbc.proxy.outgoing import caller
 from sbc.proxy.passing import Passing
 from sbc.proxy.references import meant
-from sbc.proxy.route import ToUpper, ToUser, caller_key, choose, inquiry, names_us, to_uppers
+from sbc.proxy.route import ToUpper, ToUser, caller_key, choose, inquiry, loosen, names_us, to_uppers
 from sbc.proxy.target import PUSH_TYPES, Reach, Target, candidates
 from sbc.push.orders import PushType
 from sbc.registrar.flows import Resident
@@ -103,6 +103,7 @@ class Switch:
         """A new request."""
         try:
             check(request)
+            loosen(request, self.ours())
             if request.max_forwards == 0:
                 raise RemoteError(483)
             if request.has(b"proxy-require"):
@@ -132,6 +133,7 @@ class Switch:
     def ack(self, request: Request, hop: Any, now: float) -> None:
         """An ACK for a 2xx. Raises RemoteError for one that cannot be passed on."""
         check(request)
+        loosen(request, self.ours())
         self.calls.ack(request, hop, now)
 
     def stray(self, response: Response, hop: Any, now: float) -> None:

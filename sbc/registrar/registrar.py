@@ -85,7 +85,8 @@ class Registrar:
     `udp_flow(flow, peer)` is the flow from the same socket to another peer; `vouch(host, until)` tells that somebody
     authenticated is there, `offence(flow, kind)` that somebody guesses; `awake` hears of devices that registered,
     `turned_away` of those that the upper server refuses for good;
-    `choose` gives the server that a client asks for, where it may; `shown_call_id` what a Call-ID becomes upward.
+    `choose` gives the server that a client asks for, where it may; `shown_call_id` what a Call-ID becomes upward,
+    `withheld` which headers of a request do not go there, as `Message.edited` takes it.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class Registrar:
         vouch: Callable[[str, float], None],
         offence: Callable[[Flow, str], None],
         shown_call_id: Callable[[bytes], bytes],
+        withheld: Callable[[Request], Mapping[bytes, tuple[bytes, ...]]],
     ) -> None:
         self.driver = driver
         self.servers = servers
@@ -140,6 +142,7 @@ class Registrar:
         self.vouch = vouch
         self._offence = offence
         self.shown_call_id = shown_call_id
+        self.withheld = withheld
         self.awake: Callable[[Awake], None] | None = None
         self.turned_away: Callable[[TurnedAway], None] | None = None
 

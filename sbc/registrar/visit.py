@@ -246,8 +246,9 @@ class Visit:
             for identity in self.identities:
                 self.upper_contact = contact(flow.listener, self.token(identity).encode())
                 contacts.append(b"<%s>%s;expires=%d" % (self.upper_contact, params, expires))
+        withheld = registrar.withheld(self.bare)
         up = upward(
-            self.bare,
+            self.bare.edited(withheld) if withheld else self.bare,
             via=via(flow.listener, registrar.identifiers.branch()),
             domain=server.domain,
             ours=registrar.ours(),

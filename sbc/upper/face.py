@@ -10,8 +10,11 @@ def via(listener: Listener, branch: bytes) -> bytes:
     return b"SIP/2.0/%s %s;branch=%s;rport" % (listener.transport, listener.uri_host, branch)
 
 
-def contact(listener: Listener, user: bytes) -> bytes:
-    """A Contact URI of ours on this listener."""
+def contact(listener: Listener, user: bytes, *, secure: bool = False) -> bytes:
+    """A Contact URI of ours on this listener; `secure`: sips where the listener is, for requests to a sips URI, which
+    must have one (RFC 3261 §8.1.1.8, 12.1.1)."""
+    if secure and listener.secure:
+        return b"sips:%s@%s%s" % (user, listener.uri_host, b";transport=ws" if listener.transport == b"WSS" else b"")
     return b"sip:%s@%s%s" % (user, listener.uri_host, _PARAM[listener.transport])
 
 

@@ -56,6 +56,66 @@ class Headers(Calls):
         self.assertFalse(invite.request.has(b"x-inside"))
         self.assertTrue(invite.request.has(b"x-other"))
 
+    @inlineCallbacks
+    def crossed(self, rules):
+        """The names of what crossed of X-Inside and X-Other: up and down, requests and responses, of every method."""
+        yield self.begin(proxy=rules)
+        both = [(b"X-Inside", b"1"), (b"X-Other", b"2"), (b"Info-Package", b"dtmf")]
+        phone = yield self.awake("bob", transport="udp", headers=both)
+        call = self.upper.place_call("bob", headers=both)
+        yield self.final(call)
+        ringing = self.ringing(phone)
+        yield self.happened(ringing.diary, "ack")
+        for side in (call, ringing):
+            for method in (b"INFO", b"REFER", b"UPDATE"):
+                response = yield side.ask(method, *both, (b"refer-to", b"<sip:x@y?Replaces=1>"))
+                self.assertEqual(response.status, 200)
+        responses = []
+        usual = ringing.owner.party.respond
+
+        def with_headers(txn, response):
+            for name, value in both:
+                response.add(name.lower(), value)
+            responses.append(response)
+            usual(txn, response)
+
+        ringing.owner.party.respond = with_headers
+        answer = yield call.ask(b"OPTIONS")
+        self.upper.answering["desk"] = 0
+        yield phone.send("MESSAGE", "desk", headers=both, body=b"x")
+        yield self.upper.send("MESSAGE", "bob", headers=both, body=b"x")
+        yield call.hang_up(*both)
+        seen = [each.request for each in (*self.upper.seen, *phone.seen) if each.method not in ("ACK", "OPTIONS")]
+        methods = {request.method for request in seen}
+        self.assertEqual(methods, {b"REGISTER", b"INVITE", b"INFO", b"REFER", b"UPDATE", b"MESSAGE", b"BYE"})
+        named = {name for message in (*seen, answer) for name in message.names() if name.startswith(b"x-")}
+        for request in seen:
+            if request.method == b"REFER":
+                self.assertEqual(request.first(b"refer-to"), b"<sip:x@y?Replaces=1>")
+            if request.method == b"INFO":
+                self.assertTrue(request.has(b"info-package"), "what its meaning hangs on")
+        return named
+
+    @inlineCallbacks
+    def test_a_stripped_header_crosses_in_no_message(self):
+        named = yield self.crossed('strip_headers = ["x-inside", "Refer-To", "Info-Package"]')
+        self.assertEqual(named, {b"x-other"})
+
+    @inlineCallbacks
+    def test_an_allow_list_holds_for_every_message(self):
+        named = yield self.crossed('allow_headers = ["X-Other"]')
+        self.assertEqual(named, {b"x-other"})
+
+    @inlineCallbacks
+    def test_what_is_stripped_is_stripped_although_allowed(self):
+        named = yield self.crossed('allow_headers = ["X-Other", "X-Inside"]\nstrip_headers = ["X-Inside"]')
+        self.assertEqual(named, {b"x-other"})
+
+    @inlineCallbacks
+    def test_without_rules_everything_crosses(self):
+        named = yield self.crossed("")
+        self.assertEqual(named, {b"x-inside", b"x-other"})
+
 
 class Expiring(Calls):
     @inlineCallbacks

@@ -7,6 +7,7 @@ from twisted.internet.defer import inlineCallbacks
 
 from sbc.lab.call import SDP
 from sbc.lab.dialog import Dialog
+from sbc.lab.party import new_branch
 from sbc.lab.rtp import media_address
 from sbc.lab.world import BORDER, UPPER
 from tests.flow.scene import Calls, pause, until
@@ -122,6 +123,43 @@ class Inside(Calls):
         yield call.hang_up()
 
     @inlineCallbacks
+    def test_a_peer_that_routes_strictly(self):
+        """Its Route to us has become the Request-URI, our Contact the last Route (RFC 2543)."""
+        yield self.begin()
+        _, call, ringing = yield self.talking()
+        wire = yield self.upper.reach(call.dialog.next_hop)
+        target = call.dialog.target
+        us = f"{BORDER}:{self.world.sip}".encode()
+        for method in (b"INFO", b"BYE"):
+            request = call.dialog.request(method, wire.via(new_branch()), [(b"route", b"<%b>" % target)])
+            request.uri = b"sip:%b;lr" % us
+            response = yield self.upper.party.ask(request, wire).addTimeout(4, reactor)
+            self.assertEqual(response.status, 200)
+            seen = ringing.diary.last("request").detail
+            self.assertEqual((seen.method, seen.routes), (method, []))
+        yield self.happened(ringing.diary, "ended")
+
+    @inlineCallbacks
+    def test_a_server_that_leaves_the_transport_out_of_its_contact(self):
+        """What it said over TCP is answered over TCP: by the letter of its Contact it would be sent datagrams."""
+        changes = {";transport=udp": ";transport=tcp"}
+        yield self.begin(changes=changes)
+        self.upper.answering["echo"] = 0.02
+        usual = self.upper.contact
+        self.upper.contact = lambda wire: usual(wire).partition(b";")[0] + b">"
+        phone = yield self.awake(transport="udp", talks=True)
+        call = phone.call("echo")
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        there = self.upper.calls[-1]
+        yield self.happened(there.diary, "ack")
+        for asker in (call, there):
+            response = yield asker.ask(b"INFO").addTimeout(4, reactor)
+            self.assertEqual(response.status, 200)
+        yield call.hang_up()
+        self.assertEqual({heard.transport for heard in self.upper.party.heard}, {b"TCP"})
+
+    @inlineCallbacks
     def test_an_unknown_dialog(self):
         yield self.begin()
         _, call, ringing = yield self.talking()
@@ -203,8 +241,6 @@ class Offers(Calls):
             )
 
             def send(wire):
-                from sbc.lab.party import new_branch
-
                 ack = call.dialog.request(b"ACK", wire.via(new_branch()), [SDP], sdp, cseq=cseq)
                 self.upper.party.put(ack, wire)
 

@@ -37,6 +37,13 @@ def test_the_same_request_again_is_a_loop():
     assert refused.value.status == 482
 
 
+def test_a_loop_is_one_although_its_call_id_is_another_each_time():
+    again = request(b"sip:bob@example.com", passed(request()))
+    again.set(b"call-id", b"masked")
+    with pytest.raises(RemoteError):
+        refuse_loop(again, OURS)
+
+
 def test_with_another_target_it_is_a_spiral():
     refuse_loop(request(b"sip:carol@example.com", passed(request())), OURS)
 

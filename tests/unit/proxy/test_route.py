@@ -6,7 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from sbc.proxy.route import ToUpper, ToUser, caller_key, choose, names_us, to_uppers
+from sbc.proxy.route import ToUpper, ToUser, caller_key, choose, loosen, names_us, to_uppers
 from sbc.registrar.flows import Resident
 from sbc.sip.errors import RemoteError
 from sbc.sip.message import parse
@@ -131,3 +131,23 @@ def test_the_user_decides_which_of_equal_servers_is_first():
     assert caller_key(request, PBX, Resident("carol", "pbx.example.com", "pbx")) == "carol@pbx.example.com"
     request.set(b"from", b"<sip:198.51.100.1>;tag=1")
     assert caller_key(request, PBX, None) == "c"
+
+
+@pytest.mark.parametrize(
+    ("uri", "routes", "true", "left"),
+    [
+        ("sip:203.0.113.5:5060;lr", ["<sip:r;lr>, <sip:bob@h;x=1>"], b"sip:bob@h;x=1", [b"<sip:r;lr>"]),
+        ("sip:203.0.113.5;lr", ['"B" <sip:bob@h>'], b"sip:bob@h", []),
+        ("sip:203.0.113.5;lr", [], b"sip:203.0.113.5;lr", []),
+        ("sip:203.0.113.5", ["<sip:bob@h>"], b"sip:203.0.113.5", [b"<sip:bob@h>"]),
+        ("sip:tok@203.0.113.5;lr", ["<sip:bob@h>"], b"sip:tok@203.0.113.5;lr", [b"<sip:bob@h>"]),
+        ("sip:192.0.2.9;lr", ["<sip:bob@h>"], b"sip:192.0.2.9;lr", [b"<sip:bob@h>"]),
+    ],
+)
+def test_what_a_strict_router_did_is_undone(uri, routes, true, left):
+    request = invite(uri)
+    for route in routes:
+        request.add(b"route", route.encode())
+    loosen(request, OURS)
+    assert request.uri == true
+    assert request.each(b"route") == left
