@@ -12,7 +12,7 @@ asks other programs.
 `channels.py`, `end.py`) `forward.py` serves; `snapshot.py` carries legs over a restart. `offload.py` is the port behind
 which the kernel (`kernel/`) forwards what is plain and steady; `pins.py` decides what that is. Pure are `latch.py`
 (whose packets are believed), `addresses.py` (where packets may be sent), `ports.py` (which ports are lent), `rtp.py`
-(losses and jitter), `silence.py` (who is heard) and what reads and edits descriptions: `bodies.py`, `sdp.py`,
+(losses and jitter), `rtcp.py` (what receivers report), `silence.py` (who is heard), `direct.py` (who needs no relay) and what reads and edits descriptions: `bodies.py`, `sdp.py`,
 `rewrite.py`.
 
 Where the parties encrypt differently, read `negotiation.py`: which lines of a leg end at the relay. Such a line is a

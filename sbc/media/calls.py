@@ -8,7 +8,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, succeed
 
 from sbc.media import bodies, sdp
-from sbc.media.addresses import canonical
+from sbc.media.direct import Party, direct
 from sbc.media.engine import Answer, Engine, Fault, Offer, Side, Statistics
 from sbc.media.settings import MediaSettings
 from sbc.sip.errors import RemoteError
@@ -75,16 +75,16 @@ class MediaCalls(Service):
         back: bytes,
         from_: Side,
         content_type: bytes | None = bodies.SDP,
-        direct: bool = False,
+        parties: tuple[Party, Party] | None = None,
         toward_web: bool = False,
         toward_upper: bool = False,
     ) -> Deferred[bytes]:
         """The body to send on in place of the one of an offer.
 
         `source`: IP its signalling came from; `toward` and `back`: the addresses that the receiver and the sender are
-        shown (IP literals, IPv6 with or without brackets); both stay what they were when the leg was opened. `direct`:
-        the caller knows that neither party is behind NAT and that each can reach the other, so `relay = "auto"` need
-        not relay a *new* leg, unless the description contradicts it. A leg that is known keeps its ports. `toward_web`:
+        shown (IP literals, IPv6 with or without brackets); both stay what they were when the leg was opened. `parties`:
+        sender and receiver, as far as they are known, so that `relay = "auto"` need not relay a *new* leg between two
+        that reach each other (see `direct.py`). A leg that is known keeps its ports. `toward_web`:
         the receiver is a browser; `toward_upper`: it is an upper server. How such receivers protect their media is
         decided when a line is first offered to them.
 
@@ -99,15 +99,8 @@ class MediaCalls(Service):
         except RemoteError as problem:
             return fail(problem)
         wanted = "web" if toward_web else self._upper if toward_upper else self._clients
-        sections = (session.head, *session.media)
-        alike = wanted == "keep" and not any(section.has(b"ice-ufrag") for section in sections)
-        if (
-            self._relay == "auto"
-            and direct
-            and alike
-            and not self._engine.carries(leg_key)
-            and _reachable(session, source)
-        ):
+        free = self._relay == "auto" and wanted == "keep" and not self._engine.carries(leg_key)
+        if free and parties is not None and direct(session, *parties):
             return succeed(body)
         offer = Offer(session, from_, source, _unbracketed(back), _unbracketed(toward), wanted)
         return self._engine.offer(leg_key, offer).addCallback(_framed, body, found)
@@ -169,10 +162,3 @@ def _framed(description: bytes, body: bytes, found: tuple[int, int]) -> bytes:
 
 def _unbracketed(host: bytes) -> str:
     return host.strip(b"[]").decode("ascii")
-
-
-def _reachable(session: sdp.Session, source: str) -> bool:
-    """Whether all media of the sender is where its signalling came from: no NAT in between."""
-    host = canonical(source)
-    places = [session.rtp_place(media) for media in session.media]
-    return all(place is None or canonical(place.host) == host for place in places)

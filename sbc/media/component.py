@@ -182,6 +182,8 @@ class Component:
             end.foreign += 1
             return
         end.reception.take(data, size, now)
+        if rtcp:
+            end.reports.note(data)
         onward = self._line(data, rtcp) if self.by_format else self.onward
         if onward is None or not (onward.rtcp if rtcp else onward.rtp).send(data, rtcp=rtcp):
             end.homeless += 1

@@ -7,6 +7,7 @@ import socket
 from sbc.media.addresses import Address
 from sbc.media.latch import Latch
 from sbc.media.pins import Pin
+from sbc.media.rtcp import Reports
 from sbc.media.rtp import MEDIA_BYTE, Reception, looks_like_rtcp, looks_like_rtp
 
 #: Datagrams dropped at most when a second socket is opened.
@@ -42,7 +43,7 @@ class End(Latch):
 
     __slots__ = (
         "carries", "connected", "direct", "foreign", "homeless", "name", "names", "peer", "pin", "receive",
-        "receive_direct", "reception", "refused", "send", "send_direct", "socket", "unsent",
+        "receive_direct", "reception", "refused", "reports", "send", "send_direct", "socket", "unsent",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, carries: str) -> None:
@@ -61,6 +62,8 @@ class End(Latch):
         self.homeless = 0
         self.refused = 0
         self.unsent = 0
+        #: What this party reports of the packets it gets.
+        self.reports = Reports()
         #: What the kernel forwards of this party's packets, see `pins`.
         self.pin: Pin | None = None
         host, port = sock.getsockname()[:2]

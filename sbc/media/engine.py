@@ -30,7 +30,8 @@ class Direction:
     """What was received from one party: `lost` in packets, `jitter` in seconds, `rtcp` the RTCP packets on a port of
     their own (they are not in `packets`), `foreign` dropped packets of strangers, `undelivered` packets of this party
     that the other one could not be sent: nobody knows where it is, or the kernel refused; `refused` packets that were
-    not encrypted as agreed: forged, damaged or repeated."""
+    not encrypted as agreed: forged, damaged or repeated; `reported_lost` and `reported_jitter` (seconds) what the
+    receiver of these packets last said in a report (None: nothing that could be read)."""
 
     packets: int = 0
     bytes: int = 0
@@ -40,6 +41,8 @@ class Direction:
     rtcp: int = 0
     undelivered: int = 0
     refused: int = 0
+    reported_lost: int | None = None
+    reported_jitter: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

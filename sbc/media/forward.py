@@ -18,7 +18,7 @@ from sbc.media.addresses import Address
 from sbc.media.end import LOOPBACK, OTHER, RTCP, End, plausible
 from sbc.media.latch import FOREIGN, GRACE, Memory, Source
 from sbc.media.pins import Pins
-from sbc.media.rtp import HEADER, HEADER_SIZE, MEDIA_BYTE, looks_like_rtp
+from sbc.media.rtp import HEADER, HEADER_SIZE, MEDIA_BYTE, looks_like_rtcp, looks_like_rtp
 
 #: Sockets served per turn; the rest is served by the next one, after other work had its chance.
 MAX_EVENTS = 512
@@ -211,6 +211,8 @@ class Forwarder:
                     reception.jitter_units += (step - reception.jitter_units) * 0.0625
             elif looks_like_rtp(first, second, size):
                 reception.note(second, sequence, stamp, ssrc, now)
+            elif looks_like_rtcp(first, second, size):
+                end.reports.note(bytes(view[:size]))
             elif end.carries != OTHER and not (size and MEDIA_BYTE[first]):
                 end.foreign += 1
                 continue

@@ -43,7 +43,10 @@ class Channel:
 
     def _direction(self, side: Side) -> Direction:
         rtp, rtcp = self.rtp[side], self.rtcp[side]
-        heard = rtp.reception
+        heard, far = rtp.reception, other(side)
+        reports = next(
+            (each for each in (self.rtcp[far].reports, self.rtp[far].reports) if each.lost is not None), None
+        )
         return Direction(
             packets=heard.packets,
             bytes=heard.bytes,
@@ -51,8 +54,10 @@ class Channel:
             jitter=heard.jitter,
             foreign=rtp.foreign + rtcp.foreign,
             rtcp=rtcp.reception.packets,
-            undelivered=rtp.homeless + self.rtp[other(side)].unsent,
+            undelivered=rtp.homeless + self.rtp[far].unsent,
             refused=rtp.refused + rtcp.refused,
+            reported_lost=None if reports is None else reports.lost,
+            reported_jitter=0.0 if reports is None else reports.jitter_units / heard.rate,
         )
 
 
@@ -118,6 +123,13 @@ class Leg:
             if media is not None and media.port:
                 channel.rtp[side].carries, channel.rtcp[side].carries = carried(media)
                 channel.rtp[other(side)].reception.describe(media.clocks())
+                readable = index in self.negotiation.crossings or media.transport in _CLEAR
+                for end in (channel.rtp[side], channel.rtcp[side]):
+                    end.reports.readable = readable
+
+
+#: Profiles whose reports anybody can read.
+_CLEAR = frozenset({b"RTP/AVP", b"RTP/AVPF"})
 
 
 def carried(media: Media) -> tuple[str, str]:

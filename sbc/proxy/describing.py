@@ -7,9 +7,15 @@ from typing import Literal
 from twisted.internet.defer import Deferred, succeed
 
 from sbc.media.calls import MediaCalls
-from sbc.proxy.dialog import Leg
+from sbc.media.direct import Party
+from sbc.proxy.dialog import Leg, Side
+from sbc.sip.errors import RemoteError
 from sbc.sip.message import Message, Request
+from sbc.sip.uri import Uri
 from sbc.transport.flow import Flow
+
+WEB = (b"WS", b"WSS")
+"""Transports by which browsers come."""
 
 
 def described(
@@ -37,6 +43,7 @@ def described(
         return media.answer(key, message.body, source=came.peer[0], from_=side, content_type=content_type)
     if asked is not None:
         leg.offer = side
+    sender, receiver = (leg.a, leg.b) if side == "a" else (leg.b, leg.a)
     return media.offer(
         key,
         message.body,
@@ -45,9 +52,20 @@ def described(
         back=came.listener.advertise_host,
         from_=side,
         content_type=content_type,
-        toward_web=goes.transport in (b"WS", b"WSS"),
-        toward_upper=(leg.b if side == "a" else leg.a).upper is not None,
+        toward_web=goes.transport in WEB,
+        toward_upper=receiver.upper is not None,
+        parties=(_party(sender, came), _party(receiver, goes)),
     )
+
+
+def _party(side: Side, flow: Flow) -> Party:
+    """What is known of where a side of a leg is."""
+    try:
+        stated = Uri.parse(side.target).address if side.target else ""
+    except RemoteError:
+        stated = ""
+    shown = flow.listener.advertise_host.decode("latin-1")
+    return Party(flow.peer[0], stated, shown, server=side.upper is not None, web=flow.transport in WEB)
 
 
 def answers(message: Message, asked: Request | None, *, offered: bool, due: bool) -> bool:

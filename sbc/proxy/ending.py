@@ -9,6 +9,7 @@ from twisted.logger import Logger
 
 from sbc.media.calls import MediaCalls
 from sbc.media.engine import CAUSES, Fault, Statistics
+from sbc.media.telling import told
 from sbc.observe import kinds
 from sbc.observe.calllog import Call, CallLog
 from sbc.observe.metrics import Metrics
@@ -175,11 +176,4 @@ class Endings:
         if call is None or not statistics.streams:
             return
         for stream in statistics.streams:
-            a, b = stream.from_a, stream.from_b
-            self._log.event(
-                call,
-                kinds.MEDIA,
-                f"{stream.kind}: from the caller {a.packets} packets ({a.lost} lost), "
-                f"from the callee {b.packets} packets ({b.lost} lost)",
-                self._clock_at(),
-            )
+            self._log.event(call, kinds.MEDIA, told(stream), self._clock_at())

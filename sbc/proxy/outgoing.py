@@ -114,6 +114,7 @@ def _receiver(attempt: Attempt, branch: Branch[Target], flow: Flow, token: bytes
     return Side(
         contact(flow.listener, token, secure=target.uri.startswith(b"sips:")),
         flow,
+        b"" if target.server else target.uri,
         upper=target.server.name if target.server else None,
         address=flow.peer[0],
         user=f"{user.username}@{user.domain}" if user is not None else "",

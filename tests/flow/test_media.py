@@ -8,7 +8,7 @@ from twisted.internet.defer import inlineCallbacks
 
 from sbc.lab.rtp import media_address
 from sbc.lab.world import BORDER, PHONE, UPPER
-from sbc.media import relay as engine
+from sbc.media import inline as engine
 from tests.flow.scene import FlowCase, pause, until
 
 
@@ -84,6 +84,47 @@ class Media(FlowCase):
         self.assertEqual({host for host, _ in ringing.media.sources}, {UPPER})
         self.assertEqual(self.sbc.engine.streams, 0)
         yield call.hang_up()
+
+    @inlineCallbacks
+    def test_under_auto_sound_goes_straight_between_those_who_are_where_they_say(self):
+        yield self.begin(changes={'relay = "always"': 'relay = "auto"'})
+        phone = yield self.awake(talks=True)
+        call = self.upper.place_call("bob")
+        yield self.final(call)
+        ringing = self.ringing(phone)
+        yield until(lambda: call.media.received > 5 and ringing.media.received > 5, "sound both ways")
+        self.assertEqual({host for host, _ in call.media.sources}, {PHONE})
+        self.assertEqual({host for host, _ in ringing.media.sources}, {UPPER})
+        self.assertEqual(self.sbc.engine.streams, 0)
+        yield call.hang_up()
+
+    @inlineCallbacks
+    def test_under_auto_a_phone_behind_nat_is_relayed(self):
+        """Its Contact is not where it is heard from; the other phone is where it says."""
+        yield self.begin(changes={'relay = "always"': 'relay = "auto"'})
+        alice = yield self.awake("alice", talks=True)
+        bob = yield self.awake("bob", talks=True, host="127.0.0.4")
+        true = alice.contact
+        self.patch(alice, "contact", lambda wire: true(wire).replace(PHONE.encode(), b"192.168.1.7"))
+        call = alice.call("bob")
+        yield self.final(call)
+        ringing = self.ringing(bob)
+        yield until(lambda: call.media.received > 5 and ringing.media.received > 5, "sound both ways")
+        self.assertEqual({host for host, _ in call.media.sources | ringing.media.sources}, {BORDER})
+        yield call.hang_up()
+
+    @inlineCallbacks
+    def test_one_who_should_be_heard_and_is_not_ends_the_call_where_that_is_wanted(self):
+        self.patch(engine, "SWEEP", 0.2)
+        yield self.begin(media='timeout_one = "1s"')
+        phone = yield self.awake(talks=True)
+        call = self.upper.place_call("bob")
+        yield self.final(call)
+        yield until(lambda: call.media.received > 5, "sound")
+        self.ringing(phone).media.hush()
+        yield self.happened(call.diary, "ended")
+        [cdr], _ = yield self.record(call)
+        self.assertIn("media timeout: no media from the callee for 1 s", cdr["reason"])
 
     @inlineCallbacks
     def test_silence_of_both_ends_the_call(self):

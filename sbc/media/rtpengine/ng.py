@@ -132,12 +132,16 @@ def _direction(media: Mapping[str, Any], sources: Mapping[str, Any]) -> Directio
             size += counts.get("bytes", 0)
         refused += counts.get("errors", 0)
     lost, jitter = _reported(sources.get(str(rtp.get("SSRC"))) or {}, packets)
-    return Direction(packets=packets, bytes=size, rtcp=reports, refused=refused, lost=lost, jitter=jitter)
+    return Direction(
+        packets=packets, bytes=size, rtcp=reports, refused=refused, reported_lost=lost, reported_jitter=jitter
+    )
 
 
-def _reported(source: Mapping[str, Any], packets: int) -> tuple[int, float]:
+def _reported(source: Mapping[str, Any], packets: int) -> tuple[int | None, float]:
     """Losses and jitter (seconds): a daemon knows them from the receivers' reports alone, loss in percent."""
-    average = source.get("average MOS") or {}
+    average = source.get("average MOS")
+    if not average:
+        return None, 0.0
     share = average.get("packet loss", 0) / 100
     lost = round(packets * share / (1 - share)) if 0 <= share < 1 else 0
     return lost, average.get("jitter", 0) / 1000

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 
 import pytest
 
+from sbc.media.direct import Party
 from sbc.media.engine import Statistics
 from sbc.media.relay import REJECTED_FOR
 from sbc.media.sdp import parse
@@ -331,9 +333,14 @@ class TestPassing:
         assert b"127.0.0.3" not in offered
         assert relay.engine.streams == 1
 
-    def test_parties_that_reach_each_other(self, relay: World) -> None:
-        a = relay.phone("127.0.0.3")
-        assert relay.offer(a.describe(), direct=True) == a.describe()
-        assert relay.offer(a.describe(), source="127.0.0.8", direct=True) != a.describe()
-        with world(relay="always") as always:
-            assert always.offer(a.describe(), direct=True) != a.describe()
+    def test_what_goes_directly_is_not_relayed_under_auto(self) -> None:
+        a, b = Party("127.0.0.3", "127.0.0.3", "127.0.0.2"), Party("127.0.0.4", "127.0.0.4", "127.0.0.2")
+        with world(relay="auto") as relay, world(relay="always") as always:
+            phone = relay.phone("127.0.0.3")
+            body = phone.describe()
+            assert relay.offer(body, parties=(a, b)) == body
+            assert relay.answer(body) == body
+            assert relay.offer(body, parties=(a, replace(b, web=True)), key="second") != body
+            assert relay.offer(body, parties=(a, b), key="second") != body, "what is relayed stays so"
+            assert relay.offer(body, key="third") != body, "nothing is known"
+            assert always.offer(body, parties=(a, b)) != body

@@ -89,7 +89,14 @@ def test_counts() -> None:
     }
     [stream] = ng.statistics(reply).streams
     a, b = stream.from_a, stream.from_b
-    assert (stream.kind, a.packets, a.rtcp, a.lost, a.jitter, a.refused) == ("audio", 90, 2, 10, 0.005, 1)
-    assert (b.packets, b.bytes, b.lost) == (50, 8600, 0)
+    assert (stream.kind, a.packets, a.rtcp, a.reported_lost, a.reported_jitter, a.refused) == (
+        "audio",
+        90,
+        2,
+        10,
+        0.005,
+        1,
+    )
+    assert (b.packets, b.bytes, b.reported_lost) == (50, 8600, None)
     assert ng.heard(reply) == {"a": 92, "b": 52}
     assert ng.statistics({}).streams == ()
