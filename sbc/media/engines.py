@@ -13,8 +13,11 @@ from sbc.media.settings import MediaSettings
 
 
 def make_engine(settings: MediaSettings, reactor: Any, state: Path) -> Engine:
-    """The engine of a node whose state directory is `state`; nothing is started yet."""
-    if settings.engine == "inline":
+    """The engine of a node whose state directory is `state`; nothing is started yet.
+
+    A node that relays nothing needs no other process; should a reload change that, its relay is in this one.
+    """
+    if settings.engine == "inline" or settings.relay == "never":
         return InlineEngine(settings, reactor)
     if settings.engine == "rtpengine":
         return RtpengineEngine(settings, reactor)

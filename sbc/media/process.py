@@ -6,23 +6,18 @@ new signalling process finds the old media process and takes it over.
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail
-from twisted.internet.error import ProcessExitedAlready
-from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-import sbc
 from sbc.media import control
+from sbc.media.child import Child
 from sbc.media.control import Message
 from sbc.media.engine import Answer, Fault, Offer, Statistics
 from sbc.media.link import Link, Request, connect
@@ -37,31 +32,12 @@ PATIENCE = 5.0
 MAX_WAITING = 10_000
 #: Seconds of silence, against a word every two, after which a media process is killed.
 HANGING = 20.0
-#: Seconds that a media process must live so that the next one is started at once; else the pause doubles, up to the
-#: longest.
-STEADY = 10.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 #: Seconds in which a signalling process that took over a media process claims its calls; the others are ended.
 CLAIM = 30.0
 #: Seconds that a media process gets to end in order.
 FAREWELL = 3.0
 
 log = Logger()
-
-
-class _Child(ProcessProtocol):
-    """The media process as its parent sees it."""
-
-    def __init__(self, ended: Callable[[str], None]) -> None:
-        self._ended = ended
-
-    def errReceived(self, data: bytes) -> None:
-        """It met a bug."""
-        log.error("the media process: {what}", what=data.decode("utf-8", "replace").rstrip())
-
-    def processEnded(self, reason: Failure) -> None:
-        """It is gone."""
-        self._ended(reason.getErrorMessage())
 
 
 class ProcessEngine:
@@ -79,15 +55,14 @@ class ProcessEngine:
         self._ready = False
         self._waiting: deque[Request] = deque()
         self._carried: set[str] = set()
+        self._known: set[str] = set()
         self._kept: dict[str, str] = {}
         self._lasting: dict[str, str] = {}
         self._offers: dict[tuple[str, str], Message] = {}
         self._unclaimed: set[str] = set()
         self._counts: Message = {}
         self._before = {"packets": 0, "exhausted": 0}
-        self._process: Any = None
-        self._began_at = 0.0
-        self._pause = 0.0
+        self._child = Child(reactor, self._state, wanted, self._died)
         self._seeking: Any = None
         self._stopping: Deferred[None] | None = None
         self._looking = LoopingCall(self._look)
@@ -118,7 +93,7 @@ class ProcessEngine:
     @property
     def pid(self) -> int:
         """Of the media process; 0 while there is none or its parent was another one."""
-        return int(self._process.pid or 0) if self._process is not None else 0
+        return self._child.pid
 
     def carries(self, key: str) -> bool:
         """See `Engine.carries`."""
@@ -136,7 +111,7 @@ class ProcessEngine:
     def prepare(self) -> None:
         """Start a media process, unless one is there already."""
         if not self._connect():
-            self._spawn()
+            self._child.begin(self._settings)
 
     def start(self) -> None:
         """Reach it."""
@@ -151,19 +126,23 @@ class ProcessEngine:
             self._looking.stop()
         if self._seeking is not None:
             self._seeking.cancel()
-        if self._link is None and self._process is None:
+        if self._link is None and not self._child.runs:
             stopping.callback(None)
             return stopping
         if self._link is not None:
             self._link.put(Request({"do": "end"}, self._reactor.seconds()))
         else:
-            self._kill()
-        ending = [self._reactor.callLater(FAREWELL, self._kill), self._reactor.callLater(2 * FAREWELL, self._let_go)]
+            self._child.kill()
+        ending = [
+            self._reactor.callLater(FAREWELL, self._child.kill),
+            self._reactor.callLater(2 * FAREWELL, self._let_go),
+        ]
         stopping.addCallback(lambda _: [each.cancel() for each in ending if each.active()] and None)
         return stopping
 
     def offer(self, key: str, offer: Offer) -> Deferred[bytes]:
         """See `Engine.offer`."""
+        self._known.add(key)
         request = {"do": "offer", "key": key, **control.from_offer(offer)}
         return self._ask(request).addCallback(self._offered, key, request)
 
@@ -176,10 +155,13 @@ class ProcessEngine:
 
     def restore(self, key: str, text: str) -> Deferred[bool]:
         """See `Engine.restore`."""
+        self._known.add(key)
         return self._ask({"do": "restore", "key": key, "text": text}).addCallback(self._restored, key)
 
     def close(self, key: str) -> Deferred[Statistics]:
         """See `Engine.close`."""
+        if key not in self._known and key not in self._carried:
+            return succeed(Statistics())
         self._forget(key)
         return self._ask({"do": "close", "key": key}).addCallbacks(self._closed, _nothing, callbackArgs=(key,))
 
@@ -209,6 +191,7 @@ class ProcessEngine:
 
     def _forget(self, key: str) -> None:
         self._carried.discard(key)
+        self._known.discard(key)
         self._unclaimed.discard(key)
         self._kept.pop(key, None)
         self._lasting.pop(key, None)
@@ -321,8 +304,8 @@ class ProcessEngine:
         self._seeking = None
         if self._link is not None or self._stopping is not None or self._connect():
             return
-        if self._process is None and self._reactor.seconds() >= self._began_at + self._pause:
-            self._spawn()
+        if self._child.may_begin:
+            self._child.begin(self._settings)
         self._seeking = self._reactor.callLater(SEEK, self._seek)
 
     def _look(self) -> None:
@@ -332,50 +315,21 @@ class ProcessEngine:
             self._waiting.popleft().answer.errback(RemoteError(503, b"Media Relay Away"))
         if self._link is not None and now - self._link.heard_at >= HANGING:
             log.error("the media process hangs and is killed")
-            self._kill()
+            self._child.kill()
             self._link.transport.abortConnection()
 
     # The process
 
-    def _spawn(self) -> None:
-        arguments = [str(self._state), self._wanted, json.dumps(control.from_settings(self._settings))]
-        root = str(Path(sbc.__file__).parents[1])
-        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-        command = [sys.executable, "-m", "sbc.media.worker", *arguments]
-        nothing = os.open(os.devnull, os.O_RDWR)
-        try:
-            self._process = self._reactor.spawnProcess(
-                _Child(self._died),
-                sys.executable,
-                command,
-                env={**os.environ, "PYTHONPATH": path},
-                path="/",
-                childFDs={0: nothing, 1: nothing, 2: "r"},  # nothing of ours stays open when we die
-            )
-        finally:
-            os.close(nothing)
-        self._began_at = self._reactor.seconds()
-
     def _died(self, how: str) -> None:
-        self._process = None
         if self._stopping is not None:
             self._ended_in_order()
             return
-        lived = self._reactor.seconds() - self._began_at
-        self._pause = 0.0 if lived >= STEADY else min(max(FIRST_PAUSE, 2 * self._pause), LONGEST_PAUSE)
         log.error("the media process ended: {how}", how=how)
         if self._looking.running and self._seeking is None:
             self._seek()
 
-    def _kill(self) -> None:
-        if self._process is not None:
-            try:
-                self._process.signalProcess("KILL")
-            except ProcessExitedAlready:
-                pass
-
     def _ended_in_order(self) -> None:
-        if self._process is None and self._link is None:
+        if not self._child.runs and self._link is None:
             self._let_go()
 
     def _let_go(self) -> None:

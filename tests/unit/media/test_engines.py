@@ -14,6 +14,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 
 from sbc.media import process
 from sbc.media.calls import MediaCalls
+from sbc.media.child import Child
 from sbc.media.control import SOCKET
 from sbc.media.engine import Engine
 from sbc.media.inline import InlineEngine
@@ -94,7 +95,7 @@ class Python(Contract, TestCase):
         a, b = self.phone(A), self.phone(B)
         yield self.call(a, b)
         os.kill(self.engine.pid, signal.SIGKILL)  # type: ignore[attr-defined]
-        self.patch(self.engine, "_spawn", lambda: None)
+        self.patch(Child, "begin", lambda *_: None)
         yield pause(0.1)
         yield self.assertFailure(self.offer(a, key="second"), RemoteError)
 
