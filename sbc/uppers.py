@@ -102,11 +102,14 @@ class Uppers:
             server = _read("upper server", row, server_of)
             if server is not None:
                 servers[server.name] = server
+        former = {server.name: server.uri for server in self.servers.ordered}
         self.servers.configure(servers.values())
         self.ways.forget()
         rules = [read_rule(_given(each)) for each in self._configuration().each(RouteSettings)]
         tabled = [rule for row in self._rules if (rule := _read("route", row, read_rule)) is not None]
         self.router.rules = tuple([*rules, *tabled][:MAX_RULES])
+        elsewhere = [server for server in self.servers.ordered if former.get(server.name, server.uri) != server.uri]
+        self._move(elsewhere, failing=False)  # their registrations are at the old address
 
     def look(self) -> Deferred[bool]:
         """Read the tables `upper_servers` and `routes`; fires with whether anything has changed there."""

@@ -8,6 +8,7 @@ import treq
 from twisted.internet import reactor
 from twisted.internet.defer import inlineCallbacks
 
+from sbc import uppers
 from sbc.lab.upper import Reply, Upper
 from tests.flow.scene import DOMAIN, USERS, FlowCase, until
 
@@ -145,11 +146,15 @@ class Rules(Routed):
 
     @inlineCallbacks
     def test_all_users_move_to_another_address_with_one_command(self):
+        self.patch(uppers, "MOVE_OVER", 0.1)
         yield self.other(domain=DOMAIN)
         yield self.begin()
-        yield self.awake()
+        sleeper = yield self.asleep()
         self.write("insert into upper_servers (name, uri, domain) values ('pbx', ?, ?)", self.trunk.uri, DOMAIN)
         yield self.sbc.uppers.look()
+        yield until(lambda: self.trunk.contact_of("bob") is not None, "who sleeps moves by itself")
+        status = yield self.final(self.trunk.place_call("bob"))
+        self.assertEqual((status, sleeper.wakes), (200, 2))
         phone = yield self.awake("carol")
         self.assertIsNotNone(self.trunk.contact_of("carol"))
         self.assertIsNone(self.upper.contact_of("carol"))

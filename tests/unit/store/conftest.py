@@ -167,7 +167,7 @@ def server_database(postgresql: str) -> Iterator[Database]:
     made.close()
 
 
-def _empty(database: Database) -> None:
+def empty(database: Database) -> None:
     """Quicker than TRUNCATE, which makes new files for every table and index."""
     empty = [f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables)]
     first = [f"setval('{name}_id_seq', 1, false)" for name, table in metadata.tables.items() if _numbered(table)]
@@ -180,7 +180,7 @@ def _empty(database: Database) -> None:
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     if request.param == "postgresql":
         made = request.getfixturevalue("server_database")
-        _empty(made)
+        empty(made)
         made.now, made.slept = 1000.0, []
         yield made
         return

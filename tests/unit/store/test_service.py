@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 
+import pytest
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults, inlineCallbacks
 from twisted.trial.unittest import TestCase
@@ -18,26 +19,26 @@ from sbc.store.journal import SaveSetting
 from sbc.store.operations import SaveRegistration
 from sbc.store.worker import Worker
 
-from .conftest import Database
+from .conftest import Database, empty
 
 
 def setting(name: str) -> SaveSetting:
     return SaveSetting(name=name, value="v", changed_at=1.0, changed_by="")
 
 
-class StoreTests(TestCase):
-    """One SQLite file each."""
+class Threads:
+    """What both engines do; `url` is theirs."""
 
-    def setUp(self) -> None:
-        directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
-        self.path = directory.name
+    url: str
+    store: Store
+
+    def begin(self) -> None:
         self.store = self.open()
         self.store.startService()
         self.addCleanup(self.store.stopService)
 
     def open(self) -> Store:
-        return Store(reactor, f"sqlite:///{self.path}/deeper/sbc.db", Secret(b"k" * 32))
+        return Store(reactor, self.url, Secret(b"k" * 32))
 
     @inlineCallbacks
     def test_what_was_written_is_read(self):
@@ -69,11 +70,8 @@ class StoreTests(TestCase):
     def test_another_key_is_refused_at_the_start(self):
         yield self.store.write(SaveRegistration(username="a", domain="x", upper="p", at=1.0, ha1="1" * 32))
         yield self.store.stopService()
-        other = Store(reactor, f"sqlite:///{self.path}/deeper/sbc.db", Secret(b"o" * 32))
+        other = Store(reactor, self.url, Secret(b"o" * 32))
         self.assertRaisesRegex(SecretError, "forget_secrets.sql", other.startService)
-
-    def test_only_the_owner_may_read_the_file(self):
-        self.assertEqual(os.stat(f"{self.path}/deeper/sbc.db").st_mode & 0o777, 0o600)
 
     @inlineCallbacks
     def test_a_cancelled_write_is_written_all_the_same(self):
@@ -82,6 +80,32 @@ class StoreTests(TestCase):
         cancelled.addErrback(lambda _: None)
         yield self.store.write(setting("b"))
         self.assertEqual(len((yield self.store.read(queries.settings))), 2)
+
+
+class SqliteTests(Threads, TestCase):
+    """One file each."""
+
+    def setUp(self) -> None:
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.path = directory.name
+        self.url = f"sqlite:///{self.path}/deeper/sbc.db"
+        self.begin()
+
+    def test_only_the_owner_may_read_the_file(self):
+        self.assertEqual(os.stat(f"{self.path}/deeper/sbc.db").st_mode & 0o777, 0o600)
+
+
+class PostgresqlTests(Threads, TestCase):
+    """One server, emptied before each."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, server_database: Database) -> None:
+        empty(server_database)
+        self.url = server_database.url
+
+    def setUp(self) -> None:
+        self.begin()
 
 
 class FullQueueTests(TestCase):
