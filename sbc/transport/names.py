@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from socket import AF_INET6, inet_ntop
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.error import DNSLookupError
 from twisted.names import client, dns
@@ -34,6 +34,8 @@ CACHED_ANSWERS = 10_000
 """Answers kept (about 10 MB); the oldest go first."""
 RECORDS_PER_ANSWER = 64
 """Records taken of one answer."""
+HEADERS_PER_ANSWER = 256
+"""Records of one answer that are looked at; by TCP one may hold thousands."""
 
 Record = str | Srv | Naptr
 
@@ -75,7 +77,7 @@ class Dns:
             NAPTR: self._resolver.lookupNamingAuthorityPointer,
         }[kind]
         answer: Deferred[Any] = lookup(name.encode("ascii"), timeout=QUERY_TIMEOUTS)
-        return answer.addCallbacks(_records, _no_records, callbackArgs=(kind,))
+        return answer.addCallbacks(_records, _no_records, callbackArgs=(kind, name))
 
 
 def system_servers(path: str = "/etc/resolv.conf") -> list[tuple[str, int]]:
@@ -89,15 +91,27 @@ def system_servers(path: str = "/etc/resolv.conf") -> list[tuple[str, int]]:
     return [(host, DNS_PORT) for host in found[:MAX_SERVERS]] or [("127.0.0.1", DNS_PORT)]
 
 
-def _records(answer: Any, kind: str) -> tuple[Sequence[Record], float]:
+def _records(answer: Any, kind: str, name: str) -> tuple[Sequence[Record], float]:
+    """The records of that type for the name, or for what it is an alias of; others that were not asked for are not
+    believed."""
     wanted = {A: dns.A, AAAA: dns.AAAA, SRV: dns.SRV, NAPTR: dns.NAPTR}[kind]
+    headers = answer[0][:HEADERS_PER_ANSWER]
+    aliases = {_folded(header.name): _folded(header.payload.name) for header in headers if header.type == dns.CNAME}
+    names = {_folded(dns.Name(name))}
+    last = next(iter(names))
+    while (last := aliases.pop(last, "")) and last not in names:
+        names.add(last)
     found: list[Record] = []
     ttl = MAX_TTL
-    for header in answer[0]:
-        if header.type == wanted and len(found) < RECORDS_PER_ANSWER:
+    for header in headers:
+        if header.type == wanted and _folded(header.name) in names and len(found) < RECORDS_PER_ANSWER:
             found.append(_record(header.payload, kind))
             ttl = min(ttl, float(header.ttl))
     return found, ttl if found else NEGATIVE_TTL
+
+
+def _folded(name: Any) -> str:
+    return _name(name).lower()
 
 
 def _record(payload: Any, kind: str) -> Record:
@@ -150,7 +164,9 @@ class CachedNames:
             self._asking[key].append(waiting)
             return waiting
         self._asking[key] = [waiting]
-        self._source.ask(*key).addCallbacks(self._answered, self._failed, callbackArgs=(key,), errbackArgs=(key,))
+        maybeDeferred(self._source.ask, *key).addCallbacks(
+            self._answered, self._failed, callbackArgs=(key,), errbackArgs=(key,)
+        )
         return waiting
 
     def forget(self) -> None:

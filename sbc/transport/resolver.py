@@ -97,11 +97,13 @@ class Resolver:
 
     async def _services(self, services: list[tuple[bytes, str]], name: str) -> list[Destination]:
         """Destinations behind SRV names, one transport after the other."""
+        services = [service for service in services if _is_name(service[1])]
         asked = await _together([self._names.ask(srv_name, SRV) for _, srv_name in services])
         targets = [
             (transport, record.target, record.port)
             for (transport, _), records in zip(services, asked, strict=True)
             for record in order_srv((record for record in records if isinstance(record, Srv)), self._random)
+            if record.port and (_is_name(record.target) or is_ip(record.target))
         ]
         return await self._addresses(targets[:MAX_DESTINATIONS], name)
 
@@ -163,6 +165,8 @@ def _host_of(uri: Uri) -> str:
 
 def _is_name(host: str) -> bool:
     labels = host.rstrip(".").split(".")
-    return host.isascii() and all(
-        0 < len(label) <= 63 and all(char.isalnum() or char in "-_" for char in label) for label in labels
+    return (
+        len(host) <= MAX_NAME_BYTES
+        and host.isascii()
+        and all(0 < len(label) <= 63 and all(char.isalnum() or char in "-_" for char in label) for label in labels)
     )

@@ -28,6 +28,8 @@ from sbc.transport.limits import BAD_HANDSHAKE, BROKEN_FRAMING, NOT_SIP, OVERSIZ
 from sbc.transport.sniff import begins_sip
 
 SUBPROTOCOL = "sip"
+FRAMES_PER_READ = 1_024
+"""Frames taken of one piece of stream, 64 KiB at most: more are no SIP but a way to keep us busy."""
 HANDSHAKE_BYTES = 16_384
 """Longest HTTP request head; browsers with fat cookies stay below 8 KiB."""
 
@@ -36,6 +38,7 @@ class WebSocketCodec:
     """One end of one WebSocket. `toward` is (host for the Host header, path) on the side that connects."""
 
     __slots__ = (
+        "_begun",
         "_handshake_bytes",
         "_limit",
         "_mid_frame",
@@ -60,13 +63,14 @@ class WebSocketCodec:
         self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
         self._toward = toward
         self._parts: list[bytes] = []
+        self._begun = False
         self._size = 0
         self._mid_frame = False
         self._handshake_bytes = 0
 
     @property
     def partial(self) -> bool:
-        return bool(self._parts) or self._mid_frame
+        return self._begun or self._mid_frame
 
     def greet(self) -> bytes:
         if self._toward is None:
@@ -98,9 +102,12 @@ class WebSocketCodec:
         self._mid_frame = self.ready
         try:
             self._ws.receive_data(data)
-            for event in self._ws.events():
+            for count, event in enumerate(self._ws.events()):
                 self._mid_frame = False
                 self._event(event, heard)
+                if count >= FRAMES_PER_READ:
+                    heard.problem = BROKEN_FRAMING
+                    heard.reply = self._last(CloseConnection(CloseReason.POLICY_VIOLATION))
                 if heard.problem is not None or heard.bye:
                     break
         except RemoteProtocolError as error:
@@ -162,8 +169,10 @@ class WebSocketCodec:
             heard.reply += self._last(CloseConnection(CloseReason.MESSAGE_TOO_BIG))
             heard.problem = OVERSIZED
             return
-        self._parts.append(part)
-        if not event.message_finished:
+        if part:
+            self._parts.append(part)
+        self._begun = not event.message_finished
+        if self._begun:
             return
         whole = b"".join(self._parts).lstrip(b"\r\n")
         bare_line_ends = self._size if not whole else 0

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.names import dns
 from twisted.names.error import ResolverError
 from twisted.names.server import DNSServerFactory
@@ -12,7 +12,18 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sbc.sip.uri import Uri
 from sbc.transport.flow import Destination
-from sbc.transport.names import AAAA, NAPTR, SRV, A, CachedNames, Dns, Record, UnansweredError, system_servers
+from sbc.transport.names import (
+    AAAA,
+    NAPTR,
+    RECORDS_PER_ANSWER,
+    SRV,
+    A,
+    CachedNames,
+    Dns,
+    Record,
+    UnansweredError,
+    system_servers,
+)
 from sbc.transport.order import Naptr, Srv, order_naptr, order_srv
 from sbc.transport.resolver import Resolver, UnresolvableError
 
@@ -135,6 +146,25 @@ class Resolving(SynchronousTestCase):
     def test_the_number_of_destinations_is_bounded(self) -> None:
         zone = Zone({("big.example", A): [f"192.0.2.{number}" for number in range(1, 60)]})
         self.assertEqual(len(self.resolve("sip:big.example:5060", zone)), 16)
+
+    def test_a_service_that_leads_to_nonsense_leads_nowhere(self) -> None:
+        for target in (
+            "",
+            ".",
+            "_sip._udp.loop.example",
+            "x" * 250 + ".example",
+            "ex ample",
+            "bad\0name",
+            "\ufffd.example",
+        ):
+            self.assertEqual(
+                self.fails("sip:loop.example", Zone({("_sip._udp.loop.example", SRV): [Srv(0, 0, 5060, target)]})), 404
+            )
+        self.assertEqual(
+            self.fails("sip:x.example", Zone({("_sip._udp.x.example", SRV): [Srv(0, 0, 0, "192.0.2.1")]})), 404
+        )
+        naptr = Naptr(0, 0, "s", "sip+d2u", "not a name")
+        self.assertEqual(self.fails("sip:x.example", Zone({("x.example", NAPTR): [naptr]})), 404)
 
     def test_what_leads_nowhere(self) -> None:
         silent = Zone({("pbx.example.com", kind): SILENT for kind in (A, AAAA)})
@@ -293,3 +323,63 @@ class RealDns(TestCase):
             file.write("search x\n" + "".join(f"nameserver 192.0.2.{number}\n" for number in range(1, 6)))
         self.assertEqual(system_servers(path), [(f"192.0.2.{number}", 53) for number in range(1, 4)])
         self.assertEqual(system_servers(path + ".none"), [("127.0.0.1", 53)])
+
+
+class Hostile(TestCase):
+    """Answers that say more, or something else, than was asked."""
+
+    async def asked(self, name: str, kind: str, *records: tuple[str, Any]) -> Any:
+        headers = [dns.RRHeader(owner.encode(), each.TYPE, payload=each, ttl=60) for owner, each in records]
+
+        class Says:
+            def query(self, query: Any, timeout: Any = None) -> Any:
+                return succeed((headers, [], []))
+
+        server = NameServer(self)
+        server.query = Says().query  # type: ignore[method-assign]
+        return (await Dns(reactor, [server.address]).ask(name, kind))[0]
+
+    def test_an_alias_is_followed(self) -> Any:
+        async def conversation() -> None:
+            cname = dns.Record_CNAME
+            found = await self.asked(
+                "sip.example.com", A, ("B.example.net", dns.Record_A("192.0.2.2")),
+                ("sip.example.com", cname(b"a.example.net")), ("a.example.net", cname(b"b.example.net")),
+            )  # fmt: skip
+            self.assertEqual(found, ["192.0.2.2"])
+
+        return ensureDeferred(conversation())
+
+    def test_records_of_other_names_are_not_believed(self) -> Any:
+        async def conversation() -> None:
+            found = await self.asked(
+                "sip.example.com", A, ("bank.example.net", dns.Record_A("192.0.2.66")),
+                ("sip.example.com", dns.Record_A("192.0.2.1")),
+            )  # fmt: skip
+            self.assertEqual(found, ["192.0.2.1"])
+            service = dns.Record_SRV(0, 0, 5060, b"evil.example.net")
+            self.assertEqual(await self.asked("_sip._udp.example.com", SRV, ("_sip._udp.example.net", service)), [])
+
+        return ensureDeferred(conversation())
+
+    def test_aliases_in_a_ring_lead_nowhere(self) -> Any:
+        async def conversation() -> None:
+            cname = dns.Record_CNAME
+            found = await self.asked(
+                "a.example.com",
+                A,
+                ("a.example.com", cname(b"b.example.com")),
+                ("b.example.com", cname(b"a.example.com")),
+            )
+            self.assertEqual(found, [])
+            self.assertEqual(await self.asked("a.example.com", A, ("a.example.com", cname(b"a.example.com"))), [])
+
+        return ensureDeferred(conversation())
+
+    def test_of_a_flood_of_records_some_are_taken(self) -> Any:
+        async def conversation() -> None:
+            many = [("x.example.com", dns.Record_A(f"192.0.{number // 250}.{number % 250}")) for number in range(2_000)]
+            found = await self.asked("x.example.com", A, *many[:400])
+            self.assertLessEqual(len(found), RECORDS_PER_ANSWER)
+
+        return ensureDeferred(conversation())

@@ -134,6 +134,30 @@ def test_a_message_over_the_cap_in_many_frames_is_cut_on_the_way() -> None:
     assert size <= LIMIT + 1_000
 
 
+def test_frames_without_end_or_content_are_cut() -> None:
+    for frames in (
+        client_frames(0x01, 0x00, count=5_000),  # a message of empty pieces that never ends
+        client_frames(0x89, 0x89, count=5_000),  # pings
+        client_frames(0x8A, 0x8A, count=5_000),  # pongs of nothing
+    ):
+        codec, _ = joined()
+        heard = codec.feed(frames)
+        assert heard.problem == BROKEN_FRAMING
+        assert heard.reply == b"\x88\x02" + (1008).to_bytes(2, "big")
+
+
+def test_empty_pieces_are_not_kept_and_the_message_is_partial_all_the_same() -> None:
+    codec, _ = joined()
+    codec.feed(client_frames(0x01, 0x00, count=500))
+    assert codec.partial
+    assert not codec._parts
+
+
+def client_frames(first: int, others: int, *, count: int) -> bytes:
+    """Frames of a client without content."""
+    return bytes([first, 0x80, 0, 0, 0, 0]) + bytes([others, 0x80, 0, 0, 0, 0]) * (count - 1)
+
+
 def test_not_sip_in_a_frame() -> None:
     codec, client = joined()
     assert codec.feed(client.send(TextMessage('{"jsonrpc": "2.0"}'))).problem == NOT_SIP
