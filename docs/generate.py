@@ -1,7 +1,9 @@
-"""Writes what is generated from the declarations of the settings: the reference page and the example configuration."""
+"""Writes what is generated: from the declarations of the settings the reference page and the example configuration,
+from the sources the page of limits."""
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 
 from sbc.sections import SECTIONS
@@ -25,6 +27,7 @@ def pages() -> dict[Path, str]:
     """Each generated file and what is to stand in it."""
     return {
         ROOT / "docs" / "configuration.rst": reference(SECTIONS),
+        ROOT / "docs" / "limits.rst": runpy.run_path(str(ROOT / "docs" / "limits.py"))["page"](),
         ROOT / "etc" / "sbc.toml": example(SECTIONS, given=FIRST_START),
     }
 

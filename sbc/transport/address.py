@@ -12,6 +12,7 @@ DEFAULT_PORTS = {b"UDP": 5060, b"TCP": 5060, b"TLS": 5061, b"WS": 80, b"WSS": 44
 """RFC 3261 19.1.2; RFC 7118 5.2 for WebSocket."""
 
 MAX_PORT = 65_535
+"""Highest UDP or TCP port."""
 DNS_PORT = 53
 
 

@@ -22,6 +22,14 @@ def test_generated_pages_are_fresh(path: Path):
     assert fresh, "run: make reference"
 
 
+def test_every_limit_has_a_reason():
+    limits = runpy.run_path(str(ROOT / "docs" / "limits.py"))["limits"]
+    files = [path for path in (ROOT / "sbc").rglob("*.py") if not {"lab", "migrations"} & set(path.parts)]
+    found = [(path.name, name, reason) for path in files for name, _, reason in limits(path)]
+    assert len(found) > 100
+    assert [(file, name) for file, name, reason in found if not reason] == []
+
+
 def test_the_example_configuration_loads():
     text = (ROOT / "etc" / "sbc.toml").read_text()
     load(text, SECTIONS, path="etc/sbc.toml")
