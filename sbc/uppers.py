@@ -95,6 +95,7 @@ class Uppers:
             quality=settings.quality,
             window=settings.quality_window,
             local_calls=settings.local_calls,
+            local_fallback=settings.local_fallback,
         )
         self.selection = Selection(settings.client_uppers) if settings.allow_client_upper_selection else None
         servers = {each.name: server_from(each) for each in self._configuration().each(UpperSettings)}

@@ -29,6 +29,7 @@ class Contact:
     cseq: int
     updated_at: float
     user_agent: str = ""
+    instance: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ class RegistrarRules:
 
     `realm` and `users` (name to password) make the digest; `challenge` False lets everybody in. `expires` is granted
     at most (s), `min_expires` at least asked for. `nonce_life` (s) and `nonce_uses` bound a nonce, after that
-    ``stale=true``. `next_nonce` announces a new nonce with each success (RFC 7616 section 3.5).
+    ``stale=true``. `gruu`: instances that say they support it get GRUUs (RFC 5627). `next_nonce` announces a new
+    nonce with each success (RFC 7616 section 3.5).
     """
 
     realm: str
@@ -59,6 +61,7 @@ class RegistrarRules:
     nonce_life: float = 300.0
     nonce_uses: int = 1_000_000
     next_nonce: bool = False
+    gruu: bool = False
 
 
 @dataclass(slots=True)
@@ -105,7 +108,8 @@ class Location:
         headers: list[Header] = []
         for contact in self.contacts(user, now):
             left = b"%d" % round(contact.expires_at - now)
-            headers.append((b"contact", b"<%b>;expires=%b" % (contact.uri, left)))
+            gruus = self._gruus(request, user, contact) if self.rules.gruu else b""
+            headers.append((b"contact", b"<%b>;expires=%b%b" % (contact.uri, left, gruus)))
         headers.extend((b"path", path) for path in request.lines(b"path"))
         if self.rules.next_nonce and self.rules.challenge:
             headers.append((b"authentication-info", b'nextnonce="%b"' % self._nonce(now)))
@@ -145,6 +149,13 @@ class Location:
             realm=rules.realm.encode(), nonce=self._nonce(now), algorithm=rules.algorithm, qop=rules.qop, stale=stale
         )
         return Verdict(status, ((name, value.render()),))
+
+    def _gruus(self, request: Request, user: str, contact: Contact) -> bytes:
+        if not contact.instance or b"gruu" not in request.each(b"supported"):
+            return b""
+        realm, name = self.rules.realm.encode(), contact.instance.strip(b'"<>')
+        public = b'"sip:%b@%b;gr=%b"' % (user.encode(), realm, name)
+        return b';pub-gruu=%b;temp-gruu="sip:tgruu.%b@%b;gr"' % (public, secrets.token_hex(8).encode(), realm)
 
     def _nonce(self, now: float) -> bytes:
         nonce = secrets.token_hex(16).encode()
@@ -187,8 +198,9 @@ class Location:
                 kept.pop(uri, None)
                 continue
             agent = (request.first(b"user-agent") or b"").decode("utf-8", "replace")
+            instance = address.params.get(b"+sip.instance") or b""
             until = now + min(wanted, self.rules.expires)
-            kept[uri] = Contact(uri, until, request.each(b"path"), request.call_id, number, now, agent)
+            kept[uri] = Contact(uri, until, request.each(b"path"), request.call_id, number, now, agent, instance)
         if len(kept) > MAX_CONTACTS:
             return Verdict(503, proved=True)
         self.users[user] = list(kept.values())

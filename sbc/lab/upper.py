@@ -292,7 +292,8 @@ class Upper:
                 return
         self._pop_own_route(request)
         user = request.parsed_uri.username
-        contacts = self.location.contacts(user, now)
+        gruu = request.parsed_uri.params.get(b"gr")
+        contacts = [each for each in self.location.contacts(user, now) if not gruu or gruu in each.instance]
         if request.parsed_uri.host.lower() not in (self.domain.encode(), self.host.encode()):
             self._forward(txn, request, [Place(request.uri)])  # for somebody elsewhere, as a Contact in a Refer-To is
         elif contacts:

@@ -12,6 +12,7 @@ from sbc.proxy.branch import Branch
 from sbc.proxy.describing import described
 from sbc.proxy.dialog import Dialog, Leg
 from sbc.proxy.hiding import homeward
+from sbc.proxy.redirect import shown
 from sbc.proxy.target import Target
 from sbc.sip.build import respond
 from sbc.sip.message import Response
@@ -85,9 +86,17 @@ class Answers:
         back = homeward(response, attempt.request, contact=leg.a.contact if leg is not None else None, rules=rules)
         if body is not response.body:
             back.body = body
+        if 300 <= response.status < 400:
+            back.replace(b"contact", self._elsewhere(attempt, response))
         if attempt.invite:
             self._note(attempt, branch, leg, response, back)
         attempt.answer(back)
+
+    def _elsewhere(self, attempt: Attempt, response: Response) -> list[bytes]:
+        """The Contacts of a 3xx as the sender of the request may see them."""
+        origin, calls = attempt.origin, attempt.calls
+        known = origin.domain if origin is not None else attempt.request.parsed_uri.host
+        return shown(response, calls.ways.servers, calls.ours(), known)
 
     def _note(
         self, attempt: Attempt, branch: Branch[Target], leg: Leg | None, response: Response, back: Response

@@ -33,6 +33,7 @@ from sbc.proxy.dialog import Leg
 from sbc.proxy.fork import Fork
 from sbc.proxy.loops import BREADTH, breadth_of, shares
 from sbc.proxy.outgoing import caller
+from sbc.proxy.redirect import followed
 from sbc.proxy.story import Story
 from sbc.proxy.summons import Summons
 from sbc.proxy.target import Target, newcomer
@@ -72,6 +73,7 @@ class Attempt:
         "grows",
         "invite",
         "legs",
+        "lodger",
         "origin",
         "reasons",
         "request",
@@ -98,6 +100,7 @@ class Attempt:
         self.request = request
         self.flow = flow
         self.origin = origin
+        self.lodger = lodger
         self.started = now
         self.invite = request.method == b"INVITE"
         self.grows = True
@@ -235,7 +238,13 @@ class Attempt:
             self.story.note(
                 kind, f"{branch.target.name}: {response.status} {response.reason.decode('utf-8', 'replace')}"
             )
-        self._run(self.fork.response(branch, response, now), now)
+        servers = self.calls.ways.servers
+        redirected = server is not None and 300 <= response.status < 400
+        others = followed(response, servers, len(self.fork.branches)) if redirected else []
+        if others:
+            self._run(self.fork.redirected(branch, others, now), now)
+        else:
+            self._run(self.fork.response(branch, response, now), now)
 
     def pushed(self, branch: Branch[Target], accepted: bool) -> None:
         """What became of the push to a branch's device."""

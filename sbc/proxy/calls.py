@@ -30,6 +30,7 @@ from sbc.proxy.terms import Terms
 from sbc.proxy.waiting import Waiting
 from sbc.push.service import PushService
 from sbc.registrar.flows import Resident
+from sbc.registrar.guesses import UNKNOWN_USER
 from sbc.registrar.registrar import Awake
 from sbc.security.guard import Guard
 from sbc.sip.build import respond
@@ -37,6 +38,7 @@ from sbc.sip.errors import RemoteError
 from sbc.sip.message import Request, Response
 from sbc.soon import when_there
 from sbc.store.operations import RemoveBinding, TouchToken
+from sbc.store.records import User
 from sbc.transaction.driver import Driver
 from sbc.transaction.identifiers import Identifiers
 from sbc.transaction.retry import Retry
@@ -190,6 +192,18 @@ class Calls:
         for dialog in self.dialogs.moved(f"{news.username}@{news.domain}", news.device, news.flow):
             self.lasting.changed(dialog)
 
+    def came_back(self, attempt: Attempt, user: User) -> int | None:
+        """Whether an upper server sends a call on to devices that have just been tried for the same call, before it was
+        given to that server: what they answered then; None: it does not. A server that makes a call of its own out of
+        it is not seen through."""
+        for other in self.waiting.of(user.id):
+            if not isinstance(other, Attempt) or other is attempt or other.origin is not None:
+                continue
+            if any(leg.b.call_id == attempt.request.call_id and leg.b.upper is not None for leg in other.legs):
+                verdict = other.fork.verdict()
+                return verdict if verdict != 408 else 480
+        return None
+
     def passed(self, inside: Inside, request: Request, status: int) -> None:
         """A request inside a dialog has got its final response."""
         if request.method == b"BYE" or (status in (408, 481) and request.method == b"INVITE"):
@@ -229,6 +243,10 @@ class Calls:
         if place:
             self.guard.rang(place)
         self._missed(attempt)
+        if status == 404 and attempt.caller.upper is None and attempt.lodger is None:
+            # Somebody who is not registered here asks for names (security: scanners use INVITE and MESSAGE too).
+            flow = attempt.flow
+            self.guard.offence(flow.peer[0], UNKNOWN_USER, self.clock_at(), proven=flow.reliable)
         success = 200 <= status < 300
         for leg in attempt.legs:
             if not success or not any(dialog.confirmed for dialog in leg.dialogs.values()):

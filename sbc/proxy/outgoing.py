@@ -9,7 +9,7 @@ from sbc.proxy.dialog import OPENING, Leg, Side
 from sbc.proxy.hiding import called_by, outward, renamed, show_contact
 from sbc.proxy.loops import mark
 from sbc.proxy.references import mapped
-from sbc.proxy.target import Target
+from sbc.proxy.target import Target, through
 from sbc.registrar.flows import Resident
 from sbc.sip.message import Request
 from sbc.transport.flow import Flow
@@ -57,7 +57,7 @@ def request_for(attempt: Attempt, branch: Branch[Target], flow: Flow, body: byte
     """The request as this branch's target sees it, with a Via branch of its own."""
     calls, target, request = attempt.calls, branch.target, attempt.request
     hops = request.max_forwards
-    uri, routes = target.routed()
+    uri, routes = through(_preloaded(attempt, target), target.uri) if target.server is not None else target.routed()
     receiver = branch.leg.b if branch.leg is not None else _receiver(attempt, branch, flow, b"")
     out = outward(
         request,
@@ -80,7 +80,7 @@ def request_for(attempt: Attempt, branch: Branch[Target], flow: Flow, body: byte
             shown = renamed(value, calls.ours(), target.server.domain)
             if shown is not value:
                 out.set(name, shown)
-    if attempt.shown_caller:
+    if attempt.shown_caller and (target.server is not None or attempt.origin is not None):
         out.set(b"from", called_by(out.first(b"from") or b"", attempt.shown_caller))
     return out
 
@@ -105,6 +105,12 @@ def shown_call_id(attempt: Attempt) -> bytes:
     """The Call-ID for the next side: the caller's own, or one that says nothing of it."""
     mask = attempt.calls.mask()
     return attempt.request.call_id if mask is None else mask(attempt.request.call_id)
+
+
+def _preloaded(attempt: Attempt, target: Target) -> tuple[bytes, ...]:
+    """The Service-Route that this server gave to the sender's registration (RFC 3608 §6.1)."""
+    lodger, server = attempt.lodger, target.server
+    return lodger.service_route if lodger is not None and server is not None and lodger.held_by == server.name else ()
 
 
 def _receiver(attempt: Attempt, branch: Branch[Target], flow: Flow, token: bytes) -> Side:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -38,11 +38,15 @@ from sbc.transaction.driver import Driver
 from sbc.transaction.server import ServerTransaction
 from sbc.transport.flow import Flow
 from sbc.transport.service import Transports
+from sbc.upper.router import Routed
 from sbc.upper.rules import IN, OUT
 from sbc.upper.servers import UpperServer, UpperServers
 from sbc.upper.ways import flow_of
 
 log = Logger()
+
+LAST = -1.0
+"""The q of a target that is tried after all devices, whatever theirs is."""
 
 ALLOW = b"INVITE, ACK, CANCEL, BYE, OPTIONS, MESSAGE, REGISTER, SUBSCRIBE, NOTIFY, PUBLISH, INFO, REFER, UPDATE, PRACK"
 """The methods that pass."""
@@ -205,7 +209,11 @@ class Switch:
             self._upward(attempt, way.fallback, None, now)
             return
         attempt.grows = way.token is None or not self.registrar.rules().mirror
-        if subscriber.user.state == "active":
+        before = self.calls.came_back(attempt, subscriber.user)
+        if before is not None:
+            attempt.story.note(kinds.ROUTED, "back from the upper server: its devices were tried already")
+            attempt.refuse(before)
+        elif subscriber.user.state == "active":
             self._ring(subscriber, attempt, now)
         else:
             attempt.refuse(403)
@@ -219,6 +227,7 @@ class Switch:
         own = (*self.ours(), lodger.domain.encode())
         return (
             called.user is not None
+            and b"gr" not in called.params  # one device of the user, which the upper server knows (RFC 5627)
             and called.host.lower() in own
             and sender.username == lodger.username
             and sender.host.lower() in own
@@ -238,7 +247,10 @@ class Switch:
             self._upward(attempt, server, lodger, now)
             return
         attempt.story.note(kinds.ROUTED, "to a user of this SBC")
-        self._ring(subscriber, attempt, now)
+        falls_back = attempt.invite and self.calls.router.settings().local_fallback
+        uppers = self._uppers(attempt, server, lodger) if falls_back else []
+        last = [] if isinstance(uppers, Routed) else [replace(each, q=LAST) for each in uppers]
+        self._ring(subscriber, attempt, now, last)
 
     def _named(self, request: Request, flow: Flow, origin: UpperServer | None, lodger: Resident | None) -> Named | None:
         """The dialog whose end this request is for, though it is outside of it; strangers name none."""
@@ -274,7 +286,10 @@ class Switch:
             attempt.grows = False
             self._ring(replace(subscriber, targets=targets), attempt, self.driver.clock())
 
-    def _ring(self, subscriber: Subscriber, attempt: Attempt, now: float) -> None:
+    def _ring(
+        self, subscriber: Subscriber, attempt: Attempt, now: float, last: Sequence[Candidate[Target]] = ()
+    ) -> None:
+        """To the devices of a user; to the targets `last` when none of them has answered."""
         kind = PUSH_TYPES.get(attempt.request.method)
         devices = candidates(
             subscriber,
@@ -291,22 +306,31 @@ class Switch:
         if kind is PushType.CHAT and mailbox.busy(subscriber.user.id) and mailbox.takes(attempt.request):
             attempt.queue(devices, subscriber.user, now)
         else:
-            attempt.begin(devices, subscriber.user, now)
+            attempt.begin([*devices, *last], subscriber.user, now)
 
     def _upward(self, attempt: Attempt, server: UpperServer, lodger: Resident | None, now: float) -> None:
-        """To the servers that the rules name, or those of this one's domain, in the order of their worth."""
+        """To the upper servers."""
+        uppers = self._uppers(attempt, server, lodger)
+        if isinstance(uppers, Routed):
+            attempt.refuse(uppers.reject, uppers.reason.encode())
+        else:
+            attempt.begin(uppers, None, now)
+
+    def _uppers(
+        self, attempt: Attempt, server: UpperServer, lodger: Resident | None
+    ) -> list[Candidate[Target]] | Routed:
+        """The servers that the rules name, or those of this one's domain, in the order of their worth; or the refusal
+        of a rule."""
         request = attempt.request
         asked = inquiry(request, attempt.flow.peer[0], OUT)
         routed = self.calls.router.route(asked, server, caller_key(request, server, lodger))
         if routed.rule:
             attempt.story.note(kinds.ROUTED, f"rule {routed.rule}: {routed.reject or routed.called}")
         if routed.reject:
-            attempt.refuse(routed.reject, routed.reason.encode())
-            return
+            return routed
         attempt.shown_caller = routed.caller
         names = self.ours() | self.servers.domains if routed.rule else self.ours()
-        servers = self.calls.ways.tries(routed.servers)
-        attempt.begin(to_uppers(request, servers, routed.called, names), None, now)
+        return to_uppers(request, self.calls.ways.tries(routed.servers), routed.called, names)
 
     def _unfound(self, failure: Failure, attempt: Attempt) -> None:
         problem = failure.value

@@ -46,6 +46,10 @@ class Waiting:
         if not waiters:
             del self._by_user[user_id]
 
+    def of(self, user_id: int) -> list[Waiter]:
+        """The open requests for this user's devices."""
+        return list(self._by_user.get(user_id, ()))
+
     def since(self, user_id: int, started: float, now: float) -> list[Awake]:
         """Devices of the user that registered since `started`, oldest first."""
         self._forget(now)

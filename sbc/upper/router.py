@@ -29,6 +29,7 @@ class Routing:
     quality: bool
     window: float
     local_calls: str
+    local_fallback: bool
 
 
 @dataclass(frozen=True, slots=True)

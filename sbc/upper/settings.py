@@ -104,6 +104,12 @@ class RoutingSettings:
         doc="calls between users of this SBC go straight to the callee: awake, when one of its devices is connected; "
         "on, also when they sleep; off: all calls go through the upper server",
     )
+    local_fallback: bool = setting(
+        True,
+        Flag(),
+        doc="a call that went straight to its callee, and that no device of it answers within proxy.ring_time, goes on "
+        "to the upper server with its voice mail and forwardings",
+    )
     quality: bool = setting(
         False, Flag(), doc="servers whose calls to a destination fail more often than elsewhere are tried later there"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 
 import treq
 from twisted.internet import reactor
@@ -319,6 +320,39 @@ class Local(Routed):
         status = yield self.final(alice.call("bob"))
         self.assertEqual((status, self.upper.saw("INVITE")), (200, []))
         self.assertEqual(bob.wakes, 2)
+
+    @inlineCallbacks
+    def test_nobody_answers_and_the_upper_server_is_told_what_the_phone_said(self):
+        alice, bob = yield self.two_phones("awake", answer=486, answer_delay=0.05)
+        call = alice.call("bob")
+        status = yield self.final(call)
+        self.assertEqual(status, 486)
+        self.assertEqual(len(self.upper.saw("INVITE")), 1, "its voice mail may take the call")
+        self.assertEqual(len(bob.saw("INVITE")), 1, "it does not ring again for the same call")
+
+    @inlineCallbacks
+    def test_the_upper_server_takes_what_nobody_answers(self):
+        alice, bob = yield self.two_phones("awake", answer_delay=None)
+        self.upper.location.users.clear()
+        self.upper.answering["bob"] = 0.05
+        self.sbc.derived = replace(self.sbc.derived, calls=replace(self.sbc.derived.calls, ring_time=0.3))
+        status = yield self.final(alice.call("bob"))
+        self.assertEqual(status, 200)
+        yield self.happened(bob.diary, "cancelled")
+
+    @inlineCallbacks
+    def test_nobody_answers_and_it_stays_here(self):
+        yield self.begin(routing="local_fallback = false")
+        alice = yield self.awake("alice")
+        yield self.awake("bob", host="127.0.0.4", answer=486, answer_delay=0.05)
+        status = yield self.final(alice.call("bob"))
+        self.assertEqual((status, self.upper.saw("INVITE")), (486, []))
+
+    @inlineCallbacks
+    def test_a_phone_that_declines_declines_for_the_voice_mail_too(self):
+        alice, _ = yield self.two_phones("awake", answer=603, answer_delay=0.05)
+        status = yield self.final(alice.call("bob"))
+        self.assertEqual((status, self.upper.saw("INVITE")), (603, []))
 
     @inlineCallbacks
     def test_switched_off(self):

@@ -229,3 +229,23 @@ class Guessing(FlowCase):
         yield self.awake(host="127.0.0.9")
         bans = yield self.tried(12, 403, GUESS)
         self.assertEqual(bans, [])
+
+    @inlineCallbacks
+    def test_names_by_other_requests(self):
+        yield self.begin()
+        yield self.awake("bob")
+        for method in ("INVITE", "MESSAGE", "OPTIONS", "INVITE", "MESSAGE", "INVITE"):
+            stranger = self.stranger("127.0.0.9")
+            response = yield stranger.ask(method, f"sip:100@{DOMAIN}", self.world.sip)
+            self.assertEqual(response.status, 404)
+        bans = [(ban.source, ban.reason) for ban in self.sbc.guard.bans.each()]
+        self.assertEqual(bans, [("127.0.0.9", "unknown-user")])
+
+    @inlineCallbacks
+    def test_a_wrong_number_of_a_phone_is_no_guess(self):
+        yield self.begin()
+        phone = yield self.awake("bob", host="127.0.0.9")
+        for _ in range(6):
+            status = yield self.final(phone.call("100"))
+            self.assertEqual(status, 404)
+        self.assertEqual([*self.sbc.guard.bans.each()], [])

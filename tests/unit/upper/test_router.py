@@ -35,7 +35,14 @@ class Watched:
 
 
 def router(*rules, **settings):
-    given = {"lookup": "auto", "for_register": True, "quality": False, "window": 900.0, "local_calls": "off"}
+    given = {
+        "lookup": "auto",
+        "for_register": True,
+        "quality": False,
+        "window": 900.0,
+        "local_calls": "off",
+        "local_fallback": True,
+    }
     routing = Routing(**{**given, **settings})
     made = Router(
         servers=UpperServers([PBX, SPARE, TRUNK]),
