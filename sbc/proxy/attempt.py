@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.logger import Logger
 
 from sbc.observe import kinds
-from sbc.proxy import sending
+from sbc.proxy import posting, sending
 from sbc.proxy.answers import Answers
 from sbc.proxy.branch import (
     DONE,
@@ -61,7 +61,6 @@ class Attempt:
 
     __slots__ = (
         "_alarm",
-        "_keeps",
         "answers",
         "breadth",
         "by_q",
@@ -72,6 +71,7 @@ class Attempt:
         "fork",
         "grows",
         "invite",
+        "keeps",
         "legs",
         "lodger",
         "origin",
@@ -123,7 +123,7 @@ class Attempt:
         self.done = False
         self.breadth = BREADTH
         self.by_q = settings.by_q and self.invite
-        self._keeps = False
+        self.keeps = False
         self.reasons: tuple[bytes, ...] = ()
         self.answers = Answers()
         self.caller = caller(request, flow, origin, lodger)
@@ -146,27 +146,14 @@ class Attempt:
         if user is not None:
             self.calls.waiting.enter(user.id, self)
             missed = self.calls.waiting.since(user.id, self.started, now)
-        self._keeps = any(candidate.target.tokens for candidate in candidates)
-        self.fork.keeps = self._keeps and user is not None and self.calls.mailbox.takes(self.request)
+        self.keeps = any(candidate.target.tokens for candidate in candidates)
+        self.fork.keeps = self.keeps and user is not None and self.calls.mailbox.takes(self.request)
         self._note_asleep(candidates)
         self._run(self.fork.start(candidates, now), now)
         if self.fork.waiting:
             self._hold()
         for news in missed:
             self.woken(news, now)
-
-    def queue(self, candidates: Sequence[Candidate[Target]], user: User, now: float) -> None:
-        """Earlier messages of the user wait: this one is kept behind them, and its devices are pushed."""
-        self.user = user
-        for candidate in candidates:
-            if candidate.pushable and not candidate.awake:
-                self.summons.announce(self, candidate.target)
-        awake = [each for each in candidates if each.awake and each.target.flow is not None]
-        stored = self.calls.mailbox.store(self.request, user)
-        stored.addCallback(self._kept, 480, None, now)
-        if awake:
-            first = awake[0]
-            stored.addCallback(lambda _: self.calls.mailbox.deliver(user.id, first.target, first.key))
 
     def woken(self, news: Awake, now: float) -> None:
         """A device of the callee registered."""
@@ -318,27 +305,6 @@ class Attempt:
     def _relay(self, effect: Relay[Target], now: float) -> None:
         self.answers.relay(self, effect.branch, effect.response, now)
 
-    def _local(self, effect: Answer, now: float) -> None:
-        mailbox, user = self.calls.mailbox, self.user
-        asleep = self._keeps and effect.status == self.calls.settings().no_wake_code
-        if user is not None and asleep and mailbox.takes(self.request):
-            sent = (branch.txn for branch in self.fork.branches.values())
-            stored = mailbox.store(self.request, user, [txn.branch for txn in sent if txn is not None])
-            stored.addCallback(self._kept, effect.status, effect.reason.encode(), now)
-            return
-        back = respond(self.request, effect.status, effect.reason.encode(), to_tag=self.calls.identifiers.tag())
-        self.answer(back, "sbc")
-
-    def _kept(self, kept: bool, status: int, reason: bytes | None, since: float) -> None:
-        """The message is durable, or cannot be kept; a device may have registered meanwhile."""
-        back = respond(
-            self.request, 202 if kept else status, b"" if kept else reason, to_tag=self.calls.identifiers.tag()
-        )
-        self.answer(back, "sbc")
-        if self.user is not None and kept:
-            for news in self.calls.waiting.since(self.user.id, since, self.calls.driver.clock()):
-                self.calls.mailbox.awake(news)
-
     def _desist(self, effect: Desist, now: float) -> None:
         self._finish(408, "no answer", "callee")
 
@@ -401,7 +367,7 @@ _CARRY_OUT: dict[type, Any] = {
     Renew: sending.renew,
     Wake: Attempt._wake,
     Relay: Attempt._relay,
-    Answer: Attempt._local,
+    Answer: posting.concluded,
     Desist: Attempt._desist,
     Cancel: sending.cancel,
     HangUp: sending.hang_up,

@@ -20,6 +20,7 @@ from sbc.proxy.dialog import Named, Side
 from sbc.proxy.loops import refuse_loop
 from sbc.proxy.outgoing import caller
 from sbc.proxy.passing import Passing
+from sbc.proxy.posting import queue
 from sbc.proxy.references import meant
 from sbc.proxy.route import ToUpper, ToUser, caller_key, choose, inquiry, loosen, names_us, to_uppers
 from sbc.proxy.target import PUSH_TYPES, Reach, Target, candidates
@@ -304,7 +305,7 @@ class Switch:
             return
         mailbox = self.calls.mailbox
         if kind is PushType.CHAT and mailbox.busy(subscriber.user.id) and mailbox.takes(attempt.request):
-            attempt.queue(devices, subscriber.user, now)
+            queue(attempt, devices, subscriber.user, now)
         else:
             attempt.begin([*devices, *last], subscriber.user, now)
 
