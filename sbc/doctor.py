@@ -145,6 +145,12 @@ def dry(provider: str, name: str, result: PushResult) -> Finding:
     return bad(text, ADVICE.get(result.outcome.value, ""))
 
 
+def no_place(name: str) -> Finding:
+    """A Web Push app alone: any service may be the one, so there is none to try."""
+    where = f"webpush app {name or '(any)'}"
+    return good(f"{where}: there is no subscription to try it with; ask about a user who has one")
+
+
 def ago(seconds: float) -> str:
     """A length of time for people."""
     for size, word in ((DAY, "days"), (3600.0, "hours"), (60.0, "minutes")):

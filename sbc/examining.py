@@ -11,9 +11,10 @@ from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
 from sbc import doctor
 from sbc.admin.ports import Finding
 from sbc.push.orders import PushOrder, PushType
-from sbc.push.tokens import APNS, FCM, PROVIDERS, PushToken
+from sbc.push.tokens import APNS, FCM, PROVIDERS, WEBPUSH, PushToken
+from sbc.push.webpush import subscription
 from sbc.store import queries
-from sbc.store.records import Subscriber, UpperRegistration
+from sbc.store.records import Subscriber, Token, UpperRegistration
 from sbc.store.wakes import last_pushes
 
 if TYPE_CHECKING:
@@ -26,7 +27,10 @@ LAST = 5
 """Pushes of a user that it speaks of."""
 
 NOBODY = {APNS: "0" * 64, FCM: "sbc-push-doctor-no-device"}
-"""Tokens that no device has: a provider that refuses them alone accepts everything else. Web Push has no such thing."""
+"""Tokens that no device has: a provider that refuses them alone accepts everything else."""
+
+NOWHERE = "/sbc-push-doctor-no-subscription"
+"""A path where no Web Push service has a subscription."""
 
 
 def push_status(node: Sbc) -> Mapping[str, object]:
@@ -60,32 +64,49 @@ def examine(node: Sbc, subject: str, found: Subscriber | None) -> Generator[Defe
     apps = [key for key in push.keyring.apps if key[1] == subject]
     apps += [(one.provider, one.id) for one in push.configuration.apps if one.id == subject]
     findings: list[Finding] = []
+    tokens: Sequence[Token] = []
     if apps and found is None:
         apps = list(dict.fromkeys(apps))
         for provider, name in apps:
             findings += doctor.app(provider, name, around)
     else:
-        tokens, pushes = [], []
+        pushes = []
         if found is not None:
             user_id = found.user.id
             tokens = yield node.store.report(lambda connection: queries.tokens(connection, user_id))
             pushes = yield node.store.report(last_pushes(user_id, around.now_at - LOOK_BACK, LAST))
             apps = list(dict.fromkeys((token.provider, token.param) for token in tokens))
         findings += doctor.user(found, tokens, pushes, around)
-    dry = yield gatherResults([_dry(node, provider, name) for provider, name in apps if provider in NOBODY])
+    tried = [PushToken(provider, name, NOBODY[provider]) for provider, name in apps if provider in NOBODY]
+    places = dict.fromkeys((token.param, subscription(token.prid).origin) for token in tokens if _sound(token))
+    tried += [PushToken(WEBPUSH, param, origin + NOWHERE) for param, origin in places]
+    findings += [
+        doctor.no_place(name)
+        for provider, name in apps
+        if provider == WEBPUSH and name not in {param for param, _ in places}
+    ]
+    dry = yield gatherResults([_dry(node, token) for token in tried])
     return [*findings, *dry]
 
 
-def _dry(node: Sbc, provider: str, name: str) -> Deferred[Finding]:
+def _sound(token: Token) -> bool:
+    """Whether this is a Web Push subscription whose service can be asked."""
+    try:
+        return token.provider == WEBPUSH and bool(subscription(token.prid))
+    except ValueError:
+        return False
+
+
+def _dry(node: Sbc, token: PushToken) -> Deferred[Finding]:
     """A push to nobody: does the provider accept our credential, the topic, the project?"""
     order = PushOrder(
         type=PushType.CUSTOM,
-        tokens=(PushToken(provider, name, NOBODY[provider]),),
+        tokens=(token,),
         title="Test",
         message="Test of the SBC",
         deadline=time.time() + 10.0,
     )
-    return node.push.send(order).addCallback(lambda result: doctor.dry(provider, name, result))
+    return node.push.send(order).addCallback(lambda result: doctor.dry(token.provider, token.param, result))
 
 
 @inlineCallbacks

@@ -70,7 +70,7 @@ class Operations:
         """Send a push to each device meant: those of a user, or one token."""
         self._audit(by, "push", f"{request.type} to {request.to_user or request.app}")
         if request.token:
-            token = PushToken(request.provider, request.app, request.token)
+            token = PushToken(request.provider, request.app, request.token, kind=request.kind)
             return self._send(request, [(token,)], None)
         username, _, domain = request.to_user.partition("@")
         return self._devices(username, domain).addCallback(

@@ -24,6 +24,7 @@ PUSH_FIELDS: Final = (
     Field("provider", "text", "with app and token instead of to_user", words=("apns", "fcm", "webpush")),
     Field("app", "text", "the app id: bundle, package or project", most=255),
     Field("token", "text", "the push token"),
+    Field("kind", "text", "what an FCM token is for", words=("android", "ios", "browser")),
 )
 
 

@@ -15,12 +15,16 @@ from sbc.admin.ports import Node, PushAnswer, PushRequest
 from sbc.admin.routes import Answer, Ask, Refused, Route
 from sbc.observe.load import WORDS
 from sbc.observe.masking import masked
+from sbc.push.tokens import ANDROID, BROWSER, IOS
 
 TYPES: Final = ("call", "chat", "cancel", "custom", "refresh")
 """The numbers of old clients, in their order."""
 
 PLATFORMS: Final = {"a": "fcm", "i": "apns", "j": "fcm", "w": "fcm"}
 """Their letters; ``w`` is Web Push where that is on."""
+
+KINDS: Final = {"a": ANDROID, "j": IOS, "w": BROWSER}
+"""What a token of Google's is for, by letter: its message has that platform's part alone."""
 
 WRITING: Final = ("sendpush", "senpush", "upperunreg", "reload")
 
@@ -97,6 +101,7 @@ def push_request(query: Mapping[str, str], webpush: bool) -> PushRequest:
         provider=provider,
         app=query.get("package", ""),
         token=query.get("to_token", ""),
+        kind=KINDS.get(platform, "") if provider == "fcm" else "",
     )
     if not request.to_user and not (request.provider and request.app and request.token):
         raise Refused(400, "say to_user, or platform, package and to_token")

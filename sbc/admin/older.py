@@ -18,11 +18,14 @@ FIELDS: Final = ("type", "from_user", "to_user", "message", "title", "platform",
 
 def _send(session: Session, words: tuple[str, ...]) -> None:
     given = dict(zip(FIELDS, (*words[: len(FIELDS) - 1], ",".join(words[len(FIELDS) - 1 :])), strict=False))
+    # Whether a browser is reached by Web Push is a setting of the node.
+    browser = given.get("platform", "").lower() == "w"
+    webpush = browser and "webpush" in session.client.ask("GET", "/push/status")["providers"]
     try:
-        asked = push_request(given, webpush=False)
+        asked = push_request(given, webpush=webpush)
     except Refused as error:
         raise click.UsageError(error.reason) from None
-    names = ("type", "to_user", "from_user", "title", "message", "provider", "app", "token")
+    names = ("type", "to_user", "from_user", "title", "message", "provider", "app", "token", "kind")
     body = {name: getattr(asked, name) for name in names if getattr(asked, name)}
     items = session.client.ask("POST", "/pushes", body=body)["items"]
     session.show(items, "outcome status reason provider app seconds")

@@ -36,6 +36,8 @@ class PushRequest:
     provider: str = ""
     app: str = ""
     token: str = ""
+    kind: str = ""
+    """What the token is for, as far as the operator says it: ``android``, ``ios``, ``browser``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

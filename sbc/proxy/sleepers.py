@@ -231,7 +231,7 @@ class Hold:
         accepted = result.outcome is Outcome.ACCEPTED
         kind = kinds.PUSH_ACCEPTED if accepted else kinds.PUSH_FAILED
         self._story.note(kind, f"{result.outcome.value}: {result.status} {result.reason}".rstrip())
-        if not accepted:
+        if not accepted and not result.unsure:
             self._end("no push could be sent")
 
     def _end(self, reason: str) -> None:

@@ -119,7 +119,8 @@ class Summons:
         if late is not None and self._wanted(attempt, branch):
             again = partial(self._push_again, attempt, branch, order)
             self._again.append(attempt.calls.call_later(max(0.0, late - result.latency), again))
-        attempt.pushed(branch, accepted)
+        # A provider that has kept silent may have passed it on: the device may be on its way.
+        attempt.pushed(branch, accepted or result.unsure)
 
     def _push_again(self, attempt: Attempt, branch: Branch[Target], order: PushOrder) -> None:
         """The device should have come by now: the same push once more, which takes the place of the first one."""

@@ -15,7 +15,7 @@ from sbc.push.settings import FcmSettings, PushSettings
 from sbc.push.templates import JsonPath, Template
 from sbc.push.tokens import ANDROID, BROWSER, IOS, PushToken
 from sbc.push.wire import ACCEPTED, MAX_REASON, Answer, Post, Verdict, retry_after
-from sbc.push.wording import keywords
+from sbc.push.wording import keywords, push_type
 
 LIMIT = 4096  # bytes of the whole message, its envelope included
 
@@ -64,7 +64,7 @@ def build(
     ttl: int,
 ) -> Post:
     """The request for one push. MessageTooLongError."""
-    values = keywords(order, token, settings, push_id=push_id, push_type="alert", ttl=ttl)
+    values = keywords(order, token, settings, push_id=push_id, push_type=push_type(order, settings), ttl=ttl)
     body = template.render(values, LIMIT, dropped(order, token, fcm, ios=settings.fcm in ("ios", "ios_always")))
     headers = [(b"authorization", authorization), (b"content-type", b"application/json; charset=UTF-8")]
     return Post(path, headers, body)

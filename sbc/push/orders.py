@@ -79,7 +79,8 @@ class PushOrder:
 class PushResult:
     """How it went. ``status``: the provider's HTTP status, 0 when none came. ``latency``: seconds from ``send`` to now.
 
-    ``token``: the token used, with its environment as it proved right (``None`` when none fitted).
+    ``token``: the token used, with its environment as it proved right (``None`` when none fitted). ``unsure``: the
+    provider got the push and kept silent, so that it may have reached the device all the same.
     """
 
     outcome: Outcome
@@ -89,6 +90,7 @@ class PushResult:
     latency: float = 0.0
     token: PushToken | None = None
     tries: int = 0
+    unsure: bool = False
 
     @property
     def accepted(self) -> bool:

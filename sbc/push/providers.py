@@ -25,7 +25,7 @@ from sbc.push.stock import Templates
 from sbc.push.tokens import SANDBOX, PushToken
 from sbc.push.waiting import CALL
 from sbc.push.wire import Answer, Post, Verdict
-from sbc.push.wording import keywords
+from sbc.push.wording import keywords, push_type
 
 # Web Push services with open connections at once; browsers use about five, an inventive user may name any number.
 MAX_WEB_ORIGINS = 200
@@ -304,7 +304,14 @@ class WebPushProvider(_Base):
         to = self._subscription(token)
         sealed = b""
         if to.key:
-            values = keywords(order, token, self.configuration.push, push_id=push_id, push_type="", ttl=ttl)
+            values = keywords(
+                order,
+                token,
+                self.configuration.push,
+                push_id=push_id,
+                push_type=push_type(order, self.configuration.push),
+                ttl=ttl,
+            )
             clear = self.templates.webpush.render(values, webpush.LIMIT)
             try:
                 sealed = http_ece.encrypt(  # type: ignore[no-untyped-call]

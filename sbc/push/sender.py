@@ -74,7 +74,18 @@ class Sending:
 
     __slots__ = (
         *("_app", "_around", "_began", "_breaker", "_deadline", "_done", "_exchange", "_flipped", "_free", "_order"),
-        *("_origin", "_pace", "_provider", "_push_id", "_recast", "_renewed", "_sent_at", "_token", "_tries"),
+        *(
+            "_origin",
+            "_pace",
+            "_provider",
+            "_push_id",
+            "_recast",
+            "_renewed",
+            "_sent_at",
+            "_token",
+            "_tries",
+            "_unsure",
+        ),
     )
 
     def __init__(
@@ -90,7 +101,7 @@ class Sending:
         self._deadline = self._began + min(patience, self._pace.all)
         self._push_id = str(UUID(int=around.random.getrandbits(128), version=4))
         self._tries = self._free = 0
-        self._flipped = self._renewed = self._recast = False
+        self._flipped = self._renewed = self._recast = self._unsure = False
         self._origin: Origin | None = None
         self._exchange: Exchange | None = None
 
@@ -164,6 +175,7 @@ class Sending:
             self._tries -= 1
             self._try()
         else:
+            self._unsure = self._unsure or (answer.processed and self._was_sent())
             self._failed(Verdict(Outcome.RETRY, answer.reason, again=True), 0)
 
     def _was_sent(self) -> bool:
@@ -268,6 +280,7 @@ class Sending:
             latency=latency,
             token=token,
             tries=self._tries,
+            unsure=self._unsure and outcome in (Outcome.RETRY, Outcome.DEADLINE),
         )
         around.meter.pushed(self._app.provider, token.param, self._order.type, result)
         around.recorder.push_finished(

@@ -39,6 +39,11 @@ def sound(settings: PushSettings, order: PushOrder) -> str:
     return settings.sound_chat if order.type is PushType.CHAT else settings.sound_other
 
 
+def push_type(order: PushOrder, settings: PushSettings) -> str:
+    """The keyword PUSHTYPE where no provider of ours decides by the token."""
+    return settings.apns_push_type or "voip" if order.type is PushType.CALL else "alert"
+
+
 def keywords(
     order: PushOrder, token: PushToken, settings: PushSettings, *, push_id: str, push_type: str, ttl: int
 ) -> dict[str, str]:

@@ -109,6 +109,18 @@ class GivingUp(FlowCase):
         self.in_order(told, "push_sent", "push_failed", "rejected")
 
     @inlineCallbacks
+    def test_a_provider_that_passes_the_push_on_and_forgets_to_say_so(self):
+        self.patch(sender, "PRESSING", sender.Pace(0.2, 0.5, 0.1))
+        yield self.begin()
+        phone = yield self.asleep()
+        self.apns.script.always(phone.token.prid, Answer(act="silence"))
+        call = self.upper.place_call("bob")
+        yield until(lambda: self.rows("select * from pushes"), "the push is given up")
+        yield phone.wake()
+        status = yield self.final(call)
+        self.assertEqual((status, len(phone.saw("INVITE"))), (200, 1))
+
+    @inlineCallbacks
     def test_a_phone_that_registers_by_itself_although_the_push_failed(self):
         yield self.begin(push='max_wait = "3s"')
         phone = yield self.asleep()

@@ -43,4 +43,5 @@ class Hundred(FlowCase):
         for phone in phones:
             gone = phone.username in giving_up
             self.assertEqual(len(phone.saw("INVITE")), 0 if gone else 1, phone.username)
-            self.assertLessEqual(len(self.pushes(phone)), 2)
+            # A provider that answers too late is asked again: that is still the same push.
+            self.assertLessEqual(len({push.headers["apns-id"] for push in self.pushes(phone)}), 2, phone.username)

@@ -84,6 +84,29 @@ class Control(FlowCase):
         self.assertEqual(found["items"][0]["level"], "bad")
 
     @inlineCallbacks
+    def test_the_doctor_asks_the_service_of_a_subscription(self):
+        yield self.begin(providers=("webpush",))
+        yield self.awake(provider="webpush", dialect="rfc8599")
+        found = yield self.ask("POST", "/push/doctor", {"subject": "bob"})
+        told = [(item["level"], item["text"]) for item in found["items"]]
+        self.assertTrue(any("webpush" in text and "accepts our credential (404" in text for _, text in told), told)
+        self.assertEqual([row["type"] for row in self.rows("select type from pushes")], ["custom"])
+        self.assertEqual(
+            len(self.rows("select * from push_tokens where state = 'live'")), 1, "the real one is untouched"
+        )
+
+    @inlineCallbacks
+    def test_a_token_of_google_s_is_pushed_for_the_platform_that_the_operator_names(self):
+        yield self.begin(providers=("fcm",), admin='api_key = "s3cret"')
+        phone = yield self.asleep(provider="fcm", killed=True)
+        query = f"platform=j&package={phone.token.app}&to_token={phone.token.prid}&message=hi"
+        text = yield self.old(f"apientry=sendpush&authkey=s3cret&type=1&{query}")
+        self.assertTrue(text.startswith("OK"), text)
+        [push] = self.world.inbox("fcm").of(phone.token.prid)
+        self.assertIn("apns", push.payload)
+        self.assertNotIn("android", push.payload)
+
+    @inlineCallbacks
     def test_wakes_are_summed(self):
         yield self.begin()
         yield self.asleep()

@@ -44,6 +44,7 @@ class Noted:
             PushAnswer(outcome="accepted", status=200, provider="apns", app="com.example.phone", seconds=0.1)
         ]
         self.error = None
+        self.serving = ["apns"]
 
     def _note(self, answer, *asked):
         self.asked.append(asked)
@@ -59,7 +60,7 @@ class Noted:
         return self._note([], "reload push", by, tuple(anew))
 
     def push_status(self):
-        return {"providers": ["apns"], "suspended": [], "connections": [{"server": "apns.example.test"}]}
+        return {"providers": self.serving, "suspended": [], "connections": [{"server": "apns.example.test"}]}
 
     def examine(self, subject, by):
         findings = [Finding("good", "all is well"), Finding("bad", "the key is gone", "make another")]

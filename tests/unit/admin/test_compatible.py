@@ -205,6 +205,13 @@ def test_commands_with_commas(run, node):
     assert requests[1].title == "Title"
     assert (requests[2].message, requests[2].provider, requests[2].token) == ("a,b", "apns", "tok,en")
     assert run("sendpush,7,alice,bob,hi").exit_code != 0
+    assert "accepted" in run("sendpush,1,alice,,hi,Title,w,com.example,tok").output
+    assert "accepted" in run("sendpush,1,alice,,hi,Title,j,com.example,tok").output
+    browser, iphone = [asked[1] for asked in node.actions.asked][-2:]
+    assert (browser.provider, browser.kind, iphone.provider, iphone.kind) == ("fcm", "browser", "fcm", "ios")
+    node.actions.serving = ["apns", "webpush"]
+    assert "accepted" in run("sendpush,1,alice,,hi,Title,w,web,https://push.example/x").output
+    assert (node.actions.asked[-1][1].provider, node.actions.asked[-1][1].kind) == ("webpush", "")
 
 
 def test_the_other_old_commands(run, node):

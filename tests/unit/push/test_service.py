@@ -120,6 +120,22 @@ def test_silence_costs_a_call_two_seconds_a_try(folder: Path) -> None:
     assert results[0].latency == pytest.approx(6.0)
 
 
+def test_a_provider_that_keeps_silent_may_have_passed_it_on(folder: Path) -> None:
+    world = World(folder, lambda headers, body: None)
+    results = world.order(APPLE)
+    world.wait(2.0, 2.4, 2.0)
+    assert results[0].unsure
+    world.net.refuse = 100
+    for client in world.net.clients:
+        client.abortConnection()
+    world.net.run()
+    world.wait(0.0)
+    results = world.order(APPLE)
+    world.wait(1.0, 2.0, 3.0, 3.0)
+    assert not results[0].accepted
+    assert not results[0].unsure, "nobody was there"
+
+
 def test_a_dead_token_is_marked_dead(folder: Path) -> None:
     world = World(folder, script(reason(410, "Unregistered", timestamp=int(START * 1000) - 5000)))
     older = PushToken("apns", "com.example.phone", DEVICE, "", "", START - 10)

@@ -14,10 +14,12 @@ from sbc.push.orders import PushOrder, PushType
 from sbc.push.settings import FcmSettings, PushSettings
 from sbc.push.templates import KEYWORDS, MessageTooLongError, Template, TemplateError
 from sbc.push.tokens import PushToken
-from sbc.push.wording import keywords
+from sbc.push.wording import collapse_id, keywords, push_type
+from tests.unit.push.doubles import DEVICE
+from tests.unit.push.world import World
 
 SETTINGS = PushSettings()
-APPLE = PushToken("apns", "com.example.phone", "ab" * 32)
+APPLE = PushToken("apns", "com.example.phone", DEVICE)
 GOOGLE = PushToken("fcm", "proj", "dEf:APA91b", "", "android")
 TEMPLATES = stock.load("/nonexistent")
 
@@ -50,6 +52,77 @@ def test_keywords_touch_letters_and_stand_bare_where_they_are_numbers() -> None:
         "n": 30,
         "p": "PRIORITY_MAX",
     }
+
+
+_CALL = {
+    "PACKAGE": "com.example.phone", "TOKEN": DEVICE, "TO": "sip:alice@example.com", "TOUSERNAME": "alice", "TYPE": "0",
+    "FROM": "sip:bob@example.com", "FROMUSERNAME": "bob", "FROMDISPLAYNAME": "Bob", "CALLID": "c1@h",
+    "COLLAPSEID": collapse_id("c1@h"), "PRIORITY": "high", "NPRIORITY": "PRIORITY_MAX", "APRIORITY": "10",
+    "TTLNUM": "9", "PUSHTYPE": "voip", "PUSHID": "P", "SOUND": "ring.caf", "MSG": "Incoming VoIP call from Bob",
+    "MESSAGE": "Incoming VoIP call from Bob", "TITLE": "Call from Bob", "BODY": "Incoming VoIP call from Bob",
+}  # fmt: skip
+_ELSE = {"NPRIORITY": "PRIORITY_HIGH", "APRIORITY": "5", "PUSHTYPE": "alert"}
+
+
+@pytest.mark.parametrize("name", KEYWORDS)
+@pytest.mark.parametrize(
+    ("kind", "differs"),
+    [
+        (PushType.CALL, {}),
+        (
+            PushType.CHAT,
+            _ELSE | {"TYPE": "1", "SOUND": "ping.caf", "TITLE": "Message from Bob"}
+            | dict.fromkeys(("MSG", "MESSAGE", "BODY"), "hello"),
+        ),
+        (
+            PushType.CANCEL,
+            _ELSE | {"TYPE": "2", "PRIORITY": "normal", "SOUND": "", "TITLE": "Missed call from Bob"}
+            | dict.fromkeys(("MSG", "MESSAGE", "BODY"), "Missed VoIP call from Bob"),
+        ),
+        (
+            PushType.CUSTOM,
+            _ELSE | {"TYPE": "3", "SOUND": "", "TITLE": "Notification"}
+            | dict.fromkeys(("MSG", "MESSAGE", "BODY"), "hello"),
+        ),
+        (
+            PushType.REFRESH,
+            _ELSE | {"TYPE": "4", "PRIORITY": "normal", "SOUND": "", "TITLE": "Registration"}
+            | dict.fromkeys(("MSG", "MESSAGE", "BODY"), "Registration refresh"),
+        ),
+    ],
+)  # fmt: skip
+def test_every_keyword_in_every_kind_of_push(kind: PushType, differs: dict[str, str], name: str) -> None:
+    settings = PushSettings(sound_call="ring.caf", sound_chat="ping.caf")
+    said = PushOrder(
+        type=kind, tokens=(APPLE,), call_id="c1@h", from_uri="sip:bob@example.com", from_user="bob", from_display="Bob",
+        to_uri="sip:alice@example.com", to_user="alice",
+        message="hello" if kind in (PushType.CHAT, PushType.CUSTOM) else "",
+    )  # fmt: skip
+    filled_in = keywords(said, APPLE, settings, push_id="P", push_type=push_type(said, settings), ttl=9)
+    wanted = {**_CALL, **differs}[name]
+    read = json.loads(Template(f'{{"a": "{name}"}}', "webpush", "t.txt").render(filled_in, 4096))
+    assert read == ({} if name == "SOUND" and not wanted else {"a": wanted})
+
+
+def test_a_reload_takes_a_mended_template_and_keeps_the_one_before_a_broken_one(tmp_path: Path) -> None:
+    folder = tmp_path / "push"
+    world = World(folder)
+    file = folder / "pushkitmessage.txt"
+
+    def text() -> object:
+        assert world.order(APPLE)[0].accepted
+        bodies = [body for server in world.net.servers for _, head, body in server.requests if "/3/" in head[":path"]]
+        return json.loads(bodies[-1])["mine"]
+
+    file.write_text('{"aps": {}, "mine": "first TYPE"}')
+    assert world.service.reload(world.configuration) == ()
+    assert text() == "first 0"
+    file.write_text('{"aps": {}, "mine": second}')
+    assert [problem.startswith(f"{file}:1:21: ") for problem in world.service.reload(world.configuration)] == [True]
+    assert text() == "first 0"
+    file.write_text('{"aps": {}, "mine": "third TYPE"}\n--EOF--\nwhatever')
+    assert world.service.reload(world.configuration) == ()
+    assert text() == "third 0"
 
 
 def test_what_follows_eof_is_ignored() -> None:
