@@ -15,6 +15,7 @@ from bench import calls, latency, storage
 from bench.run import HERE, Bench, alone
 
 PARTS = ("parse", "store", "relay", "kernel", "push")  # benches of one room each, programs of their own
+LONG = ("refreshing", "million")  # a quarter of an hour or more each: only when named
 KINDS = ("register", "call", "wake", "latency", "memory", *PARTS)
 RATES = {"register": 300, "call": 200, "wake": 100}
 
@@ -22,7 +23,9 @@ RATES = {"register": 300, "call": 200, "wake": 100}
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m bench", description=calls.__doc__)
     options.formatter_class = argparse.RawDescriptionHelpFormatter
-    options.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {' '.join(KINDS)}; none: all")
+    options.add_argument(
+        "kinds", nargs="*", metavar="KIND", help=f"of {' '.join((*KINDS, *LONG))}; none: all but the last two"
+    )
     options.add_argument("--runs", type=int, default=3, help="runs of each server for the CPU comparisons")
     options.add_argument("--seconds", type=float, default=10.0, help="length of one run")
     options.add_argument("--rate", type=int, help="instead of each kind's own rate")
@@ -33,7 +36,7 @@ def main() -> None:
         "--profile", type=Path, help="write a profile of the SBC (read it with pstats); not for figures"
     )
     chosen = options.parse_args()
-    if unknown := set(chosen.kinds) - set(KINDS):
+    if unknown := set(chosen.kinds) - {*KINDS, *LONG}:
         options.error(f"unknown: {', '.join(sorted(unknown))}")
     kinds = chosen.kinds or list(KINDS)
     rates = {kind: chosen.rate or rate for kind, rate in RATES.items()}
@@ -52,11 +55,19 @@ def main() -> None:
             records.append(storage.measure(users=chosen.users))
         for part in PARTS:
             if part in kinds:
-                print(f"\n{part}", flush=True)
-                subprocess.run([sys.executable, "-m", f"bench.{part}"], cwd=HERE.parent, check=True)
+                _run(part)
+    for part in LONG:  # they wait for their turn themselves
+        if part in kinds:
+            _run(part)
     if chosen.json:
         with chosen.json.open("a") as file:
             file.writelines(json.dumps(record) + "\n" for record in records)
+
+
+def _run(part: str) -> None:
+    """A bench that is a program of its own."""
+    print(f"\n{part}", flush=True)
+    subprocess.run([sys.executable, "-m", f"bench.{part}"], cwd=HERE.parent, check=True)
 
 
 def _version(program: str) -> str:

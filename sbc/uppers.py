@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from ipaddress import ip_network
 from typing import Any, TypeVar
 
@@ -205,9 +205,9 @@ class Uppers:
             self._forward(BringForward(upper=server.name, at=self._clock_at(), over=MOVE_OVER, failing=failing))
 
     def _forward(self, moved: BringForward) -> None:
-        def again(count: int) -> None:
-            if count >= moved.limit:
-                self._forward(moved)
+        def again(after: int) -> None:
+            if after:
+                self._forward(replace(moved, after=after))
 
         written = self._store.write(moved).addCallback(again)
         written.addErrback(lambda failure: log.failure("registrations could not be moved", failure))

@@ -15,24 +15,32 @@ SLOTS = 997
 """Into so many moments the time is cut over which registrations are spread; a prime, so that ids fall into all."""
 
 
+SPAN = 2_000
+"""Registrations looked at by one operation: 10 ms of the writer when all of them are moved."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BringForward(Operation[int]):
-    """Up to `limit` registrations at a server are due within `over` seconds from `at`, spread over that time.
+    """Of the `span` registrations after the id `after`, those at a server fall due within `over` seconds from `at`,
+    spread over that time.
 
     None is put off, and those that the SBC does not keep stay as they are. `failing`: only those that failed last time.
-    Gives how many were brought forward; when that is `limit` there may be more.
+    Gives the `after` to go on with; 0: that was the end.
     """
 
     upper: str
     at: float
     over: float
     failing: bool = False
-    limit: int = CHUNK
+    after: int = 0
+    span: int = SPAN
 
     def run(self, session: Session, secret: Secret) -> Callable[[], int]:
+        end = self.after + self.span
         statement = _BRING_FAILING if self.failing else _BRING
-        rows = session.execute(statement, (self.at, self.over, self.upper, self.at + self.over, self.limit))
-        return lambda: len(rows())
+        session.run(statement, (self.at, self.over, self.after, end, self.upper, self.at + self.over))
+        beyond = session.execute(_BEYOND, (end,))
+        return lambda: end if beyond() else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +69,8 @@ _END_ONES = Statement(
 )
 _BRING_ONES = f"""
     UPDATE upper_registrations SET next_at = ? + (id - id / {SLOTS} * {SLOTS}) * ? / {SLOTS}.0
-    WHERE id IN (SELECT id FROM upper_registrations WHERE upper = ? AND next_at > ? {{}} LIMIT ?) RETURNING id
+    WHERE id > ? AND id <= ? AND upper = ? AND next_at > ? {{}}
     """
 _BRING = Statement(_BRING_ONES.replace("{}", ""))
 _BRING_FAILING = Statement(_BRING_ONES.replace("{}", "AND state = 'failing'"))
+_BEYOND = Statement("SELECT id FROM upper_registrations WHERE id > ? LIMIT 1")

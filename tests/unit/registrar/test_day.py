@@ -21,7 +21,7 @@ from sbc.sip.digest import Challenge, Credentials, ha1, verify
 from sbc.sip.uri import Uri
 from sbc.store import Execute, Secret, queries
 from sbc.store.engine import open_engine
-from sbc.store.housekeeping import CHUNK, RemoveGoneUsers
+from sbc.store.housekeeping import RemoveGoneUsers
 from sbc.store.migrate import upgrade
 from sbc.store.operations import SaveRegistration
 from sbc.store.pacing import BringForward
@@ -141,14 +141,15 @@ class World:
         order = sorted(self.servers.fellows(found), key=lambda each: (each.name in self.dead, each.priority))
         return SimpleNamespace(servers=tuple(order))
 
-    def move(self, name):
+    def move(self, name, after=0):
         """Registrations at this server would be better off elsewhere: as `Uppers.upper_changed` has it."""
 
-        def again(count):
-            if count >= CHUNK:
-                self.move(name)
+        def again(after):
+            if after:
+                self.move(name, after)
 
-        self.books.write(BringForward(upper=name, at=self.now_at, over=STEP)).addCallback(again)
+        moved = BringForward(upper=name, at=self.now_at, over=STEP, after=after)
+        self.books.write(moved).addCallback(again)
 
     # The upper servers
 

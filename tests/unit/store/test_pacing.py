@@ -32,7 +32,7 @@ def due(database: Database) -> list[float]:
 
 def test_they_are_spread_over_the_time(database: Database) -> None:
     register(database, 50)
-    assert database.write(BringForward(upper="pbx", at=1000.0, over=997.0)) == 50
+    assert database.write(BringForward(upper="pbx", at=1000.0, over=997.0)) == 0, "no more of them"
     assert due(database) == [1001.0 + number for number in range(50)]
 
 
@@ -40,15 +40,20 @@ def test_none_is_put_off_and_none_is_refreshed_that_is_not_kept(database: Databa
     register(database, 3, next_at=1010.0)
     register(database, 2, "other")
     register(database, 4, "third", next_at=None)
-    assert database.write(BringForward(upper="pbx", at=1000.0, over=30.0)) == 0
-    assert database.write(BringForward(upper="third", at=1000.0, over=30.0)) == 0
+    database.write(BringForward(upper="pbx", at=1000.0, over=30.0))
+    database.write(BringForward(upper="third", at=1000.0, over=30.0))
     assert due(database) == [1010.0] * 3 + [3400.0] * 2
 
 
 def test_piece_by_piece(database: Database) -> None:
     register(database, 5)
-    some = BringForward(upper="pbx", at=1000.0, over=30.0, limit=2)
-    assert [database.write(some) for _ in range(4)] == [2, 2, 1, 0]
+    after, left = 0, []
+    while True:
+        after = database.write(BringForward(upper="pbx", at=1000.0, over=30.0, after=after, span=2))
+        left.append(due(database).count(3400.0))
+        if not after:
+            break
+    assert left == [3, 1, 0]
 
 
 def test_only_those_that_failed(database: Database) -> None:
@@ -56,7 +61,7 @@ def test_only_those_that_failed(database: Database) -> None:
     [row] = database.read(queries.upper_registrations, 2)
     changed = {name: getattr(row, name) for name in row.__slots__} | {"state": "failing"}
     database.write(UpdateUpperRegistration(type(row)(**changed)))
-    assert database.write(BringForward(upper="pbx", at=1000.0, over=30.0, failing=True)) == 1
+    database.write(BringForward(upper="pbx", at=1000.0, over=30.0, failing=True))
     assert [next_at < 1031.0 for next_at in due(database)] == [True, False, False]
 
 
