@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -134,12 +135,18 @@ def test_flows_of_another_version_are_not_taken_over(
 ) -> None:
     stream = streams()
     crash(wires, tmp_path, [stream])
+    other = tmp_path / "other"
+    other.mkdir()
+    neighbour = streams(number=1)
+    crash(wires, other, [neighbour])
     monkeypatch.setattr(layout, "VERSION", 2)
     after = load()
+    assert neighbour.crosses("a"), "another node may be of another version"
     assert after.left(stream.near("a")[1]) is None
     assert not stream.crosses("a")
     stream.pin(after)
     assert stream.crosses("a")
+    shutil.rmtree(bpffs.directory(str(other)))
 
 
 def test_a_relay_that_never_comes_back_is_not_replaced_for_ever(

@@ -86,9 +86,13 @@ def _tidy(names: Names) -> None:
     now = clock_gettime(CLOCK_MONOTONIC)
     for other in names.others():
         lease = other.map("lease")
-        if lease is None or not _fits("lease", lease) or now > leased(Table(lease, *MAPS["lease"][1:3])):
+        if lease is None:
             other.clear()
-        if lease is not None:
+        else:
+            kind, key_size, value_size, _ = MAPS["lease"]  # the same in all versions
+            fits = calls.map_shape(lease)[:3] == (kind, key_size, value_size)
+            if fits and now > leased(Table(lease, key_size, value_size)):
+                other.clear()
             os.close(lease)
         other.close()
 
