@@ -1,13 +1,16 @@
-"""Packets that the relay forwards per CPU-second: `python bench/relay.py [options] [WHAT …]`.
+"""Packets that relays forward per CPU-second: `python -m bench.relay [options] [WHAT …]`.
 
 Each kind of relay runs in a process of its own and is fed by a generator in another one with two-way G.711 calls (172
-bytes every 20 ms each way) over loopback. Counted is the CPU time of the relay's process, user and system, so other
-work on the machine blurs the figures less than it would blur times. `--profile` shows where `core` spends it.
+bytes every 20 ms each way) over loopback. Counted are the packets that arrive at the phones and the CPU time of the
+relay's process, user and system, so other work on the machine blurs the figures less than it would blur times.
+`--profile` shows where `core` spends it.
 
   bare      recvfrom_into and sendto in an epoll loop, no checks, no counts: what Python can do at most
   connected the same with connected sockets, recv_into and send: the kernel does the address check
   core      the product's forwarding core in a loop of its own
-  reactor   the same core turned by the Twisted reactor, as it runs in the product
+  worker    the media process, as it runs in the product
+  rtpengine the daemon in user space, with one thread
+  reactor   the same core turned by the Twisted reactor: `engine = "inline"`
   srtp      the core between a plain party and one with SRTP (AEAD_AES_128_GCM): each packet is sealed or opened
   rekey     the core between two parties with SRTP: each packet is opened and sealed
   protocol  a Twisted DatagramProtocol per port: what the obvious way would cost
@@ -25,12 +28,14 @@ import socket
 import statistics
 import sys
 import time
-from base64 import b64encode
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from random import Random
 
-RELAY, PHONES = "127.0.0.2", ("127.0.0.3", "127.0.0.4")
+from bench.crowd import INTERVAL, Crowd
+from bench.programs import KEY, RELAY, Meter, describe, rtpengine, worker
+
+PHONES = ("127.0.0.3", "127.0.0.4")
 PAYLOAD = b"\xff" * 160
 #: Seconds from the first packet until counting starts: latching and caches.
 WARM_UP = 0.5
@@ -47,8 +52,6 @@ def open_port(host: str, port: int = 0) -> socket.socket:
 
 #: By relay: which of the two phones of a call encrypt.
 ENCRYPTING = {"srtp": (False, True), "rekey": (True, True)}
-#: The key of every phone that encrypts.
-KEY = bytes(range(28))
 
 
 def sealers(calls: int, encrypting: tuple[bool, bool]) -> list[Callable[[bytes], bytes]]:
@@ -59,64 +62,70 @@ def sealers(calls: int, encrypting: tuple[bool, bool]) -> list[Callable[[bytes],
     return [Sealer(GCM_128, KEY).rtp if each else bytes for _ in range(calls) for each in encrypting]
 
 
-def generate(calls: int, orders: Connection, encrypting: tuple[bool, bool]) -> None:
-    """Say where the phones are, learn where to send, then send until told to stop."""
-    sockets = [(open_port(PHONES[0]), open_port(PHONES[1])) for _ in range(calls)]
-    for pair in sockets:
-        for sock in pair:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    orders.send([(a.getsockname(), b.getsockname()) for a, b in sockets])
-    targets: list[tuple[Address, Address]] = orders.recv()
-    ways = [
-        (sock, target, number)
-        for number, (pair, far) in enumerate(zip(sockets, targets, strict=True))
-        for sock, target in zip(pair, far, strict=True)
-    ]
-    seals = sealers(calls, encrypting) if any(encrypting) else None
-    sequence, began, sent = 0, time.monotonic(), 0
-    while not orders.poll():
+class Choir:
+    """Phones of which some encrypt: each has a socket of its own."""
+
+    def __init__(self, calls: int, encrypting: tuple[bool, bool]) -> None:
+        self.sockets = [(open_port(PHONES[0]), open_port(PHONES[1])) for _ in range(calls)]
+        self.sent = self.received = 0
+        self._seals = sealers(calls, encrypting)
+        self._sequence, self._began = 0, 0.0
+
+    def aim(self, targets: list[tuple[Address, Address]]) -> None:
+        self._ways = [
+            (sock, target, number)
+            for number, (pair, far) in enumerate(zip(self.sockets, targets, strict=True))
+            for sock, target in zip(pair, far, strict=True)
+        ]
+
+    def turn(self) -> None:
+        sequence = self._sequence
+        self._began = self._began or time.monotonic()
         head = b"\x80\x00" + (sequence & 0xFFFF).to_bytes(2, "big") + (sequence * 160).to_bytes(4, "big")
-        for place, (sock, target, number) in enumerate(ways):
-            packet = head + number.to_bytes(4, "big") + PAYLOAD
-            if seals is not None:
-                packet = seals[place](packet)
-            try:
-                sock.sendto(packet, target)
-                sent += 1
-            except BlockingIOError:
-                pass
+        for place, (sock, target, number) in enumerate(self._ways):
+            sock.sendto(self._seals[place](head + number.to_bytes(4, "big") + PAYLOAD), target)
+            self.sent += 1
             if place % 16 == 15:  # spread over the interval as phones are
-                ahead = began + 0.02 * (sequence + place / len(ways)) - time.monotonic()
+                self.listen(place - 15, place + 1)
+                ahead = self._began + INTERVAL * (sequence + place / len(self._ways)) - time.monotonic()
                 if ahead > 0.0005:
                     time.sleep(ahead)
-        sequence += 1
-        ahead = began + 0.02 * sequence - time.monotonic()
-        if ahead > 0:
-            time.sleep(ahead)
-        elif ahead < -0.2:
-            began -= ahead
-    orders.send(sent)
+                elif ahead < -0.2:
+                    self._began -= ahead
+        self._sequence += 1
+
+    def listen(self, first: int = 0, last: int | None = None) -> None:
+        for sock, _, _ in self._ways[first:last]:
+            try:
+                while sock.recv(2048):
+                    self.received += 1
+            except BlockingIOError:
+                pass
 
 
-class Meter:
-    """Tells the parent packets and CPU seconds between two orders, from inside a relay's loop."""
-
-    def __init__(self, orders: Connection, packets: Callable[[], int]) -> None:
-        self._orders = orders
-        self._packets = packets
-
-    def obey(self) -> bool:
-        """Answer a waiting order; False when it was to end."""
-        if not self._orders.poll():
-            return True
-        if self._orders.recv() == "end":
-            return False
-        self._orders.send((self._packets(), time.process_time(), time.monotonic()))
-        return True
+def generate(calls: int, orders: Connection, encrypting: tuple[bool, bool]) -> None:
+    """Say where the phones are, learn where to send, then send until told to stop; tell the counts when asked."""
+    crowd = Choir(calls, encrypting) if any(encrypting) else Crowd(calls, PHONES)
+    if isinstance(crowd, Choir):
+        orders.send([(a.getsockname(), b.getsockname()) for a, b in crowd.sockets])
+        crowd.aim(orders.recv())
+    else:
+        orders.send([crowd.addresses] * calls)
+        for side, far in zip(crowd.sides, zip(*orders.recv(), strict=True), strict=True):
+            side.aim(list(far))
+    going = True
+    while going:
+        crowd.turn()
+        if orders.poll():
+            going = orders.recv() == "count"
+            if not going:
+                time.sleep(0.3)
+                crowd.listen()
+            orders.send((crowd.sent, crowd.received, time.monotonic()))
 
 
 def bare(phones: list[tuple[Address, Address]], orders: Connection, profile: bool) -> None:
-    epoll, ways, count = select.epoll(), {}, 0
+    epoll, ways = select.epoll(), {}
     pairs = [(open_port(RELAY), open_port(RELAY)) for _ in phones]
     for (a, b), (phone_a, phone_b) in zip(pairs, phones, strict=True):
         ways[a.fileno()] = (a.recvfrom_into, b.sendto, phone_b)
@@ -126,7 +135,7 @@ def bare(phones: list[tuple[Address, Address]], orders: Connection, profile: boo
     orders.send([(a.getsockname(), b.getsockname()) for a, b in pairs])
     buffer = bytearray(65535)
     view = memoryview(buffer)
-    meter = Meter(orders, lambda: count)
+    meter = Meter(orders)
     while meter.obey():
         deadline = time.monotonic() + 0.1
         while time.monotonic() < deadline:
@@ -134,11 +143,10 @@ def bare(phones: list[tuple[Address, Address]], orders: Connection, profile: boo
                 receive, send, target = ways[descriptor]
                 size, _ = receive(buffer)
                 send(view[:size], target)
-                count += 1
 
 
 def connected(phones: list[tuple[Address, Address]], orders: Connection, profile: bool) -> None:
-    epoll, ways, count = select.epoll(), {}, 0
+    epoll, ways = select.epoll(), {}
     pairs = [(open_port(RELAY), open_port(RELAY)) for _ in phones]
     for (a, b), (phone_a, phone_b) in zip(pairs, phones, strict=True):
         a.connect(phone_a)
@@ -150,14 +158,13 @@ def connected(phones: list[tuple[Address, Address]], orders: Connection, profile
     orders.send([(a.getsockname(), b.getsockname()) for a, b in pairs])
     buffer = bytearray(65535)
     view = memoryview(buffer)
-    meter = Meter(orders, lambda: count)
+    meter = Meter(orders)
     while meter.obey():
         deadline = time.monotonic() + 0.1
         while time.monotonic() < deadline:
             for descriptor, _ in epoll.poll(0.1, 512):
                 receive, send = ways[descriptor]
                 send(view[: receive(buffer)])
-                count += 1
 
 
 def negotiated(
@@ -186,18 +193,6 @@ def negotiated(
     return engine
 
 
-def describe(phone: Address, encrypting: bool) -> bytes:
-    host = phone[0].encode()
-    body = b"v=0\r\no=- 1 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\nm=audio %d RTP/AVP 0\r\n" % (
-        host,
-        host,
-        phone[1],
-    )
-    if not encrypting:
-        return body
-    return body.replace(b"RTP/AVP", b"RTP/SAVP") + b"a=crypto:2 AEAD_AES_128_GCM inline:%s\r\n" % b64encode(KEY)
-
-
 def core(phones: list[tuple[Address, Address]], orders: Connection, profile: bool) -> None:
     turn(phones, orders, profile, (False, False))
 
@@ -216,7 +211,7 @@ def turn(
     from twisted.internet.task import Clock
 
     forwarder = negotiated(phones, orders, Clock(), encrypting).forwarder  # type: ignore[attr-defined]
-    meter, profiler = Meter(orders, lambda: forwarder.packets), cProfile.Profile()
+    meter, profiler = Meter(orders), cProfile.Profile()
     while meter.obey():
         deadline = time.monotonic() + 0.1
         if profile:
@@ -232,7 +227,7 @@ def in_reactor(phones: list[tuple[Address, Address]], orders: Connection, profil
     from twisted.internet import reactor, task
 
     engine = negotiated(phones, orders, reactor)
-    meter = Meter(orders, lambda: engine.packets)  # type: ignore[attr-defined]
+    meter = Meter(orders)
     engine.start()  # type: ignore[attr-defined]
     obeying = task.LoopingCall(lambda: meter.obey() or reactor.stop())  # type: ignore[attr-defined]
     obeying.start(0.1)
@@ -246,10 +241,8 @@ def protocol(phones: list[tuple[Address, Address]], orders: Connection, profile:
     class Port(DatagramProtocol):
         peer: Port
         target: Address
-        count = 0
 
         def datagramReceived(self, datagram: bytes, addr: Address) -> None:
-            Port.count += 1
             self.peer.transport.write(datagram, self.peer.target)  # type: ignore[union-attr]
 
     targets = []
@@ -259,7 +252,7 @@ def protocol(phones: list[tuple[Address, Address]], orders: Connection, profile:
         opened = [reactor.listenUDP(0, port, RELAY) for port in (a, b)]  # type: ignore[attr-defined]
         targets.append(tuple((RELAY, each.getHost().port) for each in opened))
     orders.send(targets)
-    meter = Meter(orders, lambda: Port.count)
+    meter = Meter(orders)
     task.LoopingCall(lambda: meter.obey() or reactor.stop()).start(0.1)  # type: ignore[attr-defined]
     reactor.run()  # type: ignore[attr-defined]
 
@@ -268,6 +261,8 @@ RELAYS = {
     "bare": bare,
     "connected": connected,
     "core": core,
+    "worker": worker,
+    "rtpengine": rtpengine,
     "reactor": in_reactor,
     "srtp": srtp,
     "rekey": rekey,
@@ -276,7 +271,7 @@ RELAYS = {
 
 
 def measure(kind: str, calls: int, seconds: float, profile: bool) -> tuple[float, float, float]:
-    """Packets per CPU-second, packets per second, and the share of the offered packets that the relay received."""
+    """Packets per CPU-second, packets per second, and the share of the packets sent that arrived."""
     spawn = multiprocessing.get_context("spawn")
     generator, generator_end = spawn.Pipe()
     relay, relay_end = spawn.Pipe()
@@ -285,32 +280,34 @@ def measure(kind: str, calls: int, seconds: float, profile: bool) -> tuple[float
     )
     feeding.start()
     phones = generator.recv()
-    relaying = spawn.Process(target=RELAYS[kind], args=(phones, relay_end, profile), daemon=True)
+    relaying = spawn.Process(target=RELAYS[kind], args=(phones, relay_end, profile))
     relaying.start()
     generator.send(relay.recv())
     time.sleep(WARM_UP)
-    relay.send("count")
-    packets, cpu, at = relay.recv()
+    _, before, at, cpu = count(generator, relay)
     time.sleep(seconds)
-    relay.send("count")
-    packets_after, cpu_after, at_after = relay.recv()
+    _, after, at_after, cpu_after = count(generator, relay)
     generator.send("end")
-    sent = generator.recv()
-    time.sleep(0.2)
-    relay.send("count")
-    received = relay.recv()[0]
+    sent, received, _ = generator.recv()
     relay.send("end")
     relaying.join()
     feeding.join()
-    relayed = packets_after - packets
+    relayed = after - before
     return relayed / (cpu_after - cpu), relayed / (at_after - at), received / sent
+
+
+def count(generator: Connection, relay: Connection) -> tuple[int, int, float, float]:
+    """Packets sent and received so far, the time, the relay's CPU seconds."""
+    generator.send("count")
+    relay.send("count")
+    return (*generator.recv(), relay.recv())
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("what", nargs="*", metavar="WHAT", help=", ".join(RELAYS))
     options.add_argument("--calls", type=int, default=200)
-    options.add_argument("--seconds", type=float, default=2.0)
+    options.add_argument("--seconds", type=float, default=5.0)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--profile", action="store_true")
     asked = options.parse_args()
@@ -328,7 +325,7 @@ def main() -> None:
             f"{kind:9} {statistics.median(per_cpu):9,.0f} packets per CPU-second "
             f"({min(per_cpu):,.0f}-{max(per_cpu):,.0f}), "
             f"{statistics.median(each[1] for each in rounds):7,.0f} a second, "
-            f"{statistics.median(each[2] for each in rounds):.2%} received"
+            f"{statistics.median(each[2] for each in rounds):.2%} arrived"
         )
 
 

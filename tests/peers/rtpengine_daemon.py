@@ -8,21 +8,23 @@ from pathlib import Path
 from tests.peers.ports import free_port
 from tests.peers.program import Program, require
 
+PORTS = 200
 START = 10.0  # s until it answers a ping
 
 
 class Rtpengine:
     """One daemon that relays on ``host``; its ng protocol is at ``address``."""
 
-    def __init__(self, folder: Path, *, host: str = "127.0.0.9", ports: int = 200) -> None:
+    def __init__(self, folder: Path, *, host: str = "127.0.0.9", ports: tuple[int, int] | None = None) -> None:
         require("rtpengine")
         self.host = host
         self.address = ("127.0.0.1", free_port())
-        first = free_port(ports)
+        first = free_port(PORTS)
+        first, last = ports or (first, first + PORTS - 1)
         self.program = Program(
             f"rtpengine{self.address[1]}",
             ["rtpengine", "--config-file=none", "--table=-1", f"--interface={host}", f"--listen-ng={self.name}",
-             f"--port-min={first}", f"--port-max={first + ports - 1}", "--num-threads=1",
+             f"--port-min={first}", f"--port-max={last}", "--num-threads=1",
              "--endpoint-learning=heuristic", "--foreground", "--log-stderr"],
             folder,
         )  # fmt: skip
