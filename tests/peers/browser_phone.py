@@ -1,4 +1,4 @@
-"""JsSIP in a headless Chromium: a phone that is a web page."""
+"""JsSIP or SIP.js in a headless Chromium: a phone that is a web page."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from tests.peers.node_program import START, Event, NodeProgram
 from tests.peers.ports import free_port
 from tests.peers.program import require
 
-PACKAGES = ("esbuild", "jssip", "playwright-core")
+SCRIPTS = {"jssip": "page.js", "sip.js": "sipjs.js"}  # by the library that it uses
 
 
 class Browser(NodeProgram):
     """A page of ``origin``, with the functions of browser/page.js."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, library: str = "jssip") -> None:
         require("chromium")
         port = free_port()
         self.origin = f"http://127.0.0.1:{port}"
         # Its profile holds a socket, whose path may not be as long as that of the test's folder.
         self._profile = Path(tempfile.mkdtemp(prefix="page"))
         environment = {"HOME": str(self._profile), "TMPDIR": str(self._profile)}
-        options: dict[str, object] = {"chromium": shutil.which("chromium"), "port": port}
-        super().__init__(folder, "browser.mjs", options, packages=PACKAGES, environment=environment)
+        options: dict[str, object] = {"chromium": shutil.which("chromium"), "port": port, "script": SCRIPTS[library]}
+        packages = ("esbuild", library, "playwright-core")
+        super().__init__(folder, "browser.mjs", options, packages=packages, environment=environment)
         self.wait("ready", START)
 
     def register(self, url: str, user: str, password: str, *, realm: str = "example.test", **options: object) -> Event:

@@ -118,3 +118,34 @@ def test_video_on_the_same_port(world, browser):
         assert heard(page)["pictures"] > 5
     bob.do("hangUp")
     alice.wait("ended")
+
+
+def test_another_library_calls_and_is_called(world, browser, baresip):
+    """SIP.js, which shares no code with JsSIP."""
+    upper, border, url = world("wss")
+    page = browser(library="sip.js")
+    page.register(url, "bob", USERS["bob"])
+    alice = baresip("alice", f"{upper.host}:{upper.port}", answer=True)
+
+    page.do("call", "sip:alice@example.test")
+    page.wait("confirmed", 10)
+    time.sleep(TALK)
+    assert heard(page)["energy"] > 0
+    page.do("hold", True)
+    page.wait("held")
+    page.do("hold", False)
+    page.wait("held", count=2)
+    page.do("hangUp")
+    alice.wait("CALL_CLOSED", 5)
+    counted(border)
+
+    seen = len(alice.events)
+    alice.call("sip:bob@example.test")
+    page.wait("incoming")
+    page.do("answer")
+    alice.wait("CALL_ESTABLISHED", 10, after=seen)
+    time.sleep(TALK)
+    assert heard(page, 2)["energy"] > 0
+    alice.hang_up()
+    page.wait("ended", count=2)
+    assert all(loudness > 0.01 for _, loudness in alice.heard())

@@ -1,5 +1,5 @@
 // browser.mjs JSON: headless Chromium with page.js, its page served on 127.0.0.1 at the port given.
-// JSON: {chromium: path, port}; worker.js is its service worker. A line {"do": name, "with": [arguments]} on standard input calls window.phone[name]; a line
+// JSON: {chromium: path, port, script: in place of page.js}; worker.js is its service worker. A line {"do": name, "with": [arguments]} on standard input calls window.phone[name]; a line
 // {"event": name, …} on standard output tells what happened.
 import fs from 'node:fs';
 import http from 'node:http';
@@ -14,7 +14,7 @@ const here = path.dirname(fileURLToPath(import.meta.url));
 const say = event => console.log(JSON.stringify(event));
 
 const bundle = await esbuild.build({
-  entryPoints: [path.join(here, 'page.js')], bundle: true, write: false, format: 'iife', platform: 'browser',
+  entryPoints: [path.join(here, options.script)], bundle: true, write: false, format: 'iife', platform: 'browser',
   logLevel: 'error', define: { global: 'window' },
 });
 const scripts = { '/page.js': bundle.outputFiles[0].text, '/worker.js': fs.readFileSync(path.join(here, 'worker.js')) };
