@@ -189,6 +189,8 @@ class Calls:
         self.absences.came(news.user_id, news.device)
         self.mailbox.awake(news)
         self.waiting.awake(news, now)
+        if news.path:  # its dialogs have a route of their own, through the proxy that they began with
+            return
         for dialog in self.dialogs.moved(f"{news.username}@{news.domain}", news.device, news.flow):
             self.lasting.changed(dialog)
 
@@ -273,7 +275,13 @@ class Calls:
             if self.absences.missed(user.id, branch.key, settings.missed_calls):
                 attempt.story.note(kinds.UNREGISTER, f"{branch.target.name}: did not come, removed")
                 self.lasting.write(
-                    RemoveBinding(username=user.username, domain=user.domain, upper=user.upper, identity=branch.key)
+                    RemoveBinding(
+                        username=user.username,
+                        domain=user.domain,
+                        upper=user.upper,
+                        identity=branch.key,
+                        all_flows=True,
+                    )
                 )
 
     def _ack(self, request: Request, came: Flow, inside: Inside, goes: Flow) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sbc.store.marks import MarkToken, RemoveToken, TouchToken
 from sbc.store.operation import Execute, Operation, StoreError, nothing
-from sbc.store.records import UpperRegistration
+from sbc.store.records import FLOW_NUMBER, UpperRegistration
 from sbc.store.registration import GivenToken, Saved, SaveRegistration
 from sbc.store.rows import HA1
 from sbc.store.secret import Secret
@@ -43,13 +43,15 @@ class RemoveBinding(Operation[int]):
     """End one device of a user, or with `identity` None every one; tokens and mirrored upper Contacts go with it.
 
     With the user's last device its upper registrations become `ended` (`rejected` ones stay so) and are not refreshed.
-    `unseen_since`: nothing happens to a user that has registered after that. Gives how many devices went.
+    `all_flows`: other flows of the device go too (RFC 5626). `unseen_since`: nothing happens to a user that has
+    registered after that. Gives how many devices went.
     """
 
     username: str
     domain: str
     upper: str
     identity: str | None
+    all_flows: bool = False
     unseen_since: float = math.inf
 
     def run(self, session: Session, secret: Secret) -> Callable[[], int]:
@@ -57,13 +59,16 @@ class RemoveBinding(Operation[int]):
         if self.identity is None:
             gone = session.execute(_REMOVE_BINDINGS, user)
         else:
-            gone = session.execute(_REMOVE_BINDING, (*user, self.identity))
+            flows = _escaped(self.identity + FLOW_NUMBER) + "%" if self.all_flows else ""
+            gone = session.execute(_REMOVE_BINDING, (*user, self.identity, flows))
         session.run(_END_UPPER, (*user, *user))
         return lambda: len(gone())
 
 
 _REMOVE_BINDINGS = Statement(f"DELETE FROM bindings WHERE user_id = {_USER} RETURNING id")
-_REMOVE_BINDING = Statement(f"DELETE FROM bindings WHERE user_id = {_USER} AND identity = ? RETURNING id")
+_REMOVE_BINDING = Statement(
+    f"DELETE FROM bindings WHERE user_id = {_USER} AND (identity = ? OR identity LIKE ? ESCAPE '!') RETURNING id"
+)
 _END_UPPER = Statement(
     f"""
     UPDATE upper_registrations SET state = CASE WHEN state = 'rejected' THEN state ELSE 'ended' END,
@@ -71,6 +76,13 @@ _END_UPPER = Statement(
     WHERE user_id = {_USER} AND NOT EXISTS (SELECT 1 FROM bindings WHERE user_id = {_USER})
     """
 )
+
+
+def _escaped(text: str) -> str:
+    """As LIKE takes it literally."""
+    for sign in "!%_":
+        text = text.replace(sign, f"!{sign}")
+    return text
 
 
 @dataclass(frozen=True, slots=True)

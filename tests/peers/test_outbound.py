@@ -127,3 +127,24 @@ def test_a_phone_behind_another_proxy_is_called_through_it(kamailio, edge, sbc, 
     paths = wire.read(f"sip.Method == REGISTER && udp.dstport == {upper.port} && ip.src == 127.0.0.1", "sip.Path")
     assert not any(proxy.address in path for [path] in paths), "the way to the phone is hidden"
     wire.check()
+
+
+def test_behind_another_proxy_a_phone_is_called_after_a_restart_of_the_sbc(kamailio, edge, sbc, pjsua2, baresip):
+    upper = kamailio()
+    border = sbc(upper)
+    proxy = edge(border.address)
+    bob = pjsua2("bob", proxy.address, transport="tcp", outbound=1, instance=INSTANCE)
+    carol = pjsua2("carol", proxy.address, transport="tcp", host="127.0.0.4")
+    [flows] = border.rows("select count(distinct flow) as flows, count(*) as devices from bindings")
+    assert flows == {"flows": 1, "devices": 2}, "one flow is many phones"
+
+    border.restart()
+    alice = baresip("alice", f"{upper.host}:{upper.port}")
+    alice.call(BOB)
+    alice.wait("CALL_ESTABLISHED", 8)
+    bob.hang_up()
+    alice.wait("CALL_CLOSED", 5)
+
+    assert len(bob.events("invite")) == 1
+    assert carol.events("invite") == []
+    border.check_log()

@@ -223,6 +223,20 @@ def test_a_device_goes_with_its_last_token(database: Database) -> None:
     assert database.read(queries.next_due_at) is None
 
 
+def test_a_device_goes_with_all_its_flows_or_with_one(database: Database) -> None:
+    names = ("i:<a_b>", "i:<a_b>;reg-id=2", "i:<a_b>;reg-id=3", "i:<axb>;reg-id=2", "i:<a_b>c")
+    database.write(*(register(binding=phone(name)) for name in names))
+
+    def remove(identity: str, **more: Any) -> list[str]:
+        database.write(
+            RemoveBinding(username="alice", domain="pbx.example.com", upper="pbx", identity=identity, **more)
+        )
+        return [target.binding.identity for target in alice(database).targets]
+
+    assert remove("i:<a_b>;reg-id=3") == [name for name in names if name != "i:<a_b>;reg-id=3"]
+    assert remove("i:<a_b>", all_flows=True) == ["i:<axb>;reg-id=2", "i:<a_b>c"]
+
+
 def test_with_the_last_device_the_upper_registration_ends(database: Database) -> None:
     database.write(register(binding=phone("a"), tokens=(Given("T"),)), register(binding=phone("b")))
 
