@@ -28,6 +28,7 @@ def watch(sbc: Sbc) -> None:
     watched("sbc_push_suspended", lambda: {(provider, app): 1.0 for provider, app, _ in sbc.push.open_breakers()})
     watched("sbc_push_waiting", lambda: waiting_pushes(sbc))
     watched("sbc_relay_packets_total", lambda: engine.packets)
+    watched("sbc_relay_pinned", lambda: engine.pinned)
     watched("sbc_relay_ports_exhausted_total", lambda: engine.exhausted)
     watched("sbc_relay_streams", lambda: {(engine.name,): engine.streams})
 

@@ -146,6 +146,10 @@ class Engine(Protocol):
         """Take over what can change while calls are up: the time-out; for new legs and offers the rest."""
 
     @property
+    def pinned(self) -> int:
+        """Streams that the kernel forwards now, each direction by itself."""
+
+    @property
     def exhausted(self) -> int:
         """Offers refused since the start because no port was free."""
 

@@ -91,6 +91,11 @@ class InlineEngine:
         return self.relay.packets
 
     @property
+    def pinned(self) -> int:
+        """See `Engine.pinned`."""
+        return len(self.forwarder.pins)
+
+    @property
     def exhausted(self) -> int:
         """See `Engine.exhausted`."""
         return self.relay.exhausted

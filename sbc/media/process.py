@@ -86,6 +86,11 @@ class ProcessEngine:
         return self._before["packets"] + int(self._counts.get("packets", 0))
 
     @property
+    def pinned(self) -> int:
+        """See `Engine.pinned`; as last heard."""
+        return int(self._counts.get("pinned", 0))
+
+    @property
     def exhausted(self) -> int:
         """See `Engine.exhausted`."""
         return self._before["exhausted"] + int(self._counts.get("exhausted", 0))

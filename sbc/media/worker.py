@@ -191,6 +191,7 @@ class Worker:
             self._keep(key)
         if self._line is not None:
             counts = {"streams": relay.streams, "packets": relay.packets, "exhausted": relay.exhausted}
+            counts["pinned"] = len(relay.forwarder.pins)
             self._line.send({"event": "counts", **counts, "free": relay.free_pairs})
         elif self._alone_at is not None:
             patience = ORPHANED if relay.keys else IDLE

@@ -103,6 +103,7 @@ FAMILIES: Final = (
     ),
     Family("sbc_waiting_requests", "gauge", "Requests held while a phone is being woken"),
     Family("sbc_relay_packets_total", "counter", "Media packets relayed"),
+    Family("sbc_relay_pinned", "gauge", "Streams that the kernel forwards, each direction by itself"),
     Family("sbc_relay_ports_exhausted_total", "counter", "Offers refused because no media port was free"),
     Family("sbc_relay_streams", "gauge", "Media streams being relayed", ("engine",)),
     Family("sbc_bans", "gauge", "Sources banned at this moment"),

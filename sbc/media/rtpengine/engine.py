@@ -60,6 +60,7 @@ class RtpengineEngine:
         self._legs: dict[str, _Leg] = {}
         self._ended_packets = 0
         self.exhausted = 0
+        self.pinned = 0
         self.on_fault: Callable[[str, Fault], None] = lambda key, fault: None
         self._clocks = [LoopingCall(self._ping), LoopingCall(self._turn)]
         for clock in self._clocks:
