@@ -56,7 +56,7 @@ from sbc.proxy.waiting import Waiting
 from sbc.push.orders import PushType
 from sbc.push.service import PushService
 from sbc.push.settings import PushSettings
-from sbc.recording import PushRecords, push_configuration
+from sbc.recording import PushRecords, own_addresses, push_configuration
 from sbc.registrar.flows import LiveFlows
 from sbc.registrar.ledger import Ledger
 from sbc.registrar.registrar import Registrar
@@ -145,7 +145,13 @@ class Sbc(MultiService):
         )
         self.servers, self.ways = self.uppers.servers, self.uppers.ways
         records = PushRecords(self.store, self.metrics)
-        self.push = PushService(reactor, push_configuration(configuration), recorder=records, meter=records)
+        self.push = PushService(
+            reactor,
+            push_configuration(configuration),
+            recorder=records,
+            meter=records,
+            own_addresses=own_addresses(configuration),
+        )
         self.policy = Policy(lambda: self.configuration, self.push, self.load)
         self.derived = derive(configuration, self.push.rules())
         self.engine = make_engine(configuration[MediaSettings], reactor, state)

@@ -18,6 +18,8 @@ from sbc.store.operations import MarkToken
 from sbc.store.pushes import NotePush
 from sbc.store.records import Push
 from sbc.store.service import Store
+from sbc.transport.address import split_host_port
+from sbc.transport.settings import ListenSettings
 
 log = Logger()
 
@@ -35,6 +37,13 @@ def push_configuration(configuration: Configuration) -> PushConfiguration:
         fcm=configuration[FcmSettings],
         webpush=configuration[WebPushSettings],
     )
+
+
+def own_addresses(configuration: Configuration) -> frozenset[str]:
+    """What peers are told of this SBC: no Web Push subscription may lead there."""
+    listens = configuration.each(ListenSettings)
+    told = [value for listen in listens for value in (listen.advertise or listen.uri.partition(":")[2]).split(",")]
+    return frozenset(split_host_port(value)[0] for value in told)
 
 
 class PushRecords:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from random import Random
 
 import pytest
@@ -16,6 +17,13 @@ LOST = 5  # of a hundred pushes
 
 class Hundred(FlowCase):
     timeout = 90
+
+    def told(self, call):
+        """The timeline of a call, for the report of a failure."""
+        self.sbc.call_log.flush(time.time(), everything=True)
+        query = "select at, kind, detail from call_events where call_id = ? order by at, id"
+        rows = self.rows(query, call.call_id.decode())
+        return [(round(row["at"] - rows[0]["at"], 1), row["kind"], row["detail"]) for row in rows]
 
     @pytest.mark.slow
     @inlineCallbacks
@@ -38,7 +46,7 @@ class Hundred(FlowCase):
             calls[name].cancel()
         statuses = yield gatherResults([self.final(calls[name], 40.0) for name in names])
         for name, status in zip(names, statuses, strict=True):
-            self.assertEqual(status, 487 if name in giving_up else 200, name)
+            self.assertEqual(status, 487 if name in giving_up else 200, f"{name}: {self.told(calls[name])}")
         yield pause(1.6)
         for phone in phones:
             gone = phone.username in giving_up

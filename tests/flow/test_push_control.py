@@ -90,10 +90,25 @@ class Control(FlowCase):
         found = yield self.ask("POST", "/push/doctor", {"subject": "bob"})
         told = [(item["level"], item["text"]) for item in found["items"]]
         self.assertTrue(any("webpush" in text and "accepts our credential (404" in text for _, text in told), told)
-        self.assertEqual([row["type"] for row in self.rows("select type from pushes")], ["custom"])
+        yield until(lambda: self.rows("select * from pushes where type = 'custom'"), "the push is noted")
         self.assertEqual(
             len(self.rows("select * from push_tokens where state = 'live'")), 1, "the real one is untouched"
         )
+
+    @inlineCallbacks
+    def test_the_metrics_of_pushes(self):
+        phone = yield self.ready()
+        steps = [Answer(status=500, reason="InternalServerError")]
+        self.apns.script.plan(phone.token.prid, *steps, Answer(status=410, reason="Unregistered", timestamp_at=4e9))
+        yield self.old("apientry=sendpush&authkey=s3cret&type=0&to_user=bob")
+        text = yield self.world.border.metrics()
+        for line in (
+            'sbc_pushes_total{provider="apns",result="dead_token",type="call"} 1',
+            'sbc_push_failures_total{app="com.example.phone",provider="apns",reason="Unregistered"} 1',
+            'sbc_push_retries_total{provider="apns"} 1',
+            'sbc_push_dead_tokens_total{provider="apns"} 1',
+        ):
+            self.assertIn(line, text)
 
     @inlineCallbacks
     def test_a_token_of_google_s_is_pushed_for_the_platform_that_the_operator_names(self):

@@ -56,3 +56,10 @@ def test_every_room_stands_in_the_readme():
     rooms = [path.parent.name for path in (ROOT / "sbc").glob("*/__init__.py")]
     assert rooms
     assert [room for room in rooms if f"``sbc/{room}``" not in readme] == []
+
+
+def test_the_tests_that_the_rules_of_sending_name_are_there():
+    named = re.findall(r"``([\w/]+)::(\w+)``", (ROOT / "docs" / "sending.rst").read_text())
+    assert len(named) > 50
+    for path, name in named:
+        assert f"def {name}(" in (ROOT / "tests" / f"{path}.py").read_text(), f"{path}::{name}"

@@ -68,6 +68,7 @@ class Sockets(TestCase):
 
     def run_service(self, *, ca: bool = True, allow: tuple[str, ...] = ("127.0.0.1",), **changes: Any) -> PushService:
         ca_file = str(self.authority.ca_file) if ca else ""
+        own = changes.pop("own", ())
         key = self.authority.apns_key()
         apps = (
             changes.pop("apple", None)
@@ -88,6 +89,7 @@ class Sockets(TestCase):
             ),
             recorder=self.notes,
             meter=self.notes,
+            own_addresses=own,
         )
         self.assertEqual(self.service.problems, ())
         self.service.startService()
@@ -192,6 +194,13 @@ class Sockets(TestCase):
         self.web.unsubscribe(subscription)
         gone = yield self.push(token)
         self.assertEqual(gone.outcome, Outcome.DEAD_TOKEN)
+
+    @inlineCallbacks
+    def test_a_subscription_must_not_lead_to_ourselves(self) -> Any:
+        self.run_service(allow=(), own=("9.9.9.9",))
+        result = yield self.push(PushToken("webpush", "web", "https://9.9.9.9/push/x"))
+        self.assertEqual(result.outcome, Outcome.REFUSED)
+        self.assertIn("9.9.9.9 is not on the public Internet", result.reason)
 
     @inlineCallbacks
     def test_a_subscription_must_not_lead_to_private_addresses(self) -> Any:
