@@ -81,6 +81,24 @@ class Inside(Calls):
         yield self.happened(ringing.diary, "ended")
 
     @inlineCallbacks
+    def test_what_is_kept_of_a_call_follows_its_phone(self):
+        """A crash after the phone came back from elsewhere would find it there."""
+        yield self.begin()
+        phone, call, _ = yield self.talking()
+
+        def kept(host, port):
+            [row] = self.rows("select body from dialogs")
+            return f"{host}:{port}" in row["body"]
+
+        yield until(lambda: self.rows("select * from dialogs"), "the dialog is kept")
+        self.assertTrue(kept(*phone.wire.local))
+        yield phone.sleep()
+        yield phone.wake()
+        yield until(lambda: kept(*phone.wire.local), "the new flow is kept")
+        yield call.hang_up()
+        yield until(lambda: not self.rows("select * from dialogs"), "nothing is kept")
+
+    @inlineCallbacks
     def test_a_call_whose_phone_has_died_can_be_ended(self):
         yield self.begin()
         phone = yield self.awake(transport="tcp", provider="")
