@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -78,6 +79,21 @@ def test_what_nobody_wants_any_more_ends(wires: Wires, load: Load, streams: Stre
     after.settle()
     assert kept.crosses("a") and not dropped.crosses("a")
     assert after.left(dropped.near("a")[1]) is None
+
+
+@pytest.mark.usefixtures("possible")
+def test_what_cannot_be_taken_over_ends(
+    wires: Wires, streams: Streams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise PermissionError(errno.EPERM, "no")
+
+    stream = streams()
+    crash(wires, tmp_path, [stream])
+    monkeypatch.setattr(calls, "load_program", refuse)
+    with wires.inside("r"), pytest.raises(UnavailableError, match="CAP_BPF"):
+        kernel.load(str(tmp_path), keep_privileges=True)
+    until(lambda: not stream.crosses("a"), 5, "the flow goes on")
 
 
 @pytest.mark.usefixtures("possible")

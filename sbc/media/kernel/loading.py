@@ -37,17 +37,24 @@ def load(state: str, *, keep_privileges: bool = False, tcx: bool = True) -> Kern
         network = Network()
     except (OSError, elf.ObjectError) as problem:
         raise UnavailableError(str(problem)) from problem
-    names, fleeting = _names(state)
+    names: Names | None = None
     try:
+        names, fleeting = _names(state)
         offload = _load(program, network, names, tcx)
-    except OSError as problem:
+    except (OSError, UnavailableError) as problem:
         network.close()
         if names is not None:
+            names.clear()  # what an earlier process left would go on with nobody to look after it
             names.close()
+        if isinstance(problem, UnavailableError):
+            raise
         raise UnavailableError(_REFUSALS.get(problem.errno or 0) or f"the kernel says: {problem.strerror}") from problem
     offload.account += fleeting
-    if not keep_privileges and not capabilities.drop(offload.works):
-        offload.account += "; CAP_BPF is kept, as this kernel demands it for every change"
+    try:
+        if not keep_privileges and not capabilities.drop(offload.works):
+            offload.account += "; CAP_BPF is kept, as this kernel demands it for every change"
+    except OSError as problem:
+        offload.account += f"; its privileges are kept ({problem.strerror})"
     return offload
 
 

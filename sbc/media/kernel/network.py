@@ -84,12 +84,20 @@ class Network:
         self._hearing.close()
 
     def _find(self, source: str, destination: str) -> Way | None:
-        self._asking.send(rtnetlink.ask_route(destination, source))
-        found: Route | None = rtnetlink.route(self._asking.recv(_DATAGRAM))
+        found = self._ask(rtnetlink.ask_route(destination, source))
         out = None if found is None else self.interfaces.get(found.ifindex)
         if found is None or out is None or not out.ethernet or not out.running:
             return None
         return Way(out.index, min(found.mtu or out.mtu, out.mtu), found.router or destination)
+
+    def _ask(self, request: bytes) -> Route | None:
+        try:
+            self._asking.send(request)
+            return rtnetlink.route(self._asking.recv(_DATAGRAM))
+        except OSError:  # an answer that comes too late must not be taken for the next one
+            self._asking.close()
+            self._asking = _open(0)
+            return None
 
     def _list(self) -> Iterator[Interface]:
         self._asking.send(rtnetlink.ask_interfaces())

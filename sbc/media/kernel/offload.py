@@ -55,16 +55,12 @@ class KernelOffload:
         name = layout.key(flow.local)
         left = self._left.pop(name, None)
         way = self._network.way(flow.sender[0], flow.destination[0]) if layout.alike(flow) else None
-        if way is None or len(self._pinned) >= MAX_FLOWS:
-            if left is not None:
-                self._flows.take(name)
-            return False
         counted = bytes(layout.COUNTED.size)
         if left == flow:
             counted = (self._flows.get(name) or bytes(layout.FLOW_SIZE))[layout.FIXED.size :]
-        try:
-            self._flows.put(name, layout.fixed(flow, way) + counted)
-        except OSError:
+        if way is None or not self._put(name, layout.fixed(flow, way) + counted):
+            if left is not None:
+                self._flows.take(name)
             return False
         self._pinned[name] = flow
         self._renew()
@@ -130,6 +126,14 @@ class KernelOffload:
             self._renewed = 0.0
             self._renew()
         except PermissionError:
+            return False
+        return True
+
+    def _put(self, name: bytes, value: bytes) -> bool:
+        """False when there is no room."""
+        try:
+            self._flows.put(name, value)
+        except OSError:
             return False
         return True
 
