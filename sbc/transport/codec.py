@@ -31,9 +31,11 @@ class Heard:
 
 
 class Codec(Protocol):
-    """One stream's framing. `ready`: messages may be sent, the preamble, if any, is done."""
+    """One stream's framing. `ready`: messages may be sent, the preamble, if any, is done; `pings`: our side has a
+    question that any living peer answers."""
 
     ready: bool
+    pings: bool
 
     @property
     def partial(self) -> bool:
@@ -48,8 +50,8 @@ class Codec(Protocol):
     def wrap(self, message: bytes) -> bytes:
         """The bytes that carry one message."""
 
-    def ping(self) -> bytes | None:
-        """A question that any living peer answers, or None where the protocol has none for our side."""
+    def ping(self) -> bytes:
+        """That question, where there is one."""
 
     def farewell(self) -> bytes:
         """What is said before an orderly close."""
@@ -61,6 +63,7 @@ class SipCodec:
     __slots__ = ("_framer",)
 
     ready = True
+    pings = False  # only the side that opened the connection may ping with CRLF (RFC 5626 4.4.1)
 
     def __init__(self, limit: int) -> None:
         self._framer = Framer(limit)
@@ -94,9 +97,8 @@ class SipCodec:
     def wrap(self, message: bytes) -> bytes:
         return message
 
-    def ping(self) -> bytes | None:
-        # Only the side that opened the connection may ping with CRLF (RFC 5626 4.4.1).
-        return None
+    def ping(self) -> bytes:
+        return b""
 
     def farewell(self) -> bytes:
         return b""

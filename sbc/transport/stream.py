@@ -280,7 +280,7 @@ class StreamConnection(Protocol):
     def _settle(self) -> None:
         """Nothing is half done: the next deadline is that of an idle stream."""
         limits = self._house.limits
-        pause = limits.websocket_ping if self._codec.ping() is not None else limits.idle
+        pause = limits.websocket_ping if self._codec.pings else limits.idle
         self._house.deadlines.set(self, self._house.clock() + pause)
 
     def due(self, now: float) -> None:
@@ -292,23 +292,28 @@ class StreamConnection(Protocol):
         if self.flow is None or self._partial:
             self.refuse(SLOW if self._partial else SILENT)
             return
-        ping = self._codec.ping()
         quiet = now - self.flow.heard_at
         limits = self._house.limits
-        if quiet >= limits.idle or ping is None or self._pings >= 2:
+        if quiet >= limits.idle or not self._codec.pings or self._pings >= 2:
             self.refuse(SILENT)
             return
         if quiet >= limits.websocket_ping:
             self._pings += 1
-            self._write(ping)
+            self._write(self._codec.ping())
         self._house.deadlines.set(self, now + limits.websocket_ping)
 
     # -- telling
 
     def send(self, data: bytes) -> None:
-        """Send one whole message; a peer that lets too much pile up is cut."""
-        if self._state is State.OPEN:
-            self._write(self._codec.wrap(data))
+        """Send one whole message; a client that lets too much pile up is cut."""
+        if self._state is not State.OPEN:
+            return
+        if self.outgoing and self._unsent + len(data) > self._house.limits.write_buffer_bytes:
+            # Who floods a server through us must not cost all the others its connection: the message is lost, and
+            # its transaction ends by the clock. A server that is gone ends the connection by itself.
+            self._refused(NOT_READING)
+            return
+        self._write(self._codec.wrap(data))
 
     def _write(self, data: bytes) -> None:
         if self._paused:

@@ -51,6 +51,8 @@ class WebSocketCodec:
         "ready",
     )
 
+    pings = True
+
     def __init__(
         self, limit: int, *, path: str = "/", origins: Sequence[str] = (), toward: tuple[str, str] | None = None
     ) -> None:
@@ -79,13 +81,14 @@ class WebSocketCodec:
         return self._ws.send(Request(host=host, target=path, subprotocols=[SUBPROTOCOL]))
 
     def wrap(self, message: bytes) -> bytes:
+        # A peer that closed in the same breath hears no answer any more.
         try:
-            return self._ws.send(TextMessage(message.decode("utf-8")))
+            return self._last(TextMessage(message.decode("utf-8")))
         except UnicodeDecodeError:
-            return self._ws.send(BytesMessage(message))
+            return self._last(BytesMessage(message))
 
-    def ping(self) -> bytes | None:
-        return self._ws.send(Ping())
+    def ping(self) -> bytes:
+        return self._last(Ping())
 
     def farewell(self) -> bytes:
         return self._last(CloseConnection(CloseReason.GOING_AWAY)) if self.ready else b""
@@ -122,7 +125,7 @@ class WebSocketCodec:
             self._message(event, heard)
         elif isinstance(event, Ping):
             heard.keep_alive = True
-            heard.reply += self._ws.send(event.response())
+            heard.reply += self._last(event.response())
         elif isinstance(event, Pong):
             heard.keep_alive = True
         elif isinstance(event, CloseConnection):
@@ -201,7 +204,7 @@ class WebSocketCodec:
                 return  # it was not even HTTP: nothing can be answered
 
     def _last(self, event: Event) -> bytes:
-        """A close frame, if the WebSocket is still open for one."""
+        """A frame, if the WebSocket is still open for one."""
         try:
             return self._ws.send(event)
         except LocalProtocolError:

@@ -8,6 +8,8 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import CloseConnection, Request, TextMessage
 
 from sbc.transport.codec import SipCodec
 from sbc.transport.connections import Accepting, Connections
@@ -204,6 +206,17 @@ class Space(Street):
             flow.send(bytes(1_000))
         self.assertEqual((wire.ended, self.ear.refusals), ("aborted", [NOT_READING]))
 
+    def test_a_server_that_does_not_read_loses_messages_and_not_its_connection(self) -> None:
+        self.build(Limits(write_buffer_bytes=10_000))
+        connection, wire = self.call()
+        connection.outgoing = True
+        connection.dataReceived(options())
+        wire.producer.pauseProducing()
+        for _ in range(40):
+            self.ear.flows[0].send(bytes(1_000))
+        self.assertEqual((wire.ended, len(wire.value())), ("", 10_000))
+        self.assertEqual(self.ear.refusals, [NOT_READING] * 30)
+
     def test_what_is_not_sip_is_cut_without_an_answer(self) -> None:
         for noise in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", b"PRI * HTTP/2.0\r\n\r\n"):
             connection, wire = self.call()
@@ -297,6 +310,19 @@ class BehindBalancer(Street):
 
 
 class WebSocketTime(Street):
+    def test_a_message_and_the_end_in_one_piece(self) -> None:
+        self.build(Limits(), websocket=True)
+        connection, wire = self.call()
+        client = WSConnection(ConnectionType.CLIENT)
+        connection.dataReceived(client.send(Request(host="h", target="/", subprotocols=["sip"])))
+        client.receive_data(wire.value())
+        list(client.events())
+        last = client.send(TextMessage(options(1).decode())) + client.send(CloseConnection(1000))
+        self.ear.received = lambda data, flow: (self.ear.messages.append(data), flow.send(data))  # type: ignore
+        connection.dataReceived(last)
+        self.assertEqual((self.ear.messages, wire.ended), ([options(1)], "closed"))
+        self.assertEqual(self.flushLoggedErrors(), [])
+
     def test_a_silent_websocket_is_pinged_and_cut_when_it_does_not_answer(self) -> None:
         self.build(Limits(), websocket=True)
         connection, wire = self.call()
