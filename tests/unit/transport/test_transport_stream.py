@@ -318,7 +318,7 @@ class WebSocketTime(Street):
         client.receive_data(wire.value())
         list(client.events())
         last = client.send(TextMessage(options(1).decode())) + client.send(CloseConnection(1000))
-        self.ear.received = lambda data, flow: (self.ear.messages.append(data), flow.send(data))  # type: ignore
+        self.patch(self.ear, "received", lambda data, flow: (self.ear.messages.append(data), flow.send(data)))
         connection.dataReceived(last)
         self.assertEqual((self.ear.messages, wire.ended), ([options(1)], "closed"))
         self.assertEqual(self.flushLoggedErrors(), [])
