@@ -30,6 +30,7 @@ class Linphone:
         push: str = "",
         answer: bool = False,
         interval: int = 600,
+        encryption: str = "none",
     ) -> None:
         require("linphonec")
         self.user, self.host = user, host
@@ -51,6 +52,8 @@ class Linphone:
                 "bind_address": host,
                 "register_only_when_network_is_up": 0,
                 "inc_timeout": 60,
+                "media_encryption": encryption,
+                "media_encryption_mandatory": int(encryption != "none"),
             },
             "net": {"mtu": 1300},
             "rtp": {"audio_rtp_port": f"{rtp}-{rtp + 9}"},

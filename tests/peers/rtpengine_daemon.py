@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+from sbc.media.rtpengine import bencode
 from tests.peers.ports import free_port
 from tests.peers.program import Program, require
 
@@ -45,6 +46,24 @@ class Rtpengine:
                 return b"pong" in asking.recv(1000)
             except OSError:
                 return False
+
+    def ask(self, command: str, description: bytes, protocol: str) -> bytes:
+        """The description that it makes of an offer or answer of one call, as the other party is to see it."""
+        fields = {
+            "command": command,
+            "call-id": "x",
+            "from-tag": "a",
+            "to-tag": "b",
+            "sdp": description,
+            "ICE": "remove",
+        }
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.settimeout(5)
+            asking.connect(self.address)
+            asking.send(command.encode() + b" " + bencode.encode({**fields, "transport-protocol": protocol}))
+            reply = bencode.decode(asking.recv(65_535).partition(b" ")[2])
+        assert reply["result"] == b"ok", reply
+        return bytes(reply["sdp"])
 
     def kill(self) -> None:
         """SIGKILL."""

@@ -81,6 +81,30 @@ def test_linphone_calls_and_both_hear_each_other(world, linphone, baresip, tmp_p
     assert loudness(heard) > 0.1, "linphone heard alice"
 
 
+@pytest.mark.parametrize("keys", ["srtp", "dtls"])
+def test_linphone_encrypts_and_its_upper_server_does_not(kamailio, sbc, linphone, baresip, tmp_path, keys):
+    """The keys end at the SBC; sound passes both ways."""
+    upper = kamailio()
+    border = sbc(upper, sections={"media": {"relay": "always", "srtp_upper": "off"}})
+    bob = linphone("bob", border.address, transport="tcp", encryption=keys)
+    alice = baresip("alice", f"{upper.host}:{upper.port}", answer=True)
+    heard = tmp_path / "heard.wav"
+
+    bob.say("soundcard use files")
+    bob.say(f"record {heard}")
+    bob.call("sip:alice@example.test")
+    bob.wait_call("StreamsRunning", 8)
+    bob.say(f"play {tone(tmp_path / 'tone.wav')}")
+    until(lambda: border.metrics().get("sbc_relay_packets_total", 0) > 200, 10, "packets flow")
+    bob.hang_up()
+    alice.wait("CALL_CLOSED", 5)
+
+    until(lambda: alice.heard() and alice.heard()[0][1] > 0.1, 3, "alice heard linphone")
+    assert loudness(heard) > 0.1, "linphone heard alice"
+    [event] = border.wait_rows("select detail from call_events where kind = 'media'")
+    assert "from the caller 0 packets" not in event["detail"]
+
+
 def test_linphone_gone_without_a_word_is_woken_and_its_return_is_called(world, lab, linphone, baresip):
     upper, border = world
     bob = linphone("bob", border.address, transport="tcp", push=PUSH)

@@ -14,6 +14,7 @@ from twisted.internet.defer import inlineCallbacks
 from twisted.trial.unittest import TestCase
 
 from sbc.media.engine import Engine
+from sbc.media.inline import InlineEngine
 from sbc.media.rtpengine.engine import RtpengineEngine
 from sbc.media.settings import MediaSettings
 from sbc.sip.errors import RemoteError
@@ -81,6 +82,43 @@ class One(Daemons, Contract, TestCase):
         self.assertEqual(error.status, 503)
         yield self.until(lambda: self.faults, "the call is given up")
         self.assertEqual((self.faults[0][0], self.faults[0][1].cause), ("leg", "lost"))
+
+
+class AtTheFarEnd(Conversation, TestCase):
+    """Not our relay but somebody else's: SRTP between the two, phones without it on both sides."""
+
+    @inlineCallbacks
+    def encrypted(self, suite: bytes) -> Any:
+        with given_back():
+            daemon = Rtpengine(Path(tempfile.mkdtemp(prefix="rtpengine-")))
+            self.addCleanup(daemon.stop)
+            yield self.begin(srtp_clients="sdes")
+            a, b = self.phone(A), self.phone(B)
+            offered = yield self.offer(a)
+            lines = offered.split(b"\r\n")
+            kept = [line for line in lines if not line.startswith(b"a=crypto:") or suite in line.split()]
+            b.learn(daemon.ask("offer", b"\r\n".join(kept), "RTP/AVP"))
+            answer = daemon.ask("answer", b.describe(), "RTP/SAVP")
+            self.assertIn(suite, answer)
+            a.learn((yield self.calls.answer("leg", answer, source=daemon.host, from_="b")))
+            yield self.talk(a, b)
+            yield self.hears(b, a.say())
+            yield self.hears(a, b.say())
+
+    def make(self, settings: MediaSettings) -> Engine:
+        return InlineEngine(settings, reactor)
+
+    def test_aes_gcm_256(self) -> Any:
+        return self.encrypted(b"AEAD_AES_256_GCM")
+
+    def test_aes_gcm_128(self) -> Any:
+        return self.encrypted(b"AEAD_AES_128_GCM")
+
+    def test_aes_cm_80(self) -> Any:
+        return self.encrypted(b"AES_CM_128_HMAC_SHA1_80")
+
+    def test_aes_cm_32(self) -> Any:
+        return self.encrypted(b"AES_CM_128_HMAC_SHA1_32")
 
 
 class Two(Daemons, TestCase):
