@@ -17,7 +17,7 @@ LOCK := flock $(STAMPS)/lock
 
 # Programs not ours that tests/peers and bench/ run against. A missing one is skipped by its name, except with CI=true.
 PEERS := kamailio kamailio-extra-modules kamailio-tls-modules kamailio-websocket-modules kamailio-outbound-modules \
-         kamailio-presence-modules sip-tester baresip-core nghttp2-server tshark iproute2 curl openssl sqlite3 postgresql redis-server \
+         kamailio-presence-modules sip-tester baresip-core nghttp2-server tshark iproute2 iptables curl openssl sqlite3 postgresql redis-server \
          linphone-cli chromium rtpengine-daemon $(if $(shell command -v npm),,nodejs npm)
 # The browser's side of the tests: its packages go where git does not look.
 BROWSER := tests/peers/browser
