@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sbc.registrar.answers import accepted, gruus, service_route
+from sbc.registrar.answers import accepted, gruus, refused, service_route
 from sbc.registrar.outbound import Outbound, flow_timer, outbound
 from sbc.sip.build import respond
 from sbc.sip.errors import RemoteError
@@ -110,3 +110,11 @@ def test_a_service_route_that_cannot_be_read_is_none():
     read = service_route(respond(register(), 200, headers=routes))
     assert read == (b"<sip:a.example.com;lr>", b"<sip:b.example.com;lr>")
     assert service_route(respond(register(), 200, headers=[(b"Service-Route", b"nonsense")])) == ()
+
+
+def test_an_app_that_knows_another_domain_hears_what_its_digest_is_for():
+    request = register()
+    challenge = respond(request, 401, headers=[(b"WWW-Authenticate", b'Digest realm="pbx", nonce="n"')])
+    assert refused(challenge, request, b"pbx.internal").first(b"x-sy.authuri") == b"sip:pbx.internal"
+    assert not refused(challenge, request, b"example.test").has(b"x-sy.authuri"), "it knows that itself"
+    assert not refused(respond(request, 403), request, b"pbx.internal").has(b"x-sy.authuri")
