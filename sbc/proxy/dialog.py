@@ -254,7 +254,7 @@ class Dialogs:
         sender = inside.sender
         before = sender.target, sender.routes, sender.hop
         sender.hop = hop
-        if request.method in REFRESHING and not request.star_contact:
+        if request.method in REFRESHING:
             sender.target = contact_of(request) or sender.target
         if not sender.routes and not inside.dialog.confirmed and not inside.from_a:
             sender.routes = tuple(request.each(b"record-route"))
@@ -352,7 +352,7 @@ def _leave(index: dict[Any, dict[Leg, None]], key: Any, leg: Leg) -> None:
 def contact_of(message: Request | Response) -> bytes | None:
     """The URI of the first Contact; None where there is none that can be read."""
     try:
-        contacts = [] if message.star_contact else message.contacts
+        contacts = message.contacts
     except ParseError:
         return None
     return contacts[0].uri.render() if contacts else None

@@ -96,7 +96,7 @@ def _shown_contact(message: Request | Response, contact: bytes | None) -> dict[b
     """What becomes of the Contact lines: as `Message.edited` takes it; empty where there are none."""
     if not message.has(b"contact"):
         return {}
-    if contact is None or message.star_contact:
+    if contact is None or not message.contacts:
         return {b"contact": ()}
     params = message.contacts[0].params
     kept = b"".join(_param(name, value) for name, value in params.items() if not _private(name)) if params else b""

@@ -71,3 +71,10 @@ def test_a_host_of_ours_becomes_the_domain_of_the_upper_server():
     )
     other = b"<sip:alice@elsewhere.example>;tag=a"
     assert renamed(other, ours, b"pbx.example.com") is other
+
+
+def test_a_contact_that_names_nobody_does_not_cross():
+    for nobody in (b"", b"*", b" , "):
+        ringing = RINGING.copy()
+        ringing.set(b"contact", nobody)
+        assert not homeward(ringing, INVITE, contact=b"sip:tok@198.51.100.1").has(b"contact")
