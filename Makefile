@@ -43,6 +43,7 @@ help:
 	@echo "make lint    ruff, mypy --strict, import rules"
 	@echo "make bench   CPU, memory and latency, against Kamailio in the same run"
 	@echo "make compiled  the SBC with its hot modules as machine code, in $(COMPILED)"
+	@echo "make bpf     compile the program that forwards media in the kernel (clang), after a change of its source"
 	@echo "make docs    the documentation as HTML in docs/_build"
 	@echo "make peers   install the programs that the tests talk to (Debian, as root)"
 
