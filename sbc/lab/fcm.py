@@ -12,25 +12,25 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
-
 from sbc.lab.authority import Authority
 from sbc.lab.fcm_rules import STATUSES, Refusal, check_grant, check_message, refusal
 from sbc.lab.loop import Reactor
-from sbc.lab.received import Inbox, ReceivedPush
-from sbc.lab.script import Answer, Script
-from sbc.lab.web import MAX_BODY, WebRequest, WebServer
+from sbc.lab.script import Answer
+from sbc.lab.service import PushServer
+from sbc.lab.web import MAX_BODY, WebRequest
 
 OAUTH = "oauth"  # the script's key for the token endpoint
 MAX_TOKENS = 10_000  # access tokens remembered
 
 
-class Fcm:
+class Fcm(PushServer):
     """One FCM project. `url` is what goes into the product's ``[fcm] url``, `token_uri` into the service account.
 
     `script` keys are registration tokens, and `OAUTH`; an `Answer`'s reason is FCM's errorCode. `token_life` (s) is
     how long an access token lasts.
     """
+
+    provider = "fcm"
 
     def __init__(
         self,
@@ -42,14 +42,10 @@ class Fcm:
         wall: Callable[[], float] = time.time,
         token_life: int = 3600,
     ) -> None:
-        self.inbox = Inbox()
-        self.script: Script[Answer] = Script()
+        super().__init__(reactor, authority, host, port, wall)
         self.token_life = token_life
         self.grants = 0
-        self._reactor = reactor
         self._authority = authority
-        self._wall = wall
-        self._server = WebServer(reactor, authority, host, port, self._serve)
         self._tokens: dict[str, float] = {}
 
     @property
@@ -62,21 +58,13 @@ class Fcm:
         """The OAuth endpoint."""
         return f"{self._server.url}/token"
 
-    def start(self) -> Deferred[None]:
-        """Listen."""
-        return self._server.start()
-
-    def stop(self) -> Deferred[None]:
-        """Be gone."""
-        return self._server.stop()
-
     def revoke(self) -> None:
         """Every access token handed out is worthless from now on."""
         self._tokens.clear()
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _serve(self, request: WebRequest) -> None:
+    def serve(self, request: WebRequest) -> None:
         if len(request.body) > MAX_BODY:
             self._refuse(request, Refusal(413, "INVALID_ARGUMENT", "Request Entity Too Large"), None)
         elif request.method != "POST":
@@ -90,7 +78,7 @@ class Fcm:
             name = token if isinstance(token, str) else ""
             if wrong is not None:
                 self._refuse(request, wrong, None)
-                self._record(request, name, message, wrong.status, wrong.code or wrong.rpc, "")
+                self.record(request, name, message, wrong.status, wrong.code or wrong.rpc, "")
             else:
                 self._scripted(name, request, lambda again: self._accept(again, name, message))
 
@@ -120,7 +108,7 @@ class Fcm:
         if key != OAUTH:
             message = check_message(request.body)[0]
             status, reason = (step.status, step.reason) if step.act == "answer" else (0, step.act)
-            self._record(request, key, message, status, reason, "")
+            self.record(request, key, message, status, reason, "")
 
     def _grant(self, request: WebRequest) -> None:
         now_at = self._wall()
@@ -153,29 +141,10 @@ class Fcm:
     def _accept(self, request: WebRequest, token: str, message: dict[str, Any]) -> None:
         name = f"projects/{self._authority.project}/messages/0:{secrets.token_hex(8)}"
         if request.reply(200, {"content-type": "application/json; charset=UTF-8"}, json.dumps({"name": name}).encode()):
-            self._record(request, token, message, 200, "", name)
+            self.record(request, token, message, 200, "", name)
 
     def _refuse(self, request: WebRequest, wrong: Refusal, retry_after: int | None) -> None:
         headers = {"content-type": "application/json; charset=UTF-8"}
         if retry_after is not None:
             headers["retry-after"] = str(retry_after)
         request.reply(wrong.status, headers, wrong.body())
-
-    def _record(
-        self, request: WebRequest, token: str, message: dict[str, Any], status: int, reason: str, push_id: str
-    ) -> None:
-        self.inbox.record(
-            ReceivedPush(
-                provider="fcm",
-                at=self._reactor.seconds(),
-                arrived_at=self._wall(),
-                token=token,
-                headers=request.headers,
-                body=request.body,
-                payload=message,
-                status=status,
-                reason=reason,
-                connection=request.connection,
-                push_id=push_id,
-            )
-        )

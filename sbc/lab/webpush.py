@@ -20,14 +20,13 @@ from urllib.parse import urlsplit
 import http_ece
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from twisted.internet.defer import Deferred
 
 from sbc.lab.authority import Authority
 from sbc.lab.loop import Reactor
-from sbc.lab.received import Inbox, ReceivedPush
-from sbc.lab.script import Answer, Script
+from sbc.lab.script import Answer
+from sbc.lab.service import PushServer
 from sbc.lab.tokens import TokenError, unbase64, verify
-from sbc.lab.web import WebRequest, WebServer
+from sbc.lab.web import WebRequest
 
 MAX_LIFE = 86_400  # s until a VAPID token may expire (RFC 8292 section 2)
 MAX_PAYLOAD = 4096  # bytes of an encrypted message (RFC 8030 section 7.2)
@@ -52,8 +51,10 @@ class Subscription:
         return f"{self.endpoint}#p256dh={_text(self.p256dh)}&auth={_text(self.auth)}"
 
 
-class WebPush:
+class WebPush(PushServer):
     """One push service. `script` keys are subscription addresses."""
+
+    provider = "webpush"
 
     def __init__(
         self,
@@ -64,25 +65,13 @@ class WebPush:
         port: int = 0,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self.inbox = Inbox()
-        self.script: Script[Answer] = Script()
+        super().__init__(reactor, authority, host, port, wall)
         self.subscriptions: dict[str, Subscription] = {}
-        self._reactor = reactor
-        self._wall = wall
-        self._server = WebServer(reactor, authority, host, port, self._serve)
 
     @property
     def url(self) -> str:
         """Scheme, host and port: the ``aud`` of VAPID tokens."""
         return self._server.url
-
-    def start(self) -> Deferred[None]:
-        """Listen."""
-        return self._server.start()
-
-    def stop(self) -> Deferred[None]:
-        """Be gone."""
-        return self._server.stop()
 
     def subscribe(self, server_key: bytes) -> Subscription:
         """What ``PushManager.subscribe`` does for the application server with this public key (65 bytes)."""
@@ -100,7 +89,7 @@ class WebPush:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
-    def _serve(self, request: WebRequest) -> None:
+    def serve(self, request: WebRequest) -> None:
         endpoint = self.url + request.path
         status, reason, payload = self._judge(request, self.subscriptions.get(endpoint))
         step = self.script.next(endpoint) if status == 201 else None
@@ -115,7 +104,7 @@ class WebPush:
             return
         if step.act == "close":
             request.cut()
-        self._record(request, endpoint, 0, step.act, payload, "")
+        self.record(request, endpoint, payload, 0, step.act, "")
 
     def _answer(
         self,
@@ -134,7 +123,7 @@ class WebPush:
             push_id = headers["location"] = f"{self.url}/message/{secrets.token_urlsafe(12)}"
             headers["ttl"] = request.headers.get("ttl", "0")
         if request.reply(status, headers, reason.encode()):
-            self._record(request, endpoint, status, reason, payload, push_id)
+            self.record(request, endpoint, payload, status, reason, push_id)
 
     def _judge(self, request: WebRequest, subscription: Subscription | None) -> tuple[int, str, dict[str, Any]]:
         headers = request.headers
@@ -181,25 +170,6 @@ class WebPush:
             return "bad exp"
         subject = str(claims.get("sub", ""))
         return "" if urlsplit(subject).scheme in ("mailto", "https") else "bad sub"
-
-    def _record(
-        self, request: WebRequest, endpoint: str, status: int, reason: str, payload: dict[str, Any], push_id: str
-    ) -> None:
-        self.inbox.record(
-            ReceivedPush(
-                provider="webpush",
-                at=self._reactor.seconds(),
-                arrived_at=self._wall(),
-                token=endpoint,
-                headers=request.headers,
-                body=request.body,
-                payload=payload,
-                status=status,
-                reason=reason,
-                connection=request.connection,
-                push_id=push_id,
-            )
-        )
 
 
 def _decrypt(body: bytes, subscription: Subscription) -> dict[str, Any] | None:
