@@ -299,6 +299,7 @@ class Sbc(MultiService):
             ours=self.ours,
             udp_awake=lambda: self.derived.udp_awake,
             pushes=self.policy.pushes,
+            why_not=self.policy.why_not,
             clock_at=time.time,
             node=self.configuration[NodeSettings].name,
             accepting=lambda: self.serving,

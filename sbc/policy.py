@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from sbc.proxy.settings import ProxySettings
 from sbc.proxy.target import push_tokens
-from sbc.push.decide import decide
+from sbc.push.decide import Decision, decide
 from sbc.push.indication import Serving
 from sbc.push.orders import PushType
 from sbc.push.service import PushService
@@ -39,12 +39,19 @@ class Policy:
 
     def pushes(self, kind: PushType, device: Device, awake: bool, subscriber: Subscriber) -> bool:
         """Whether a push of that kind may go to this device now."""
+        return self._decision(kind, device, awake, subscriber).push
+
+    def why_not(self, kind: PushType, device: Device, subscriber: Subscriber) -> str:
+        """Why a sleeping device is not pushed."""
+        return self._decision(kind, device, False, subscriber).reason
+
+    def _decision(self, kind: PushType, device: Device, awake: bool, subscriber: Subscriber) -> Decision:
         offline = time.time() - subscriber.user.last_seen_at
         settings = self._configuration()[PushSettings]
         ready = any(self._push.ready(token) for token in push_tokens(device))
         if ready and not subscriber.user.ha1 and self._over(device):
-            return False
-        return decide(settings, kind, awake=awake, load=self._load(), ready=ready, offline_for=offline).push
+            return Decision(False, "its registration has run out")
+        return decide(settings, kind, awake=awake, load=self._load(), ready=ready, offline_for=offline)
 
     def _over(self, device: Device) -> bool:
         """Whether the device's registration has run out and nobody keeps it alive, where that is the end of push."""

@@ -80,6 +80,7 @@ class Switch:
         ours: Callable[[], frozenset[bytes]],
         udp_awake: Callable[[], float],
         pushes: Callable[[PushType, Device, bool, Subscriber], bool],
+        why_not: Callable[[PushType, Device, Subscriber], str],
         clock_at: Callable[[], float],
         node: str,
         accepting: Callable[[], bool],
@@ -94,6 +95,7 @@ class Switch:
         self.ours = ours
         self.udp_awake = udp_awake
         self.pushes = pushes
+        self.why_not = why_not
         self.clock_at = clock_at
         self.node = node
         self.accepting = accepting
@@ -299,6 +301,8 @@ class Switch:
             now_at=self.clock_at(),
             by_q=attempt.by_q,
         )
+        if kind is not None:
+            self._tell_unpushed(kind, subscriber, attempt, devices)
         if not devices and not attempt.grows and any(each.binding.reg_id is not None for each in subscriber.targets):
             # The upper server has chosen this flow among others of the device: it may try the next (RFC 5626 §5.3).
             attempt.refuse(430, b"Flow Failed")
@@ -308,6 +312,16 @@ class Switch:
             queue(attempt, devices, subscriber.user, now)
         else:
             attempt.begin([*devices, *last], subscriber.user, now)
+
+    def _tell_unpushed(
+        self, kind: PushType, subscriber: Subscriber, attempt: Attempt, devices: Sequence[Candidate[Target]]
+    ) -> None:
+        """Sleeping devices that no push will wake, and why."""
+        unpushed = {each.key: each.target for each in devices if not (each.awake or each.pushable)}
+        for device in subscriber.targets:
+            target = unpushed.pop(device.binding.device, None)
+            if target is not None and target.tokens:
+                attempt.story.note(kinds.PUSH_FAILED, f"{target.name}: {self.why_not(kind, device, subscriber)}")
 
     def _upward(self, attempt: Attempt, server: UpperServer, lodger: Resident | None, now: float) -> None:
         """To the upper servers."""

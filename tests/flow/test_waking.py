@@ -139,6 +139,18 @@ class Waking(FlowCase):
         self.assertEqual(self.pushes(phone), [])
 
     @inlineCallbacks
+    def test_a_node_under_high_load_pushes_nobody_and_says_so(self):
+        yield self.begin()
+        phone = yield self.asleep()
+        self.patch(self.sbc.policy, "_load", lambda: 3)
+        call = self.upper.place_call("bob")
+        status = yield self.final(call)
+        self.assertEqual((status, self.pushes(phone)), (480, []))
+        yield self.record(call)
+        [row] = self.rows("select detail from call_events where kind = 'push_failed'")
+        self.assertIn("suspended at high load", row["detail"])
+
+    @inlineCallbacks
     def test_setting_all_pushes_an_awake_phone_too_and_rings_it_once(self):
         yield self.begin(push='enabled = "all"')
         phone = yield self.awake()
