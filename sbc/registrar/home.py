@@ -28,7 +28,7 @@ def answered_here(visit: Visit) -> bool:
     agent = record.user_agent(visit.request)
     token = visit.token(visit.identities[0]) if visit.identities else ""
     spare = spared(visit.plan, known.user, visit.rows, token, user_agent=agent, now_at=now_at)
-    said = registrar.door.ask(visit.request, known.user, now_at) if known.user.ha1 else Said.NOTHING
+    said = registrar.door.ask(visit.request, known.user, now_at, registrar.ours()) if known.user.ha1 else Said.NOTHING
     if said is Said.PROVED:
         visit.proved = known.user.ha1
     if spare is None or said is Said.WRONG:

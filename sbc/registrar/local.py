@@ -19,6 +19,7 @@ from sbc.registrar.decide import Plan, Wish
 from sbc.sip.digest import Challenge, Credentials, algorithm_of, answer, can_answer, verify
 from sbc.sip.errors import ParseError
 from sbc.sip.message import Request, Response
+from sbc.sip.uri import Uri
 from sbc.store.records import UpperRegistration, User
 from sbc.upper.registration import parsed_challenges
 
@@ -58,10 +59,12 @@ class Door:
             realm=user.realm.encode(), nonce=nonce, algorithm=algorithm_of(user.ha1), qop=("auth",), stale=stale
         ).render()
 
-    def ask(self, request: Request, user: User, now_at: float) -> Said:
+    def ask(self, request: Request, user: User, now_at: float, ours: frozenset[bytes] = frozenset()) -> Said:
         """Whether the credentials of a REGISTER prove that this user sent it. A count is good once.
 
-        They must be for this very Request-URI, realm and hash: with another one they were made for somebody else."""
+        They must be for this realm, hash and domain: with another one they were made for somebody else. Clients that
+        write the address which they send to, one of `ours`, into their digest URI mean the same.
+        """
         for given in credentials(request):
             said, _, seal = given.nonce.rpartition(b".")
             if not hmac.compare_digest(self._seal(said), seal):
@@ -71,7 +74,9 @@ class Door:
             names = (user.auth_username or user.username).encode()
             if given.username != names or given.realm != user.realm.encode() or not given.qop:
                 return Said.WRONG
-            if given.uri != request.uri or given.algorithm.removesuffix("-sess") != algorithm_of(user.ha1):
+            if not _means(given.uri, request, user, ours) or given.algorithm.removesuffix("-sess") != algorithm_of(
+                user.ha1
+            ):
                 return Said.WRONG
             if not verify(given, user.ha1, b"REGISTER", request.body):
                 return Said.WRONG
@@ -156,3 +161,14 @@ def credentials(request: Request) -> list[Credentials]:
         except ParseError:
             continue
     return found
+
+
+def _means(digest_uri: bytes, request: Request, user: User, ours: frozenset[bytes]) -> bool:
+    """Whether a digest URI names what the request is for (RFC 7616 section 3.4.6)."""
+    if digest_uri == request.uri:
+        return True
+    try:
+        uri = Uri.parse(digest_uri)
+    except ParseError:
+        return False
+    return uri.is_sip and (uri.host.lower() in ours or uri.host.lower() == user.domain.encode())

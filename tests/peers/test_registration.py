@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+
 import pytest
 
+from tests.peers.ports import free_port
 from tests.peers.program import until
 
 ALICE = "alice;[authentication username=alice password=secret-alice]"
@@ -71,3 +75,33 @@ def test_many_phones_register_at_once(kamailio, sbc, sipp):
 
     for name in ("alice", "bob", "carol"):
         assert len(upper.contacts(name)) == 1, "one contact upward for all devices of a user"
+
+
+def test_our_own_challenge_is_answered_by_a_client_that_is_not_ours(kamailio, sbc, sipp, capture):
+    upper = kamailio()
+    border = sbc(upper, sections={"registrar": {"answer_locally": True}})
+    piid = hashlib.md5(b"alice:example.test:secret-alice").hexdigest()
+    keys = {"realm": "example.test", "expires": "600", "piid": piid}
+    port = free_port()
+
+    first = sipp("register-piid", border.address, port=port, keys=keys, rows=[ALICE])
+    first.finish()
+    [before] = border.rows("select cseq from upper_registrations")
+    again = sipp("register-piid", border.address, port=port, keys=keys, rows=[ALICE])
+    again.finish()
+
+    # Nonces of ours are "time.random.seal", all three in hexadecimal digits.
+    ours = re.compile(r'WWW-Authenticate: Digest realm="example.test", nonce="[0-9a-f]+\.[0-9a-f]+\.[0-9a-f]{24}"')
+    assert not ours.search(first.messages()), "the upper server asks first"
+    assert ours.search(again.messages()), "then the SBC by itself"
+    [after] = border.rows("select cseq from upper_registrations")
+    assert after == before
+
+    liar = sipp(
+        "register-piid",
+        border.address,
+        keys=keys,
+        rows=["alice;[authentication username=alice password=wrong]"],
+    )
+    assert liar.program.process.wait(20) != 0
+    assert "SIP/2.0 200" not in liar.messages()

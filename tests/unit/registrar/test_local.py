@@ -123,7 +123,14 @@ def test_every_hash_that_an_ha1_is_known_of(algorithm, qop):
     assert said(nc=b"00000006", password=b"guess") is Said.WRONG
     assert said(nc=b"00000006", realm=b"other.example.com") is Said.WRONG
     assert said(nc=b"00000006", uri=b"sip:other.example.com") is Said.WRONG
-    assert said(nc=b"00000006", body=b"another body") is (Said.WRONG if qop == b"auth-int" else Said.PROVED)
+    assert said(nc=b"00000006", uri=b"sip:192.0.2.1:5060") is Said.WRONG
+    assert said(nc=b"00000006", uri=b"nonsense") is Said.WRONG
+    proof = proof_by_hand(
+        hashed, b"bob", asked.nonce, algorithm=algorithm, qop=qop, nc=b"00000006", uri=b"sip:192.0.2.1:5060"
+    )
+    ours = frozenset((b"192.0.2.1",))
+    assert door.ask(register((b"Authorization", proof)), user, NOW, ours) is Said.PROVED, "the address it sends to"
+    assert said(nc=b"00000007", body=b"another body") is (Said.WRONG if qop == b"auth-int" else Said.PROVED)
 
 
 def test_the_hash_of_the_challenge_is_the_one_to_use():

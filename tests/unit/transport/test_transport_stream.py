@@ -308,6 +308,13 @@ class BehindBalancer(Street):
         connection.dataReceived(options())
         self.assertEqual((wire.ended, self.ear.refusals), ("aborted", [BAD_HANDSHAKE]))
 
+    def test_from_elsewhere_a_header_is_no_header(self) -> None:
+        self.build(Limits())
+        connection, wire = self.call("192.0.2.66")
+        connection.dataReceived(IPV4 + options())
+        self.assertEqual((self.ear.messages, self.ear.refusals, bool(wire.ended)), ([], [NOT_SIP], True))
+        self.assertEqual(self.house.held_by("203.0.113.9"), 0)
+
 
 class WebSocketTime(Street):
     def test_a_message_and_the_end_in_one_piece(self) -> None:
