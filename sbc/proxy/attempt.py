@@ -70,6 +70,7 @@ class Attempt:
         "flow",
         "fork",
         "grows",
+        "held",
         "invite",
         "keeps",
         "legs",
@@ -121,6 +122,8 @@ class Attempt:
         self.legs: list[Leg] = []
         self._alarm: Any = None
         self.done = False
+        self.held = False
+        """The caller has been told that it must wait."""
         self.breadth = BREADTH
         self.by_q = settings.by_q and self.invite
         self.keeps = False
@@ -150,8 +153,6 @@ class Attempt:
         self.fork.keeps = self.keeps and user is not None and self.calls.mailbox.takes(self.request)
         self._note_asleep(candidates)
         self._run(self.fork.start(candidates, now), now)
-        if self.fork.waiting:
-            self._hold()
         for news in missed:
             self.woken(news, now)
 
@@ -290,6 +291,8 @@ class Attempt:
                 log.failure("an attempt met a bug")
                 if not self.done:
                     self.refuse(500)
+        if self.fork.waiting and not self.held:
+            self._hold()
         self._arm(now)
 
     def _failover(self, effect: Failover[Target], now: float) -> None:
@@ -311,6 +314,8 @@ class Attempt:
     # Ending
 
     def _hold(self) -> None:
+        """Somebody is to wake: now, or when those have refused who rang before."""
+        self.held = True
         settings = self.calls.settings()
         if not self.invite:
             return

@@ -56,6 +56,17 @@ class Preferring(FlowCase):
         self.assertEqual(len(self.pushes(mobile)), 1)
 
     @inlineCallbacks
+    def test_a_less_preferred_phone_that_sleeps_is_woken_in_its_turn(self):
+        yield self.begin()
+        desk = yield self.awake(host="127.0.0.4", preference="q=0.9", answer=486, ring_delay=1.0, answer_delay=0.0)
+        mobile = yield self.asleep(preference="q=0.4", wake_delay=0.3, ring_delay=1.0)
+        call = self.upper.place_call("bob")
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        self.assertEqual((len(desk.saw("INVITE")), len(self.pushes(mobile))), (1, 1))
+        self.assertEqual(self.heard(call), [180], "the caller hears that somebody is being fetched")
+
+    @inlineCallbacks
     def test_in_parallel_where_the_operator_wants_it(self):
         yield self.begin(proxy='fork = "parallel"')
         mobile = yield self.awake(host="127.0.0.4", preference="q=0.9", answer_delay=None)
