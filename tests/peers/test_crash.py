@@ -73,7 +73,7 @@ class Load:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request) -> Iterator[str]:
-    """The database of the SBC; empty: its own."""
+    """The database of the SBC; empty: its own. It must outlive the SBC, so tests name it first."""
     if request.param == "sqlite":
         yield ""
         return
@@ -81,7 +81,7 @@ def url(request) -> Iterator[str]:
         yield found
 
 
-def test_killed_under_load_nothing_that_was_answered_is_lost(kamailio, sbc, lab, url):
+def test_killed_under_load_nothing_that_was_answered_is_lost(url, kamailio, sbc, lab):
     upper = kamailio(open_registrar=True)
     sections = {**lab.sections(), "security": {"allow": ["127.0.0.0/8"]}}
     border = sbc(upper, sections={**sections, "database": {"url": url}} if url else sections)
