@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sbc.store import queries
+from sbc.store import Execute, queries
+from sbc.store.housekeeping import RemoveGoneUsers
 from sbc.store.operations import SaveRegistration, UpdateUpperRegistration
 from sbc.store.pacing import BringForward, EndKeeping
 
@@ -76,3 +77,21 @@ def test_what_is_not_resumed_at_a_start(database: Database) -> None:
 def test_another_nodes_registrations_go_on(database: Database) -> None:
     register(database, 2)
     assert database.write(EndKeeping(node="edge-2", seen_before=float("inf"))) == 0
+
+
+def test_the_absent_are_looked_for_a_span_of_users_at_a_time(database: Database) -> None:
+    register(database, 10)
+    database.write(
+        Execute(
+            lambda connection: connection.exec_driver_sql(
+                "UPDATE users SET last_seen_at = 900 WHERE id - id / 2 * 2 = 0"
+            )
+        )
+    )
+    after, looked = 0, 0
+    while looked == 0 or after:
+        after = database.write(RemoveGoneUsers(500.0, after=after, limit=2, span=4))
+        looked += 1
+        assert looked < 20
+    assert database.rows("SELECT count(*), min(last_seen_at) FROM users") == [(5, 900.0)]
+    assert looked >= 4

@@ -336,17 +336,6 @@ def test_nobody_refreshes_for_the_absent(database: Database) -> None:
     assert database.rows("SELECT username FROM users") == [("here",)]
 
 
-def test_the_absent_are_looked_for_a_span_of_users_at_a_time(database: Database) -> None:
-    database.write(*(register(f"u{number}", at=100.0 if number % 2 else 900.0) for number in range(1, 11)))
-    after, looked = 0, 0
-    while looked == 0 or after:
-        after = database.write(RemoveGoneUsers(500.0, after=after, limit=2, span=4))
-        looked += 1
-        assert looked < 20
-    assert database.rows("SELECT username FROM users ORDER BY id") == [("u2",), ("u4",), ("u6",), ("u8",), ("u10",)]
-    assert looked >= 4
-
-
 def test_devices_without_push_end_by_time(database: Database) -> None:
     database.write(
         register("plain"),
