@@ -16,7 +16,7 @@ LOST = 5  # of a hundred pushes
 
 
 class Hundred(FlowCase):
-    timeout = 90
+    timeout = 120
 
     def told(self, call):
         """The timeline of a call, for the report of a failure."""
@@ -45,7 +45,7 @@ class Hundred(FlowCase):
         yield pause(0.05)
         for name in giving_up:
             calls[name].cancel()
-        statuses = yield gatherResults([self.final(calls[name], 40.0) for name in names])
+        statuses = yield gatherResults([self.final(calls[name], 60.0) for name in names])
         for name, status in zip(names, statuses, strict=True):
             self.assertEqual(status, 487 if name in giving_up else 200, f"{name}: {self.told(calls[name])}")
         yield pause(1.6)
