@@ -8,13 +8,19 @@ second from that address, repeats as RFC 3261 says, and prints the longest wait 
 from __future__ import annotations
 
 import random
+import socket
 import sys
 import time
 
-from tests.security.hostile import loopback
-
 DOMAIN = "flooded.example"
 METHODS = ("REGISTER", "SUBSCRIBE", "NOTIFY", "PUBLISH", "MESSAGE", "INVITE", "OPTIONS")
+
+
+def loopback(host: str) -> socket.socket:
+    """A plain UDP socket of the attacker's, for what must not wait for the reactor."""
+    opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    opened.bind((host, 0))
+    return opened
 
 
 def main(host: str, port: int, rate: float, seconds: float, sources: int) -> None:

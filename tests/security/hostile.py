@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import random
-import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -133,10 +132,3 @@ class Hostile(Calls):
 def settle() -> None:
     """Give back what can be given back."""
     gc.collect()
-
-
-def loopback(host: str) -> socket.socket:
-    """A plain UDP socket of the attacker's, for what must not wait for the reactor."""
-    opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    opened.bind((host, 0))
-    return opened

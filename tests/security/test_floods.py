@@ -25,7 +25,7 @@ class Floods(Hostile):
 
     @inlineCallbacks
     def test_11_calls_and_known_peers_are_served_during_a_flood(self):
-        rate, seconds, sources = (5_000, 60, 20) if FULL else (500, 4, 5)
+        rate, seconds, sources = (5_000, 60, 20) if FULL else (500, 2, 5)
         # The flood is for a server of its own, which nobody hears: what is measured is the SBC.
         flooded = 'name = "flooded"\nuri = "sip:127.0.0.66:5060;transport=udp"\ndomain = "flooded.example"'
         yield self.begin(child=True, **{"[upper]": flooded})

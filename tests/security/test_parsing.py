@@ -16,8 +16,11 @@ import sbc
 from sbc.lab.world import BORDER
 from sbc.media.bodies import find
 from sbc.sip.errors import RemoteError
+from sbc.transport import service
+from sbc.transport import stream as stream_module
 from tests.flow.scene import DOMAIN, pause, until
-from tests.security.hostile import ATTACKER, FULL, Hostile, loopback, messages, mutants, resident, settle
+from tests.security.flood import loopback
+from tests.security.hostile import ATTACKER, FULL, Hostile, messages, mutants, resident, settle
 
 FOREIGN = 403
 """The answer to a request that is well formed and for a domain that is not ours: it is not relayed."""
@@ -147,6 +150,8 @@ class Parsing(Hostile):
 
     @inlineCallbacks
     def test_05_numbers_out_of_range_are_answered_400_and_end_a_stream_where_they_are_its_borders(self):
+        self.patch(stream_module, "DRAIN_SECONDS", 0.1)
+        self.patch(service, "SWEEP_SECONDS", 0.1)
         yield self.attacked()
         for cseq in ("2147483648 OPTIONS", "-1 OPTIONS", "x OPTIONS", "99999999999999999999 OPTIONS", "1"):
             raw = self.raw(ATTACKER)
