@@ -70,12 +70,15 @@ def worker(phones: list[tuple[Address, Address]], orders: Connection, profile: b
         time.sleep(0.05)
     frames = control.Frames()
 
-    def ask(message: control.Message) -> bytes:
+    def reply_to(message: control.Message) -> control.Message:
         line.sendall(control.frame({**message, "id": 1}))
         while True:
             for reply in frames.feed(line.recv(65_536)):
                 if "event" not in reply:
-                    return str(reply["sdp"]).encode()
+                    return reply
+
+    def ask(message: control.Message) -> bytes:
+        return str(reply_to(message)["sdp"]).encode()
 
     targets = []
     for number, (a, b) in enumerate(phones):
@@ -86,8 +89,8 @@ def worker(phones: list[tuple[Address, Address]], orders: Connection, profile: b
         toward_a = ask({"do": "answer", "key": str(number), **control.from_answer(answer)})
         targets.append(((RELAY, port_in(toward_a)), (RELAY, port_in(toward_b))))
     orders.send(targets)
-    wait(orders, process.pid)
-    process.terminate()
+    hello = {"do": "hello", "version": control.VERSION, "settings": control.from_settings(MediaSettings())}
+    wait(orders, reply_to(hello)["pid"])
     line.close()
     process.kill()
     process.wait()

@@ -60,6 +60,7 @@ class ProcessEngine:
         self._lasting: dict[str, str] = {}
         self._offers: dict[tuple[str, str], Message] = {}
         self._unclaimed: set[str] = set()
+        self._pid = 0
         self._counts: Message = {}
         self._before = {"packets": 0, "exhausted": 0}
         self._child = Child(reactor, self._state, wanted, self._died)
@@ -97,8 +98,8 @@ class ProcessEngine:
 
     @property
     def pid(self) -> int:
-        """Of the media process; 0 while there is none or its parent was another one."""
-        return self._child.pid
+        """Of what relays; 0 while it cannot be reached."""
+        return self._pid
 
     def carries(self, key: str) -> bool:
         """See `Engine.carries`."""
@@ -244,6 +245,7 @@ class ProcessEngine:
             self._link.put(Request({"do": "end"}, self._reactor.seconds()))
             return
         self._say(reply)
+        self._pid = reply["pid"]
         there = set(reply["legs"])
         self._unclaimed = there - self._carried
         self._carried |= there
@@ -296,12 +298,13 @@ class ProcessEngine:
 
     def _gone(self, unanswered: list[Request]) -> None:
         """The connection is lost, and with it, most likely, the media process."""
-        self._link, self._ready = None, False
+        self._link, self._ready, self._pid = None, False, 0
         self._before = {name: count + int(self._counts.pop(name, 0)) for name, count in self._before.items()}
         self._waiting.extendleft(each for each in reversed(unanswered) if each.message["do"] not in ("hello", "end"))
         if self._stopping is not None:
             self._ended_in_order()
         elif self._looking.running:
+            log.error("the media process is gone; its calls wait for the next one")
             self._seek()
 
     def _seek(self) -> None:

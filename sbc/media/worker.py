@@ -1,8 +1,9 @@
 """A media process, started by `process.py` and told what to do over a socket: `python -m sbc.media.worker STATE ENGINE
 SETTINGS`, the settings as JSON.
 
-It listens on `media.sock` in the state directory, for one signalling process at a time. When that one is gone it goes
-on for `ORPHANED` seconds, so that another can take it over with all its calls; without calls it ends soon.
+What relays is a child of what was started, which has all code in memory and a new child within milliseconds when one
+dies (`keeper.py`). It listens on `media.sock` in the state directory, for one signalling process at a time. When that one is
+gone it goes on for `ORPHANED` seconds, so that another can take it over with all its calls; without calls it ends soon.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 from sbc.media import control
 from sbc.media.control import SOCKET, Message
 from sbc.media.engine import Fault
+from sbc.media.keeper import keep
 from sbc.media.line import Line
 from sbc.media.offload import Offload, UnavailableError
 from sbc.media.relay import SWEEP, Relay
@@ -128,7 +130,7 @@ class Worker:
                 self._keep(key)
         name, how = ("python", "") if self._offload is None else (self._offload.name, self._offload.account)
         uses: Message = {"name": name, "how": how, "why": self._why}
-        return {"fits": fits, **uses, "legs": self.relay.keys, "files": self.relay.open_files()}
+        return {"fits": fits, **uses, "legs": self.relay.keys, "pid": os.getpid(), "files": self.relay.open_files()}
 
     def _reload(self, message: Message) -> Message:
         self.relay.reload(control.to_settings(message["settings"]))
@@ -243,11 +245,8 @@ def become_owner(state: Path) -> None:
         os.setuid(owner.st_uid)
 
 
-def main(arguments: list[str]) -> None:
-    """See the module."""
-    state, engine, text = Path(arguments[0]), arguments[1], arguments[2]
-    os.setsid()  # an interrupt at the terminal ends the signalling process first
-    settings = control.to_settings(json.loads(text))
+def serve(state: Path, engine: str, settings: MediaSettings) -> None:
+    """Relay; returns when that is over in order."""
     helper, why = offload(state, engine)
     listening = listen(state)
     ours = (state / SOCKET).stat().st_ino
@@ -258,12 +257,22 @@ def main(arguments: list[str]) -> None:
         worker.drain()
 
     signal.signal(signal.SIGTERM, drain)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.collect()
-    gc.freeze()
     worker.run()
     if (state / SOCKET).exists() and (state / SOCKET).stat().st_ino == ours:
         (state / SOCKET).unlink()
+
+
+def main(arguments: list[str]) -> None:
+    """See the module."""
+    state, engine, settings = Path(arguments[0]), arguments[1], control.to_settings(json.loads(arguments[2]))
+    if os.getpgrp() != os.getpid():
+        os.setsid()  # an interrupt at the terminal ends the signalling process first
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if engine == "python":  # else each child needs what it was started with, for a moment
+        become_owner(state)
+    gc.collect()
+    gc.freeze()
+    keep(lambda: serve(state, engine, settings))
 
 
 if __name__ == "__main__":
