@@ -2,8 +2,9 @@
 SETTINGS`, the settings as JSON.
 
 What relays is a child of what was started, which has all code in memory and a new child within milliseconds when one
-dies (`keeper.py`). It listens on `media.sock` in the state directory, for one signalling process at a time. When that one is
-gone it goes on for `ORPHANED` seconds, so that another can take it over with all its calls; without calls it ends soon.
+dies (`keeper.py`). It listens on `media.sock` in the state directory, for one signalling process at a time. When that
+one is gone it goes on for `ORPHANED` seconds, so that another can take it over with all its calls; without calls it
+ends soon.
 """
 
 from __future__ import annotations
