@@ -14,14 +14,16 @@ from typing import Any
 #: the longest. The first accident costs no pause.
 STEADY = 10.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+#: Children that may end by a bug, or because what they need is gone; then this process ends, too.
+MAX_BUGS = 5
 
 _PARENT_DEATH_SIGNAL = 1
 
 
 def keep(work: Callable[[], None]) -> None:
     """Let children do this work until one ends in order; a SIGTERM is theirs. A child dies with this process."""
-    pause = 0.0
-    while True:
+    pause, bugs = 0.0, 0
+    while bugs < MAX_BUGS:
         began_at = time.monotonic()
         child = os.fork()
         if not child:
@@ -31,8 +33,10 @@ def keep(work: Callable[[], None]) -> None:
             os.kill(child, number)
 
         signal.signal(signal.SIGTERM, pass_on)
-        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0:
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code == 0:
             return
+        bugs += code > 0
         steady = time.monotonic() - began_at >= STEADY
         time.sleep(pause)
         pause = 0.0 if steady else min(max(FIRST_PAUSE, 2 * pause), LONGEST_PAUSE)

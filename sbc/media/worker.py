@@ -85,7 +85,10 @@ class Worker:
             self._line.close()
         self.relay.stop()
         if offload is not None:
-            offload.close()
+            try:
+                offload.close()
+            except OSError:  # not ours to remove since we are somebody else, or gone already
+                pass
         self._listening.close()
 
     def drain(self) -> None:

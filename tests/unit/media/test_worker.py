@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from sbc.media import control, kernel, process, worker
+from sbc.media import control, keeper, kernel, process, worker
 from sbc.media.engine import Answer, Direction, Offer, Statistics, StreamStatistics
 from sbc.media.offload import UnavailableError
 from sbc.media.sdp import parse
@@ -63,6 +65,35 @@ def test_what_forwards_is_one_line_of_the_log(monkeypatch: pytest.MonkeyPatch, w
 class _NoReactor:
     def seconds(self) -> float:
         return 0.0
+
+
+# The keeper
+
+
+def kept(work: str, place: Path) -> int:
+    """How often the work was begun until its keeper ended."""
+    code = f"""
+import os, signal
+from pathlib import Path
+from sbc.media import keeper
+keeper.FIRST_PAUSE = keeper.LONGEST_PAUSE = 0.01
+def work():
+    times = Path({str(place / "times")!r})
+    times.write_text(times.read_text() + "x" if times.exists() else "x")
+    begun = len(times.read_text())
+    {work}
+keeper.keep(work)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True)
+    return len((place / "times").read_text())
+
+
+def test_work_that_is_killed_goes_on_until_it_ends_in_order(tmp_path: Path) -> None:
+    assert kept("if begun < 8: os.kill(os.getpid(), signal.SIGKILL)", tmp_path) == 8
+
+
+def test_work_that_cannot_be_done_is_not_begun_for_ever(tmp_path: Path) -> None:
+    assert kept("raise FileNotFoundError", tmp_path) == keeper.MAX_BUGS
 
 
 # What is said
