@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import random
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,7 +15,7 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
-from sbc import gauges
+from sbc import gauges, rooms
 from sbc.admin.build import admin_service
 from sbc.admin.ports import Node
 from sbc.admin.settings import AdminSettings
@@ -41,25 +40,16 @@ from sbc.observe.trace import TraceRing
 from sbc.operations import Operations
 from sbc.policy import Policy
 from sbc.proxy.border import Border
-from sbc.proxy.calls import Calls
 from sbc.proxy.dialog import Dialogs
-from sbc.proxy.edges import Edges
-from sbc.proxy.ending import Endings
-from sbc.proxy.lasting import SETTLE, Lasting
-from sbc.proxy.mailbox import LOOK_AGAIN, Mailbox
+from sbc.proxy.lasting import SETTLE
+from sbc.proxy.mailbox import LOOK_AGAIN
 from sbc.proxy.masking import masker
 from sbc.proxy.settings import ProxySettings
-from sbc.proxy.sleepers import Sleepers
-from sbc.proxy.switch import Switch
-from sbc.proxy.terms import WATCH, Terms
-from sbc.proxy.waiting import Waiting
+from sbc.proxy.terms import WATCH
 from sbc.push.orders import PushType
 from sbc.push.service import PushService
 from sbc.push.settings import PushSettings
 from sbc.recording import PushRecords, own_addresses, push_configuration
-from sbc.registrar.flows import LiveFlows
-from sbc.registrar.ledger import Ledger
-from sbc.registrar.registrar import Registrar
 from sbc.security.guard import Guard
 from sbc.security.settings import SecuritySettings
 from sbc.settings import Configuration, NodeSettings
@@ -79,7 +69,7 @@ from sbc.transport.resolver import Resolver
 from sbc.transport.service import Transports
 from sbc.transport.settings import DEFAULT_LISTENS, ListenSettings, TransportSettings
 from sbc.transport.tls import ClientTrust
-from sbc.upper.refresher import POLL, Refresher
+from sbc.upper.refresher import POLL
 from sbc.upper.watch import LOOK
 from sbc.upper.ways import RESOLVE_AGAIN
 from sbc.uppers import READ_AGAIN, Uppers
@@ -156,11 +146,13 @@ class Sbc(MultiService):
         self.derived = derive(configuration, self.push.rules())
         self.engine = make_engine(configuration[MediaSettings], reactor, state)
         self.media = MediaCalls(configuration[MediaSettings], self.engine)
-        self._masked = masker(secret.derive("call id"))
-        self.calls = self._make_calls()
-        self.registrar = self._make_registrar(secret)
-        self.refresher = self._make_refresher()
-        self.switch = self._make_switch()
+        self.masked = masker(secret.derive("call id"))
+        dialogs = Dialogs()
+        self.lasting = rooms.lasting(self, dialogs)
+        self.calls = rooms.calls(self, dialogs)
+        self.registrar = rooms.registrar(self, secret)
+        self.refresher = rooms.refresher(self)
+        self.switch = rooms.switch(self)
         self.border = Border(
             driver=self.driver,
             guard=self.guard,
@@ -181,130 +173,6 @@ class Sbc(MultiService):
         self.operations = Operations(self, read)
         self._offspring(state)
         gauges.watch(self)
-
-    def _make_calls(self) -> Calls:
-        dialogs, waiting = Dialogs(), Waiting()
-        self.lasting = Lasting(
-            dialogs=dialogs,
-            store=self.store,
-            log=self.call_log,
-            node=self.configuration[NodeSettings].name,
-            clock=time.monotonic,
-            clock_at=time.time,
-            flow=lambda token: self.transports.flow(token),
-            media=self.media,
-            call_later=self.reactor.callLater,
-        )
-        endings = Endings(
-            driver=self.driver,
-            ways=self.ways,
-            identifiers=self.identifiers,
-            media=self.media,
-            log=self.call_log,
-            metrics=self.metrics,
-            lasting=self.lasting,
-            dialogs=dialogs,
-            clock_at=time.time,
-        )
-        return Calls(
-            driver=self.driver,
-            ways=self.ways,
-            identifiers=self.identifiers,
-            media=self.media,
-            push=self.push,
-            log=self.call_log,
-            metrics=self.metrics,
-            settings=lambda: self.derived.calls,
-            ours=self.ours,
-            clock_at=time.time,
-            call_later=self.reactor.callLater,
-            dialogs=dialogs,
-            waiting=waiting,
-            lasting=self.lasting,
-            endings=endings,
-            terms=Terms(dialogs, endings, self.lasting, self.driver.clock),
-            uppers=self.uppers.watch,
-            router=self.uppers.router,
-            guard=self.guard,
-            edges=Edges(self.resolver, lambda where: self.transports.connect(where, side="client")),
-            mailbox=Mailbox(
-                store=self.store,
-                driver=self.driver,
-                identifiers=self.identifiers,
-                log=self.call_log,
-                keep=self.policy.keep_messages,
-                clock_at=time.time,
-                shown_call_id=self.shown_call_id,
-            ),
-            masker=self._masked,
-            calls_off=self.policy.calls_off,
-            sleepers=Sleepers(
-                store=self.store,
-                push=self.push,
-                waiting=waiting,
-                pushes=self.policy.pushes,
-                clock=self.driver.clock,
-                clock_at=time.time,
-                call_later=self.reactor.callLater,
-            ),
-        )
-
-    def _make_registrar(self, secret: Secret) -> Registrar:
-        return Registrar(
-            driver=self.driver,
-            servers=self.servers,
-            watch=self.uppers.watch,
-            router=self.uppers.router,
-            choose=self.uppers.choose,
-            store=self.store,
-            identifiers=self.identifiers,
-            live=LiveFlows(),
-            rules=lambda: self.derived.rules,
-            secret=secret.derive("upper contact"),
-            nonce_secret=secret.derive("nonces"),
-            purr_secret=secret.derive("purr"),
-            serving=self.policy.serving,
-            ours=self.ours,
-            uniform=random.random,
-            clock_at=time.time,
-            event=lambda call_id, kind, detail: self.call_log.event(call_id, kind, detail, time.time()),
-            vouch=self.guard.bans.vouch,
-            shown_call_id=self.shown_call_id,
-            withheld=lambda request: self.derived.calls.header_rules.changes(request),
-            offence=lambda flow, kind: self.border.offence(flow, kind),
-            udp_flow=lambda flow, peer: self.transports.udp_flow(flow.listener, peer),
-        )
-
-    def _make_refresher(self) -> Refresher:
-        return Refresher(
-            ledger=Ledger(self.store, lambda: self.derived.ledger, self._needs_wake),
-            driver=self.driver,
-            watch=self.uppers.watch,
-            router=self.uppers.router,
-            restore=self.uppers.restore,
-            identifiers=self.identifiers,
-            pace=lambda: self.derived.pace,
-            call_later=self.reactor.callLater,
-            uniform=random.random,
-        )
-
-    def _make_switch(self) -> Switch:
-        return Switch(
-            driver=self.driver,
-            registrar=self.registrar,
-            calls=self.calls,
-            servers=self.servers,
-            store=self.store,
-            metrics=self.metrics,
-            ours=self.ours,
-            udp_awake=lambda: self.derived.udp_awake,
-            pushes=self.policy.pushes,
-            why_not=self.policy.why_not,
-            clock_at=time.time,
-            node=self.configuration[NodeSettings].name,
-            accepting=lambda: self.serving,
-            offence=lambda flow, kind: self.border.offence(flow, kind),
-        )
 
     def _offspring(self, state: Path) -> None:
         """The services below this one, in the order in which they start; they stop in the opposite order."""
@@ -398,7 +266,7 @@ class Sbc(MultiService):
 
     def shown_call_id(self, call_id: bytes) -> bytes:
         """What a Call-ID is on the other side: the same, or its mask (`proxy.mask_call_id`)."""
-        return self._masked(call_id) if self.derived.calls.mask_call_id else call_id
+        return self.masked(call_id) if self.derived.calls.mask_call_id else call_id
 
     def ours(self) -> frozenset[bytes]:
         """Hosts that name this node, lower case."""
@@ -461,5 +329,6 @@ class Sbc(MultiService):
         transactions = len(self.driver.table) / self.configuration[ProxySettings].transactions
         return level(self.lag.lasting(), transactions, writes / WRITES_WAITING, reads / READS_WAITING)
 
-    def _needs_wake(self, user: User, row: UpperRegistration) -> None:
+    def needs_wake(self, user: User, row: UpperRegistration) -> None:
+        """A registration that only its app can keep alive."""
         self.operations.wake_to_refresh(user.id)
