@@ -30,8 +30,8 @@ class MediaSettings:
     relay: str = setting(
         "auto",
         Words({"auto": -1, "never": 0, "always": 1}),
-        doc="auto: relay unless all that is known says that both parties reach each other; always; never: descriptions "
-        "pass unchanged",
+        doc="auto: relay unless a phone calls a server in its own local network; always; never: descriptions pass "
+        "unchanged",
     )
     engine: str = setting(
         "auto",

@@ -15,6 +15,7 @@ from sbc.proxy.hiding import called_by
 from sbc.proxy.target import PUSH_TYPES, Target, party
 from sbc.push.habits import habit, push_again
 from sbc.push.orders import Outcome, PushOrder, PushResult, PushType
+from sbc.sip.message import Request
 from sbc.sip.values import NameAddr
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Summons:
             self._order(attempt, branch.target, PUSH_TYPES[request.method]),
             deadline=self.pushed_at + _wait(attempt),
             wanted=partial(self._wanted, attempt, branch),
-            once=f"{request.call_id.decode('utf-8', 'replace')} {request.cseq.number} {request.method.decode()}",
+            once=_once(request),
         )
         calls.push.send(order).addCallbacks(
             partial(self._pushed, attempt, branch, order), lambda failure: log.failure("a push failed", failure)
@@ -77,7 +78,8 @@ class Summons:
     def call_off(self, attempt: Attempt, branch: Branch[Target]) -> None:
         """Tell a device that was pushed, and has not come yet, that the call is over."""
         attempt.story.note(kinds.PUSH_SENT, f"{branch.target.tokens[0].provider}, the caller gave up")
-        attempt.calls.push.send(self._order(attempt, branch.target, PushType.CANCEL)).addCallbacks(
+        order = replace(self._order(attempt, branch.target, PushType.CANCEL), once=_once(attempt.request))
+        attempt.calls.push.send(order).addCallbacks(
             partial(self._told, attempt), lambda failure: log.failure("a push failed", failure)
         )
 
@@ -129,6 +131,11 @@ class Summons:
             attempt.calls.push.send(replace(order, once="")).addCallbacks(
                 partial(self._told, attempt), lambda failure: log.failure("a push failed", failure)
             )
+
+
+def _once(request: Request) -> str:
+    """What names a request, by whatever way it comes."""
+    return f"{request.call_id.decode('utf-8', 'replace')} {request.cseq.number} {request.method.decode()}"
 
 
 def _wait(attempt: Attempt) -> float:

@@ -1,7 +1,8 @@
 """How many pushes a minute one device gets, one caller causes, one app sends.  [pure]
 
 Each number is also the burst: after a quiet minute all of a minute's pushes may go at once. Calls off (cancel) and what
-an operator sends are not counted: the one undoes a push that was, the other is nobody's flood.
+an operator sends are not counted: the one undoes a push that was, the other is nobody's flood. Calls have a budget of
+their own: no number of messages keeps a phone from ringing.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Limits:
 
     def __init__(self, rates: Mapping[str, int]) -> None:
         self.rates = rates
-        self._due: OrderedDict[tuple[str, str, str], float] = OrderedDict()
+        self._due: OrderedDict[tuple[str, bool, str, str], float] = OrderedDict()
         """Monotonic seconds at which all pushes so far would have gone out had they been spread evenly."""
 
     def __len__(self) -> int:
@@ -53,8 +54,9 @@ class Limits:
         return ""
 
     @staticmethod
-    def _keys(order: PushOrder, token: PushToken) -> list[tuple[str, str, str]]:
-        keys = [(DEVICE, token.provider, token.prid), (APP, token.provider, token.param)]
+    def _keys(order: PushOrder, token: PushToken) -> list[tuple[str, bool, str, str]]:
+        call = order.type is PushType.CALL
+        keys = [(DEVICE, call, token.provider, token.prid), (APP, call, token.provider, token.param)]
         if order.from_user.lower() not in NOBODY:
-            keys.append((CALLER, "", (order.from_uri or order.from_user).lower()))
+            keys.append((CALLER, call, "", (order.from_uri or order.from_user).lower()))
         return keys

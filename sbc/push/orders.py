@@ -46,9 +46,10 @@ class PushOrder:
     is pointless (the caller is gone); 0 = the default of the type. ``wanted`` is asked before each try (``None``:
     always): a push after the caller has gone, or the device woke by itself, would ring for nobody. ``call_id`` becomes
     the collapse id: two pushes about one call are shown once. ``once`` names the request that the push is about: while
-    one push about it is under way to a device, or was accepted a moment ago, no second one goes there; ``""``: send it
-    in any case. ``urgent``: somebody waits for the device, so a push that is no call is as quick and as loud to the
-    provider as one. All texts are plain Unicode of any length; they are escaped and cut to the provider's limits.
+    one push about it is under way to a device, or was accepted a moment ago, no second one goes there (until a
+    cancel has named it, too); ``""``: send it in any case. ``urgent``: somebody waits for the device, so a push that is
+    no call is as quick and as loud to the provider as one. All texts are plain Unicode of any length; they are escaped
+    and cut to the provider's limits.
     """
 
     type: PushType

@@ -42,6 +42,10 @@ class Recent:
         waiting.append(told)
         return True
 
+    def forget(self, key: Key) -> None:
+        """The device was told that the request is over: should it come again, so must the push."""
+        self._accepted.pop(key, None)
+
     def ended(self, key: Key, result: PushResult, now: float) -> None:
         """The push under *key* is over."""
         if result.accepted:

@@ -256,7 +256,10 @@ class PushService(Service):
             return self._refused(order, token, problem)
         if self.keyring.find(token.provider, token.param) is None:
             return self._refused(order, token, f"no credentials for {token.provider} app {token.param}")
-        sending = self._once(order, token) if order.once else self._dispatch(order, token)
+        if order.type is PushType.CANCEL:
+            self._recent.forget((order.once, token.provider, token.prid))
+        once = order.once and order.type is not PushType.CANCEL
+        sending = self._once(order, token) if once else self._dispatch(order, token)
         return sending.addCallback(self._another, order) if len(order.tokens) > 1 else sending
 
     def _once(self, order: PushOrder, token: PushToken) -> Deferred[PushResult]:

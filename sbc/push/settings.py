@@ -186,14 +186,17 @@ class PushSettings:
         "etc/push", FilePath(), doc="directory searched for keys, certificates and message templates"
     )
     device_limit: int = setting(
-        30, Integer(0, 1_000_000), doc="pushes a minute for one device, cancels not counted; 0: any number"
+        30,
+        Integer(0, 1_000_000),
+        doc="pushes a minute for one device, calls and messages each by themselves, cancels not counted; 0: any number",
     )
     caller_limit: int = setting(
-        300,
+        0,
         Integer(0, 1_000_000),
-        doc="pushes a minute that one caller may cause who is not anonymous; 0: any number",
+        doc="pushes a minute that one caller may cause who is not anonymous, counted alike; 0: any number, as many "
+        "PBXs give one number for all their calls, and a ringing group is a push to each member",
     )
-    app_limit: int = setting(0, Integer(0, 10_000_000), doc="pushes a minute of one app; 0: any number")
+    app_limit: int = setting(0, Integer(0, 10_000_000), doc="pushes a minute of one app, counted alike; 0: any number")
 
 
 @section("push.remove_on", doc="What removes a push binding")

@@ -9,10 +9,10 @@ from twisted.internet.defer import inlineCallbacks
 from sbc.lab.rtp import media_address
 from sbc.lab.world import BORDER, PHONE, UPPER
 from sbc.media import inline as engine
-from tests.flow.scene import FlowCase, pause, until
+from tests.flow.scene import Calls, FlowCase, pause, until
 
 
-class Media(FlowCase):
+class Media(Calls):
     @inlineCallbacks
     def talks(self, transport):
         yield self.begin()
@@ -86,16 +86,23 @@ class Media(FlowCase):
         yield call.hang_up()
 
     @inlineCallbacks
-    def test_under_auto_sound_goes_straight_between_those_who_are_where_they_say(self):
+    def test_under_auto_sound_goes_straight_from_a_phone_to_a_server_of_its_network(self):
         yield self.begin(changes={'relay = "always"': 'relay = "auto"'})
-        phone = yield self.awake(talks=True)
-        call = self.upper.place_call("bob")
-        yield self.final(call)
-        ringing = self.ringing(phone)
-        yield until(lambda: call.media.received > 5 and ringing.media.received > 5, "sound both ways")
-        self.assertEqual({host for host, _ in call.media.sources}, {PHONE})
-        self.assertEqual({host for host, _ in ringing.media.sources}, {UPPER})
+        _, call, answered = yield self.calling()
+        yield until(lambda: call.media.received > 5 and answered.media.received > 5, "sound both ways")
+        self.assertEqual({host for host, _ in call.media.sources}, {UPPER})
+        self.assertEqual({host for host, _ in answered.media.sources}, {PHONE})
         self.assertEqual(self.sbc.engine.streams, 0)
+        yield call.hang_up()
+
+    @inlineCallbacks
+    def test_under_auto_a_phone_that_is_called_is_relayed(self):
+        """Where it wants media is known when it answers; its Contact may be what it learnt of its NAT."""
+        yield self.begin(changes={'relay = "always"': 'relay = "auto"'})
+        phone, call, ringing = yield self.talking()
+        yield until(lambda: call.media.received > 5 and ringing.media.received > 5, "sound both ways")
+        self.assertEqual({host for host, _ in call.media.sources | ringing.media.sources}, {BORDER})
+        self.assertTrue(phone.awake)
         yield call.hang_up()
 
     @inlineCallbacks

@@ -9,8 +9,8 @@ import pytest
 from sbc.media.direct import Party, direct
 from sbc.media.sdp import parse
 
-PHONE = Party("198.51.100.7", "198.51.100.7", "203.0.113.5")
-PBX = Party("192.0.2.9", "192.0.2.9", "203.0.113.5", server=True)
+PHONE = Party("10.0.0.7", "10.0.0.7", "10.0.0.1")
+PBX = Party("10.0.0.9", "10.0.0.9", "10.0.0.1", server=True)
 
 
 def said(host: str, *more: str, port: int = 4000) -> bytes:
@@ -19,34 +19,40 @@ def said(host: str, *more: str, port: int = 4000) -> bytes:
     return "\r\n".join([*lines, *more, ""]).encode()
 
 
-def test_two_who_are_where_they_say() -> None:
-    body = said("198.51.100.7")
-    # documentation addresses count as internal ones; both are of one kind
-    assert direct(parse(body), PHONE, PBX)
-    assert direct(parse(said("192.0.2.9")), PBX, PHONE)
+def test_a_phone_and_a_server_in_one_local_network() -> None:
+    assert direct(parse(said("10.0.0.7")), PHONE, PBX)
+    six, server = Party("fd00::7", "fd00::7", "x"), Party("fd00::9", "fd00::9", "x", server=True)
+    assert direct(parse(said("fd00::7")), six, server)
+
+
+def at(host: str, *, server: bool = False) -> Party:
+    return Party(host, host, "10.0.0.1", server=server)
 
 
 @pytest.mark.parametrize(
     ("why", "body", "sender", "receiver"),
     [
-        ("its media is elsewhere", said("198.51.100.8"), PHONE, PBX),
-        ("its Contact is elsewhere", said("198.51.100.7"), replace(PHONE, stated="10.0.0.7"), PBX),
-        ("the receiver's Contact is elsewhere", said("192.0.2.9"), PBX, replace(PHONE, stated="10.0.0.7")),
-        ("the receiver's Contact is a name", said("192.0.2.9"), PBX, replace(PHONE, stated="phone.invalid")),
-        ("nothing is known of the receiver", said("192.0.2.9"), PBX, replace(PHONE, stated="")),
-        ("a browser calls", said("198.51.100.7"), replace(PHONE, web=True), PBX),
-        ("a browser is called", said("192.0.2.9"), PBX, replace(PHONE, web=True)),
-        ("two networks", said("198.51.100.7"), PHONE, replace(PBX, shown="10.0.0.1")),
-        ("ICE", said("198.51.100.7", "a=ice-ufrag:abcd"), PHONE, PBX),
-        ("the other family", said("198.51.100.7"), PHONE, replace(PBX, source="2001:db8::9")),
-        ("media of the other family", said("2001:db8::9"), PBX, PHONE),
-        ("a public server, a private phone", said("8.8.8.8"), Party("8.8.8.8", "8.8.8.8", "x", server=True),
-         Party("10.0.0.7", "10.0.0.7", "x")),
-        ("a public server with private media", said("10.0.0.9"), Party("8.8.8.8", "8.8.8.8", "x", server=True),
-         Party("9.9.9.9", "9.9.9.9", "x")),
-        ("a name", said("media.example.com"), replace(PBX), PHONE),
-        ("loopback and a network", said("127.0.0.1"), Party("127.0.0.1", "127.0.0.1", "x", server=True),
-         Party("10.0.0.7", "10.0.0.7", "x")),
+        ("its media is elsewhere", said("10.0.0.8"), PHONE, PBX),
+        ("its Contact is elsewhere", said("10.0.0.7"), replace(PHONE, stated="10.0.0.8"), PBX),
+        ("its Contact is a name", said("10.0.0.7"), replace(PHONE, stated="phone.invalid"), PBX),
+        ("nothing is known of its Contact", said("10.0.0.7"), replace(PHONE, stated=""), PBX),
+        ("a phone is called: where it wants media is not known yet", said("10.0.0.9"), PBX, PHONE),
+        ("a phone behind NAT is called that wrote its outer address into its Contact", said("203.0.113.9"),
+         at("203.0.113.9", server=True), at("203.0.113.70")),
+        ("a phone is called by a phone", said("10.0.0.8"), at("10.0.0.8"), PHONE),
+        ("a phone may have its public address from STUN", said("8.8.8.7"), at("8.8.8.7"), at("8.8.8.9", server=True)),
+        ("as may one of IPv6", said("2620:fe::7"), at("2620:fe::7"), at("2620:fe::9", server=True)),
+        ("a phone behind carrier grade NAT", said("100.64.3.7"), at("100.64.3.7"), at("10.0.0.9", server=True)),
+        ("a phone on a VPN", said("10.8.0.7"), at("10.8.0.7"), PBX),
+        ("a server in a container", said("10.0.0.7"), PHONE, at("172.17.0.2", server=True)),
+        ("a browser calls", said("10.0.0.7"), replace(PHONE, web=True), PBX),
+        ("two networks", said("10.0.0.7"), PHONE, replace(PBX, shown="192.168.0.1")),
+        ("ICE", said("10.0.0.7", "a=ice-ufrag:abcd"), PHONE, PBX),
+        ("the other family", said("10.0.0.7"), PHONE, replace(PBX, source="fd00::9")),
+        ("media of the other family", said("fd00::7"), PHONE, PBX),
+        ("a name", said("media.example.com"), PHONE, PBX),
+        ("servers of two networks", said("8.8.8.8"), at("8.8.8.8", server=True), at("9.9.9.9", server=True)),
+        ("loopback and a network", said("127.0.0.1"), at("127.0.0.1"), PBX),
     ],
 )  # fmt: skip
 def test_everybody_else_is_relayed(why: str, body: bytes, sender: Party, receiver: Party) -> None:
@@ -54,8 +60,7 @@ def test_everybody_else_is_relayed(why: str, body: bytes, sender: Party, receive
 
 
 def test_a_server_may_have_its_media_on_another_machine() -> None:
-    server, phone = Party("8.8.8.8", "8.8.8.8", "x", server=True), Party("9.9.9.9", "9.9.9.9", "x")
-    assert direct(parse(said("8.8.4.4")), server, phone)
+    assert direct(parse(said("10.0.0.20")), at("10.0.0.8", server=True), PBX)
 
 
 def test_held_media_is_nowhere() -> None:

@@ -334,7 +334,7 @@ class TestPassing:
         assert relay.engine.streams == 1
 
     def test_what_goes_directly_is_not_relayed_under_auto(self) -> None:
-        a, b = Party("127.0.0.3", "127.0.0.3", "127.0.0.2"), Party("127.0.0.4", "127.0.0.4", "127.0.0.2")
+        a, b = Party("127.0.0.3", "127.0.0.3", "127.0.0.2"), Party("127.0.0.4", "127.0.0.4", "127.0.0.2", server=True)
         with world(relay="auto") as relay, world(relay="always") as always:
             phone = relay.phone("127.0.0.3")
             body = phone.describe()

@@ -57,6 +57,19 @@ def test_a_caller_causes_so_many_pushes_whomever_it_calls() -> None:
         assert few.refuses(order(from_user="Anonymous", from_uri="sip:anonymous@x"), device(3), 0.0) == ""
 
 
+def test_messages_do_not_use_up_what_calls_may() -> None:
+    few = Limits({"device": 2, "caller": 2, "app": 2})
+    assert [few.refuses(order(PushType.CHAT), APPLE, 0.0) != "" for _ in range(3)] == [False, False, True]
+    assert few.refuses(order(), APPLE, 0.0) == ""
+
+
+def test_a_group_that_rings_at_every_call_is_no_flood() -> None:
+    push = PushSettings()
+    few = Limits({"device": push.device_limit, "caller": push.caller_limit, "app": push.app_limit})
+    calls = [few.refuses(order(), device(number), call) for call in range(20) for number in range(50)]
+    assert set(calls) == {""}
+
+
 def test_an_app_sends_so_many() -> None:
     few = Limits({"device": 0, "caller": 0, "app": 1})
     assert few.refuses(order(), device(1), 0.0) == ""
@@ -94,6 +107,14 @@ def test_a_push_beyond_the_limit_is_not_sent_and_told(folder: Path) -> None:
 
 
 # One push for one request.
+
+
+def test_a_request_that_was_called_off_is_pushed_again_when_it_comes_again(folder: Path) -> None:
+    world = World(folder)
+    assert world.order(APPLE, once="c1 1 INVITE")[0].accepted
+    assert world.order(APPLE, type=PushType.CANCEL, once="c1 1 INVITE")[0].accepted
+    assert world.order(APPLE, once="c1 1 INVITE")[0].accepted
+    assert len(world.requests) == 3
 
 
 def test_a_request_that_comes_twice_is_one_push(folder: Path) -> None:
