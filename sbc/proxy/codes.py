@@ -22,6 +22,7 @@ LOCAL = {
     480: (480, "Temporarily Unavailable"),
     487: (487, "Request Terminated"),
     500: (500, "Server Internal Error"),
+    502: (502, "Bad Gateway"),
     503: (503, "Service Unavailable"),
 }
 """What the sender hears for a branch that ended without a response of its own. 503: we have no room for its media."""

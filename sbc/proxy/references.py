@@ -184,7 +184,7 @@ def _shown(uri: Uri, named: Named | None, receiver: Side) -> Uri | None:
     if named is None:
         return None
     end, far = named.end, named.far
-    if not _points_at(uri, named.leg.token, end):
+    if not end.target or not _points_at(uri, named.leg.token, end):
         return None
     if receiver.upper is None:
         ours = Uri.parse(receiver.contact)

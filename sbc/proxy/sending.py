@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sbc.observe import kinds
@@ -13,6 +15,7 @@ from sbc.proxy.describing import described
 from sbc.proxy.dialog import OPENING, Leg
 from sbc.proxy.outgoing import leg_for, onto, request_for
 from sbc.proxy.target import Target
+from sbc.sip.errors import RemoteError
 from sbc.sip.message import Request, Response
 from sbc.soon import when_there
 from sbc.transaction.client import ClientTransaction
@@ -23,15 +26,36 @@ from sbc.upper.ways import on_flow, refusal
 if TYPE_CHECKING:
     from sbc.proxy.attempt import Attempt
 
+log = Logger()
+
+P = ParamSpec("P")
+
 COMPLETED = b'SIP;cause=200;text="Call completed elsewhere"'
 """The Reason of a CANCEL to a device that was slower than another (RFC 3326)."""
+
+
+def _alone(
+    step: Callable[Concatenate[Attempt, Branch[Target], P], None],
+) -> Callable[Concatenate[Attempt, Branch[Target], P], None]:
+    """What this step raises ends its branch and no other; often nobody is left who could hear of it."""
+
+    def careful(attempt: Attempt, branch: Branch[Target], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            step(attempt, branch, *args, **kwargs)
+        except RemoteError as problem:
+            attempt.branch_failed(branch, 502, str(problem), attempt.calls.driver.clock())
+        except Exception:  # noqa: BLE001 - whatever it was, the caller gets an answer and the other devices theirs
+            log.failure("a branch met a bug")
+            attempt.branch_failed(branch, 500, "it met a bug of the SBC", attempt.calls.driver.clock())
+
+    return careful
 
 
 def forward(attempt: Attempt, effect: Forward[Target], now: float) -> None:
     """Send the request to the branch's target; once more under the same Via branch where its flow broke before."""
     branch = effect.branch
     target, calls = branch.target, attempt.calls
-    if effect.again and branch.txn is not None:
+    if effect.again and branch.txn is not None and target.flow is not None:
         request = onto(branch)
         branch.txn = calls.driver.send(request, target.flow, BranchClient(attempt, branch), _retry(attempt, target))
         attempt.story.note(kinds.RESENT, f"{target.name}, after its flow broke")
@@ -46,6 +70,9 @@ def forward(attempt: Attempt, effect: Forward[Target], now: float) -> None:
 def move(attempt: Attempt, effect: Move[Target], now: float) -> None:
     """The request goes on, under the same Via branch, to where its device is now."""
     branch, target = effect.branch, effect.branch.target
+    if target.flow is None:  # behind a proxy that is to be reached first
+        renew(attempt, Renew(branch), now)
+        return
     onto(branch)
     attempt.story.note(kinds.RESENT, f"{target.name}, on its new flow")
     attempt.calls.driver.move(branch.txn, target.flow)
@@ -91,6 +118,7 @@ def _reject(attempt: Attempt, leg: Leg, txn: ClientTransaction, response: Respon
     attempt.calls.endings.reject_answer(leg, response.to_tag or b"", txn, first)
 
 
+@_alone
 def _offer(attempt: Attempt, branch: Branch[Target], flow: Flow) -> None:
     """Open the branch's leg and rewrite its media; then it can be sent."""
     if branch.state is DONE:
@@ -115,6 +143,7 @@ def _offer(attempt: Attempt, branch: Branch[Target], flow: Flow) -> None:
     when_there(body, partial(_send, attempt, branch, flow), partial(_no_media, attempt, branch))
 
 
+@_alone
 def _send(attempt: Attempt, branch: Branch[Target], flow: Flow, body: bytes) -> None:
     if branch.state is DONE:
         return
@@ -125,6 +154,7 @@ def _send(attempt: Attempt, branch: Branch[Target], flow: Flow, body: bytes) -> 
         attempt.calls.ways.carry(out, flow, partial(_put, attempt, branch, out))
 
 
+@_alone
 def _put(attempt: Attempt, branch: Branch[Target], out: Request, flow: Flow) -> None:
     if branch.state is DONE:
         return

@@ -16,7 +16,7 @@ from sbc.observe.metrics import Metrics
 from sbc.proxy.attempt import Attempt
 from sbc.proxy.branch import Candidate
 from sbc.proxy.calls import Calls
-from sbc.proxy.dialog import Named, Side
+from sbc.proxy.dialog import Named, Side, contact_of
 from sbc.proxy.loops import refuse_loop
 from sbc.proxy.outgoing import caller
 from sbc.proxy.passing import Passing
@@ -164,7 +164,7 @@ class Switch:
         refuse_loop(request, ours)
         if request.method in (b"INVITE", b"SUBSCRIBE") and not request.contacts:
             raise RemoteError(400, b"Missing Contact")
-        contact = request.contacts[0].uri.render().decode("utf-8", "replace") if request.has(b"contact") else ""
+        contact = (contact_of(request) or b"").decode("utf-8", "replace")
         lodger = self.registrar.live.resident(flow.token, now, request.from_.uri.username, contact)
         way = choose(
             request,
@@ -235,6 +235,7 @@ class Switch:
             and sender.username == lodger.username
             and sender.host.lower() in own
             and server.domain == lodger.domain.encode()
+            and not self.calls.comes_again(request)
         )
 
     def _found_here(
@@ -269,6 +270,8 @@ class Switch:
             username, _, domain = end.user.rpartition("@")
             found = self.store.read(partial(queries.subscriber, username=username, domain=domain))
             found.addCallback(self._replace, attempt, end.device).addErrback(self._unfound, attempt)
+        elif not end.target:  # it has not said yet where it is
+            attempt.refuse(480)
         elif server is not None:
             attempt.begin(
                 [Candidate(f"upper:{server.name}", Target(end.target, server.name, server=server), True, False)],

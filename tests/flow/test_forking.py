@@ -4,10 +4,30 @@ from __future__ import annotations
 
 from twisted.internet.defer import inlineCallbacks
 
+from sbc.proxy import sending
 from tests.flow.scene import FlowCase
 
 INSTANCE = "<urn:uuid:00000000-0000-1000-8000-000a95a0e128>"
 OUTBOUND = [(b"supported", b"outbound")]
+
+
+class Alone(FlowCase):
+    @inlineCallbacks
+    def test_a_branch_that_meets_a_bug_ends_alone(self):
+        yield self.begin()
+        yield self.awake(host="127.0.0.4")
+        desk = yield self.awake(answer=486, answer_delay=0.05)
+        honest = sending.request_for
+
+        def request_for(attempt, branch, flow, body):
+            if flow.peer[0] == "127.0.0.4":
+                raise ValueError("a bug")
+            return honest(attempt, branch, flow, body)
+
+        self.patch(sending, "request_for", request_for)
+        status = yield self.final(self.upper.place_call("bob"))
+        self.assertEqual((status, len(desk.saw("INVITE"))), (486, 1))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
 
 class Preferring(FlowCase):

@@ -331,6 +331,15 @@ class Local(Routed):
         self.assertEqual(len(bob.saw("INVITE")), 1, "it does not ring again for the same call")
 
     @inlineCallbacks
+    def test_the_upper_server_wants_credentials_and_the_phone_rings_no_second_time(self):
+        alice, bob = yield self.two_phones("awake", answer=486, answer_delay=0.05)
+        self.upper.challenge_calls = True
+        status = yield self.final(alice.call("bob"))
+        self.assertEqual(status, 486)
+        self.assertEqual(len(self.upper.saw("INVITE")), 2, "challenged, and with credentials")
+        self.assertEqual(len(bob.saw("INVITE")), 1, "it rang for this call already")
+
+    @inlineCallbacks
     def test_the_upper_server_takes_what_nobody_answers(self):
         alice, bob = yield self.two_phones("awake", answer_delay=None)
         self.upper.location.users.clear()

@@ -47,6 +47,15 @@ class Strangers(FlowCase):
         self.assertEqual(self.passed_on(), [])
 
     @inlineCallbacks
+    def test_a_contact_that_says_nothing(self):
+        yield self.begin()
+        self.upper.script.plan("MESSAGE", *[Reply(status=404)] * 2)
+        for contact in (b"", b"*"):
+            uri = f"sip:bob@{DOMAIN}"
+            response = yield self.stranger("127.0.0.9").ask("MESSAGE", uri, self.world.sip, (b"contact", contact))
+            self.assertEqual(response.status, 404, contact)
+
+    @inlineCallbacks
     def test_max_forwards_zero(self):
         yield self.begin()
         stranger = self.stranger("127.0.0.9")
