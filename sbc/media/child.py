@@ -88,11 +88,11 @@ class Child:
         self._began_at = self._reactor.seconds()
 
     def kill(self) -> None:
-        """End it at once."""
+        """End it at once. It may be root's, and we not any more: then what relays is to be ended by itself."""
         if self._process is not None:
             try:
                 self._process.signalProcess("KILL")
-            except ProcessExitedAlready:
+            except (ProcessExitedAlready, PermissionError):
                 pass
 
     def _ended(self, how: str) -> None:

@@ -30,7 +30,10 @@ def keep(work: Callable[[], None]) -> None:
             _work(work)
 
         def pass_on(number: int, frame: Any, child: int = child) -> None:
-            os.kill(child, number)
+            try:
+                os.kill(child, number)
+            except ProcessLookupError:
+                pass  # the next one is about to begin
 
         signal.signal(signal.SIGTERM, pass_on)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -42,9 +45,14 @@ def keep(work: Callable[[], None]) -> None:
         pause = 0.0 if steady else min(max(FIRST_PAUSE, 2 * pause), LONGEST_PAUSE)
 
 
+def die_with_parent() -> None:
+    """Let this process be killed when its parent dies. The kernel forgets it when the process changes its user."""
+    ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+
+
 def _work(work: Callable[[], None]) -> None:
     """What the child does; it does not return."""
-    ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    die_with_parent()
     code = 1
     try:
         work()

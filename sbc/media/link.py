@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from struct import Struct
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -16,6 +18,8 @@ from twisted.python.failure import Failure
 from sbc.media import control
 from sbc.media.control import SOCKET, Message
 from sbc.sip.errors import RemoteError
+
+_CREDENTIALS = Struct("=iII")  # struct ucred: process, user, group
 
 log = Logger()
 
@@ -52,6 +56,8 @@ class Link(Protocol):
         self._frames = control.Frames()
         self._open: dict[int, Request] = {}
         self._number = 0
+        #: The process that listens at the other end; 0 while that is unknown.
+        self.pid = 0
         #: When the other side last said something.
         self.heard_at = clock()
 
@@ -60,6 +66,15 @@ class Link(Protocol):
         self._number += 1
         self._open[self._number] = request
         self.transport.write(control.frame({**request.message, "id": self._number}))
+
+    def kill(self) -> None:
+        """End the other side at once, as far as we may, and the connection."""
+        if self.pid:
+            try:
+                os.kill(self.pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                pass
+        self.transport.abortConnection()
 
     def dataReceived(self, data: bytes) -> None:
         """Answers and events."""
@@ -94,6 +109,8 @@ def connect(reactor: Any, state: Path, link: Link) -> bool:
         directory = os.open(state, os.O_PATH | os.O_DIRECTORY)
         connecting.setblocking(False)
         connecting.connect(f"/proc/self/fd/{directory}/{SOCKET}")  # the true path may be longer than a socket's may be
+        credentials = connecting.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        link.pid = _CREDENTIALS.unpack(credentials)[0]
         factory = Factory.forProtocol(lambda: link)
         reactor.adoptStreamConnection(connecting.fileno(), socket.AF_UNIX, factory)
     except OSError:

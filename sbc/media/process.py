@@ -136,7 +136,7 @@ class ProcessEngine:
             stopping.callback(None)
             return stopping
         if self._link is not None:
-            self._link.put(Request({"do": "end"}, self._reactor.seconds()))
+            self._end()
         else:
             self._child.kill()
         ending = [
@@ -240,9 +240,8 @@ class ProcessEngine:
 
     def _greeted(self, reply: Message) -> None:
         if not reply["fits"]:
-            log.warn("the media process there is uses other ports; its calls end")
-            assert self._link is not None
-            self._link.put(Request({"do": "end"}, self._reactor.seconds()))
+            log.warn("the media process there is of another version or uses other ports; its calls end")
+            self._end()
             return
         self._say(reply)
         self._pid = reply["pid"]
@@ -259,9 +258,13 @@ class ProcessEngine:
             self._link.put(request)  # type: ignore[union-attr]
 
     def _misunderstood(self, failure: Failure) -> None:
-        log.failure("the media process does not answer as expected", failure)
+        """Most likely it is one of another version."""
+        log.failure("the media process does not answer as expected; its calls end", failure)
+        self._end()
+
+    def _end(self) -> None:
         if self._link is not None:
-            self._link.transport.abortConnection()
+            self._link.put(Request({"do": "end"}, self._reactor.seconds()))
 
     def _say(self, reply: Message) -> None:
         """One line about what forwards packets, when that is news."""
@@ -298,6 +301,7 @@ class ProcessEngine:
 
     def _gone(self, unanswered: list[Request]) -> None:
         """The connection is lost, and with it, most likely, the media process."""
+        known = self._ready
         self._link, self._ready, self._pid = None, False, 0
         self._before = {name: count + int(self._counts.pop(name, 0)) for name, count in self._before.items()}
         self._waiting.extendleft(each for each in reversed(unanswered) if each.message["do"] not in ("hello", "end"))
@@ -305,7 +309,10 @@ class ProcessEngine:
             self._ended_in_order()
         elif self._looking.running:
             log.error("the media process is gone; its calls wait for the next one")
-            self._seek()
+            if known:
+                self._seek()
+            elif self._seeking is None:
+                self._seeking = self._reactor.callLater(SEEK, self._seek)
 
     def _seek(self) -> None:
         """Reach a media process; start one when none is there."""
@@ -324,7 +331,7 @@ class ProcessEngine:
         if self._link is not None and now - self._link.heard_at >= HANGING:
             log.error("the media process hangs and is killed")
             self._child.kill()
-            self._link.transport.abortConnection()
+            self._link.kill()  # it need not be a child of ours
 
     # The process
 

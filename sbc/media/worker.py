@@ -23,7 +23,7 @@ from typing import Any
 from sbc.media import control
 from sbc.media.control import SOCKET, Message
 from sbc.media.engine import Fault
-from sbc.media.keeper import keep
+from sbc.media.keeper import die_with_parent, keep
 from sbc.media.line import Line
 from sbc.media.offload import Offload, UnavailableError
 from sbc.media.relay import SWEEP, Relay
@@ -125,9 +125,9 @@ class Worker:
 
     def _hello(self, message: Message) -> Message:
         """Tell a signalling process of everything there is. `fits`: ports and protocol are what it expects."""
-        settings = control.to_settings(message["settings"])
-        fits = message["version"] == control.VERSION and settings.ports == self._settings.ports
-        if fits:
+        settings = self._understood(message)
+        fits = settings is not None and settings.ports == self._settings.ports
+        if fits and settings is not None:
             self._told.clear()
             self.relay.reload(settings)
             for key in self.relay.keys:
@@ -135,6 +135,13 @@ class Worker:
         name, how = ("python", "") if self._offload is None else (self._offload.name, self._offload.account)
         uses: Message = {"name": name, "how": how, "why": self._why}
         return {"fits": fits, **uses, "legs": self.relay.keys, "pid": os.getpid(), "files": self.relay.open_files()}
+
+    def _understood(self, message: Message) -> MediaSettings | None:
+        """The settings in a greeting; None when it is one of another version."""
+        try:
+            return control.to_settings(message["settings"]) if message["version"] == control.VERSION else None
+        except (KeyError, TypeError, ValueError):
+            return None
 
     def _reload(self, message: Message) -> Message:
         self.relay.reload(control.to_settings(message["settings"]))
@@ -238,6 +245,9 @@ def offload(state: Path, engine: str) -> tuple[Offload | None, str]:
         return load(str(state)), ""
     except UnavailableError as problem:
         return None, str(problem)
+    except Exception as problem:  # noqa: BLE001 - a bug there, or a kernel that says what nobody expected
+        traceback.print_exc()
+        return None, f"{type(problem).__name__}: {problem}"
 
 
 def become_owner(state: Path) -> None:
@@ -255,6 +265,7 @@ def serve(state: Path, engine: str, settings: MediaSettings) -> None:
     listening = listen(state)
     ours = (state / SOCKET).stat().st_ino
     become_owner(state)
+    die_with_parent()  # once more: who changes the user is let off
     worker = Worker(settings, listening, helper, why)
 
     def drain(*_: Any) -> None:

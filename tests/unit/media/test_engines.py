@@ -12,7 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import inlineCallbacks
 from twisted.trial.unittest import SkipTest, TestCase
 
-from sbc.media import process
+from sbc.media import control, process
 from sbc.media.calls import MediaCalls
 from sbc.media.child import Child
 from sbc.media.control import SOCKET
@@ -130,6 +130,54 @@ class Python(Contract, TestCase):
         os.kill(worker, 0)
         yield calls.stopService()
         yield self.until(lambda: not crashed._child.runs, "it has ended")
+
+    @inlineCallbacks
+    def test_one_that_hangs_and_is_no_child_of_the_new_master_is_killed(self) -> Any:
+        yield self.begin()
+        a, b = self.phone(A), self.phone(B)
+        crashed: Any = self.engine
+        yield self.until(lambda: crashed.pid, "it is there")
+        worker = crashed.pid
+        crashed._looking.stop()
+        self.patch(crashed, "_seek", lambda: None)
+        crashed._link.transport.abortConnection()
+        yield self.until(lambda: crashed._link is None, "the old master is gone")
+        os.kill(worker, signal.SIGSTOP)
+
+        self.patch(process, "HANGING", 1.0)
+        self.engine = ProcessEngine(self.settings, reactor, self.state, "python")
+        self.calls = MediaCalls(self.settings, self.engine)
+        self.calls.privilegedStartService()
+        self.calls.startService()
+        yield self.call(a, b)
+        yield self.talk(a, b)
+        self.assertNotEqual(self.engine.pid, worker)
+        yield self.calls.stopService()
+        yield self.until(lambda: not crashed._child.runs, "it has ended")
+
+    @inlineCallbacks
+    def test_one_of_another_version_makes_room_for_ours(self) -> Any:
+        yield self.begin()
+        a, b = self.phone(A), self.phone(B)
+        yield self.call(a, b, key="of before")
+        crashed: Any = self.engine
+        worker = crashed.pid
+        crashed._looking.stop()
+        self.patch(crashed, "_seek", lambda: None)
+        crashed._link.transport.abortConnection()
+        yield self.until(lambda: crashed._link is None, "the old master is gone")
+
+        true = control.from_settings
+        newer: dict[str, Any] = {"nobody knows this yet": 1}
+        self.patch(control, "from_settings", lambda settings: {**true(settings), **newer})
+        self.engine = ProcessEngine(self.settings, reactor, self.state, "python")
+        self.calls = MediaCalls(self.settings, self.engine)
+        self.calls.privilegedStartService()
+        self.calls.startService()
+        newer.clear()  # the next media process is of the new version
+        yield self.call(a, b)
+        yield self.talk(a, b)
+        self.assertNotEqual(self.engine.pid, worker)
 
     @inlineCallbacks
     def test_only_its_owner_may_speak_to_it(self) -> Any:

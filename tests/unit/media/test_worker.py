@@ -36,6 +36,14 @@ def test_auto_and_kernel_try_and_say_why_not(monkeypatch: pytest.MonkeyPatch, tm
     assert worker.offload(tmp_path, "kernel") == (None, "no CAP_BPF")
 
 
+def test_a_bug_in_what_the_kernel_does_costs_no_call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def load(state: str) -> Any:
+        raise IndexError("an attribute is cut off")
+
+    monkeypatch.setattr(kernel, "load", load)
+    assert worker.offload(tmp_path, "auto") == (None, "IndexError: an attribute is cut off")
+
+
 def test_python_does_not_try(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delattr(kernel, "load")
     assert worker.offload(tmp_path, "python") == (None, "")
