@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
 from sbc.proxy.target import Target
 from sbc.sip.errors import RemoteError
@@ -25,11 +25,18 @@ class Edges:
 
         Only to the address that the phone's REGISTER came from: a Path is what somebody wrote, and leads nowhere else.
         """
-        uri = NameAddr.parse(target.path[0]).uri
+        return self.toward(target.path[0], target.edge)
+
+    def toward(self, route: bytes, edge: str) -> Deferred[Flow]:
+        """A flow to where this Route value leads, if that is the address `edge`. Fails with RemoteError 503."""
+        try:
+            uri = NameAddr.parse(route).uri
+        except RemoteError as problem:
+            return fail(problem)
         found = self._resolver.resolve(uri, (uri.transport or b"UDP").upper())
 
         def own(destinations: list[Destination]) -> Deferred[Flow]:
-            fitting = [each for each in destinations if each.host == target.edge.strip("[]")]
+            fitting = [each for each in destinations if each.host == edge.strip("[]")]
             if not fitting:
                 raise RemoteError(503, b"Path Leads Elsewhere")
             return self._connect(fitting[0])

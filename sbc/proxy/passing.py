@@ -69,19 +69,28 @@ class Passing:
 
     def woken(self, flow: Flow) -> None:
         """The receiver has registered, on this flow."""
-        self.inside.receiver.hop = flow
-        self.calls.lasting.changed(self.inside.dialog)
         sent = self._sent
         if sent is None:
-            self._describe(flow)
+            self._returned(flow)
             return
+        self.inside.receiver.hop = flow
+        self.calls.lasting.changed(self.inside.dialog)
         sent.request.set_top(b"via", via(flow.listener, sent.branch))
         self.calls.driver.move(sent, flow)
 
     def given_up(self, reason: str) -> None:
-        """The receiver did not wake. Its dialog lives on: nothing that would end it is answered (RFC 5057)."""
-        if self._sent is None:
-            self._answer(respond(self.request, 504, reason.encode()))
+        """The receiver did not wake; a proxy before it may have lost nothing but its connection to us. Its dialog lives
+        on: nothing that would end it is answered (RFC 5057)."""
+        side = self.inside.receiver
+        if self._sent is not None:
+            return
+        asleep = respond(self.request, 504, reason.encode())
+        if side.routes:
+            on_flow(
+                self.calls.edges.toward(side.routes[0], side.address), self._returned, lambda _: self._answer(asleep)
+            )
+        else:
+            self._answer(asleep)
 
     def received(self, txn: ClientTransaction, response: Response, now: float) -> None:
         self._trust()
@@ -112,6 +121,12 @@ class Passing:
     def failed(self, txn: ClientTransaction, reason: str, now: float) -> None:
         self._trust()
         self._refused(503, reason)
+
+    def _returned(self, flow: Flow) -> None:
+        """The receiver is reached again, by this flow."""
+        self.inside.receiver.hop = flow
+        self.calls.lasting.changed(self.inside.dialog)
+        self._describe(flow)
 
     def _rouse(self) -> None:
         settings = self.calls.settings()

@@ -126,6 +126,19 @@ class Behind(EdgeCase):
         self.assertEqual(self.pushes(bob), [], "it was awake all the time")
 
     @inlineCallbacks
+    def test_a_call_ends_although_the_connection_of_the_proxy_broke(self):
+        yield self.begin()
+        bob = yield self.awake("bob", host="127.0.0.4", provider="")
+        call = self.upper.place_call("bob")
+        yield self.final(call)
+        yield self.happened(self.ringing(bob).diary, "ack")
+        self.edge.cut()
+        yield until(lambda: not self.edge.streams, "the connection is gone")
+        response = yield call.hang_up()
+        self.assertEqual(response.status, 200)
+        yield self.happened(bob.diary, "ended")
+
+    @inlineCallbacks
     def test_a_message_kept_for_a_phone_reaches_it_through_its_proxy(self):
         yield self.begin(push='max_wait = "1s"')
         bob = yield self.awake("bob", host="127.0.0.4", killed=True)
