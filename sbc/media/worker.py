@@ -224,9 +224,6 @@ def listen(state: Path) -> socket.socket:
         Path(coming).unlink(missing_ok=True)
         listening.bind(coming)
         listening.listen(BACKLOG)
-        owner = os.stat(".")
-        if os.geteuid() == 0:
-            os.chown(coming, owner.st_uid, owner.st_gid)
         os.rename(coming, SOCKET)
     finally:
         os.umask(before)
@@ -262,10 +259,10 @@ def become_owner(state: Path) -> None:
 def serve(state: Path, engine: str, settings: MediaSettings) -> None:
     """Relay; returns when that is over in order."""
     helper, why = offload(state, engine)
-    listening = listen(state)
-    ours = (state / SOCKET).stat().st_ino
     become_owner(state)
     die_with_parent()  # once more: who changes the user is let off
+    listening = listen(state)
+    ours = (state / SOCKET).stat().st_ino
     worker = Worker(settings, listening, helper, why)
 
     def drain(*_: Any) -> None:

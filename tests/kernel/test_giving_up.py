@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import select
 import subprocess
+from pathlib import Path
 
+import pytest
+
+from sbc.media import kernel
+from sbc.media.kernel import ipsec
 from sbc.media.kernel.offload import KernelOffload
-from sbc.media.offload import Counts, Flow
+from sbc.media.offload import Counts, Flow, UnavailableError
 from tests.kernel.stream import Streams
 from tests.kernel.wires import PHONE, RELAY, Wires, ip
 
@@ -73,3 +78,15 @@ def test_more_news_than_fit(wires: Wires, offload: KernelOffload, streams: Strea
     command = ["ip", "-n", wires.names["r"], "-batch", "-"]
     subprocess.run(command, input="\n".join(lines), text=True, check=True)
     assert stream.flows["a"] in [flow for flow, _ in told(offload)]
+
+
+@pytest.mark.usefixtures("possible")
+def test_a_machine_that_encrypts_by_policies_is_left_alone(wires: Wires, tmp_path: Path) -> None:
+    policy = ("src", "10.71.1.0/24", "dst", "10.71.2.0/24", "dir")
+    template = ("tmpl", "src", RELAY["a"][4], "dst", RELAY["b"][4], "proto", "esp", "mode", "tunnel")
+    ip("-n", wires.names["r"], "xfrm", "policy", "add", *policy, "in", *template)
+    with wires.inside("r"):
+        assert not ipsec.encrypts(), "nothing of ours"
+    ip("-n", wires.names["r"], "xfrm", "policy", "add", *policy, "out", *template)
+    with wires.inside("r"), pytest.raises(UnavailableError, match="IPsec"):
+        kernel.load(str(tmp_path), keep_privileges=True)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from time import CLOCK_MONOTONIC, clock_gettime
 
-from sbc.media.kernel import calls, capabilities, elf, layout
+from sbc.media.kernel import calls, capabilities, elf, ipsec, layout
 from sbc.media.kernel.attachment import PROGRAM, Attachment
 from sbc.media.kernel.bpffs import ROOT, Names, directory
 from sbc.media.kernel.network import Network
@@ -40,6 +40,8 @@ def load(state: str, *, keep_privileges: bool = False, tcx: bool = True) -> Kern
     names: Names | None = None
     try:
         names, fleeting = _names(state)
+        if ipsec.encrypts():
+            raise UnavailableError("IPsec policies of this machine would be passed by")
         offload = _load(program, network, names, tcx)
     except (OSError, UnavailableError) as problem:
         network.close()

@@ -71,7 +71,12 @@ def failure(body: bytes) -> int:
 
 def ask_interfaces() -> bytes:
     """A request for all interfaces."""
-    return _message(_GET_LINK, _REQUEST | _DUMP, _LINK.pack(0, 0, 0, 0, 0))
+    return ask_all(_GET_LINK, _LINK.pack(0, 0, 0, 0, 0))
+
+
+def ask_all(kind: int, body: bytes) -> bytes:
+    """A request for everything of a kind."""
+    return _message(kind, _REQUEST | _DUMP, body)
 
 
 def interface(body: bytes) -> Interface:
