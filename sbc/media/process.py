@@ -22,6 +22,7 @@ from sbc.media.control import Message
 from sbc.media.engine import Answer, Fault, Offer, Statistics
 from sbc.media.link import Link, Request, connect
 from sbc.media.settings import MediaSettings
+from sbc.media.snapshot import ENCRYPTED
 from sbc.sip.errors import RemoteError
 
 #: Seconds between two attempts to reach a media process that is starting.
@@ -294,6 +295,8 @@ class ProcessEngine:
         if not reply["there"] and key in self._carried:
             log.warn("a call's media could not be taken over: {key}", key=key)
             self._carried.discard(key)
+            if self._kept.get(key) != ENCRYPTED:  # of those the media process itself will tell, when phones are back
+                self.on_fault(key, Fault("lost", "its ports could not be had again"))
 
     def _end_unclaimed(self) -> None:
         for key in tuple(self._unclaimed):

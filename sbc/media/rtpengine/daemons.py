@@ -115,7 +115,10 @@ class Asking(DatagramProtocol):
             return
         asked.timer = self._reactor.callLater(REPEATS[asked.repeats], self._send, cookie)
         asked.repeats += 1
-        self.transport.write(asked.packet, self.address)
+        try:
+            self.transport.write(asked.packet, self.address)
+        except OSError:
+            pass  # no way there just now: as good as a packet that is lost
 
     def _fail(self, cookie: bytes) -> None:
         asked = self._open.pop(cookie, None)

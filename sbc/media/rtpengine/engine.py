@@ -58,6 +58,7 @@ class RtpengineEngine:
         self.daemons = [Asking(reactor, (host, port), random) for host, port in settings.rtpengine]
         self._ports: list[Any] = []
         self._legs: dict[str, _Leg] = {}
+        self._placing: set[str] = set()
         self._ended_packets = 0
         self.exhausted = 0
         self.pinned = 0
@@ -123,7 +124,14 @@ class RtpengineEngine:
         mode = ng.towards(was, offer.wanted, None if leg is None else leg.modes.get(other(offer.from_)))
         command = ng.offer(key, offer, was, mode)
         if leg is None:
-            leg, reply = yield self._place(offer, command)
+            self._placing.add(key)
+            try:
+                leg, reply = yield self._place(offer, command)
+                if key not in self._placing:  # closed meanwhile
+                    leg.daemon.ask(ng.delete(key)).addErrback(_passed)
+                    raise RemoteError(503, b"Media Closed")
+            finally:
+                self._placing.discard(key)
             self._legs[key] = leg
             leg.daemon.legs += 1
         else:
@@ -179,6 +187,7 @@ class RtpengineEngine:
     def close(self, key: str) -> Any:
         """See `Engine.close`."""
         leg = self._legs.pop(key, None)
+        self._placing.discard(key)
         if leg is None:
             return Statistics()
         leg.daemon.legs -= 1
@@ -231,7 +240,7 @@ class RtpengineEngine:
     def _turn(self) -> None:
         """Look at the legs whose turn it is."""
         now = self._reactor.seconds()
-        for key, leg in self._legs.items():
+        for key, leg in tuple(self._legs.items()):  # one that is lost is closed at once
             if leg.answered and now - leg.looked_at >= self._look:
                 leg.looked_at = now
                 asked = leg.daemon.ask(ng.query(key))
@@ -254,6 +263,11 @@ class RtpengineEngine:
         if self._legs.get(key) is leg and (gone or not leg.daemon.alive):
             why = "has begun anew" if gone else "does not answer"
             self.on_fault(key, Fault("lost", f"rtpengine {leg.daemon.name} {why}"))
+
+
+def _passed(failure: Any) -> None:
+    """The daemon ends it by itself then."""
+    failure.trap(SilentError, RemoteError)
 
 
 def _description(reply: Command) -> bytes:

@@ -7,10 +7,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
+from twisted.internet.task import Clock
 
 from sbc.media.engine import Offer
 from sbc.media.rtpengine import bencode, ng
+from sbc.media.rtpengine.engine import RtpengineEngine
 from sbc.media.sdp import parse
+from sbc.media.settings import MediaSettings
+from sbc.settings import Address
 
 VALUES = some.recursive(
     some.integers() | some.binary(max_size=20),
@@ -100,3 +104,68 @@ def test_counts() -> None:
     assert (b.packets, b.bytes, b.reported_lost) == (50, 8600, None)
     assert ng.heard(reply) == {"a": 92, "b": 52}
     assert ng.statistics({}).streams == ()
+
+
+# One daemon, without a network
+
+
+class _Wire:
+    """Where requests go. `cut`: there is no way to the daemon."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[bytes, ng.Command]] = []
+        self.cut = False
+
+    def write(self, packet: bytes, address: Any) -> None:
+        if self.cut:
+            raise OSError("Network is unreachable")
+        cookie, _, body = packet.partition(b" ")
+        self.asked.append((cookie, bencode.decode(body)))
+
+
+def _engine() -> tuple[RtpengineEngine, Clock, _Wire]:
+    clock, wire = Clock(), _Wire()
+    settings = MediaSettings(engine="rtpengine", rtpengine=(Address("127.0.0.1", 2223),))
+    engine = RtpengineEngine(settings, clock, bytes)
+    engine.daemons[0].transport = wire
+    return engine, clock, wire
+
+
+def _offer() -> Offer:
+    return Offer(parse(PLAIN), "a", "127.0.0.3", "127.0.0.2", "127.0.0.9")
+
+
+def test_an_offer_finds_its_daemon_when_the_network_is_back() -> None:
+    engine, clock, wire = _engine()
+    wire.cut = True
+    told: list[Any] = []
+    engine.offer("leg", _offer()).addBoth(told.append)
+    wire.cut = False
+    clock.advance(0.5)
+    [(cookie, _)] = wire.asked
+    engine.daemons[0].datagramReceived(
+        cookie + b" " + bencode.encode({"result": "ok", "sdp": PLAIN}), ("127.0.0.1", 2223)
+    )
+    assert told == [PLAIN]
+
+
+def test_a_network_that_is_gone_is_a_daemon_that_is_silent() -> None:
+    engine, clock, wire = _engine()
+    wire.cut = True
+    told: list[Any] = []
+    engine.offer("leg", _offer()).addErrback(lambda failure: told.append(failure.value.status))
+    clock.pump([0.5] * 10)
+    assert told == [503]
+
+
+def test_what_is_closed_on_its_way_to_a_daemon_is_ended_there() -> None:
+    engine, _, wire = _engine()
+    told: list[Any] = []
+    engine.offer("leg", _offer()).addErrback(lambda failure: told.append(failure.value.status))
+    engine.close("leg")
+    [(cookie, _)] = wire.asked
+    engine.daemons[0].datagramReceived(
+        cookie + b" " + bencode.encode({"result": "ok", "sdp": PLAIN}), ("127.0.0.1", 2223)
+    )
+    assert [asked["command"] for _, asked in wire.asked] == [b"offer", b"delete"]
+    assert (told, engine.streams, engine.daemons[0].legs) == ([503], 0, 0)

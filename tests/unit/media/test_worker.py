@@ -17,6 +17,7 @@ from sbc.media.offload import UnavailableError
 from sbc.media.sdp import parse
 from sbc.media.settings import MediaSettings
 from sbc.media.silence import Patience, Silence
+from sbc.media.snapshot import ENCRYPTED
 from sbc.media.timers import Timers
 from sbc.settings import Ports
 
@@ -68,6 +69,17 @@ def test_what_forwards_is_one_line_of_the_log(monkeypatch: pytest.MonkeyPatch, w
     engine._say({"name": "kernel", "how": "", "why": "", "files": True})
     assert lines[1:] == [("info", "media engine: kernel")]
     assert engine.name == "kernel"
+
+
+@pytest.mark.parametrize(("kept", "told"), [("{}", ["lost"]), (ENCRYPTED, [])])
+def test_a_call_whose_ports_are_taken_meanwhile_is_over(kept: str, told: list[str]) -> None:
+    engine: Any = process.ProcessEngine(MediaSettings(), _NoReactor(), Path("/nowhere"), "python")
+    causes: list[str] = []
+    engine.on_fault = lambda key, fault: causes.append(fault.cause)
+    engine._carried.add("leg")
+    engine._kept["leg"] = kept
+    engine._retold({"there": False}, "leg")
+    assert causes == told
 
 
 class _NoReactor:
