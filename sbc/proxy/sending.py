@@ -85,6 +85,8 @@ def renew(attempt: Attempt, effect: Renew[Target], now: float) -> None:
         branch.txn.user.over = True
         if attempt.invite:
             attempt.calls.driver.cancel(branch.txn, [])
+        else:
+            attempt.calls.driver.rest(branch.txn)
         branch.txn = None
     forward(attempt, Forward(branch), now)
 

@@ -100,6 +100,18 @@ class Behind(EdgeCase):
         self.assertEqual(len(bob.saw("INVITE")), 1)
 
     @inlineCallbacks
+    def test_a_message_is_repeated_no_more_on_the_path_that_its_phone_has_left(self):
+        yield self.begin()
+        bob = yield self.awake("bob", host="127.0.0.4")
+        yield bob.sleep()
+        rested, rest = [], self.sbc.driver.rest
+        self.patch(self.sbc.driver, "rest", lambda txn: (rested.append(txn.branch), rest(txn)))
+        response = yield self.upper.send_message("bob", "once")
+        self.assertEqual(response.status, 200)
+        self.assertEqual(len(bob.saw("MESSAGE")), 1)
+        self.assertIn(self.edge.requests(b"MESSAGE")[0].vias[0].branch, rested)
+
+    @inlineCallbacks
     def test_one_unregisters_and_the_others_stay(self):
         yield self.begin()
         bob = yield self.awake("bob", host="127.0.0.4", provider="")
