@@ -87,13 +87,16 @@ class Child:
             os.close(nothing)
         self._began_at = self._reactor.seconds()
 
-    def kill(self) -> None:
-        """End it at once. It may be root's, and we not any more: then what relays is to be ended by itself."""
+    def kill(self) -> bool:
+        """End it at once. False when it is root's, and we are not any more: then it is to be asked."""
         if self._process is not None:
             try:
                 self._process.signalProcess("KILL")
-            except (ProcessExitedAlready, PermissionError):
+            except ProcessExitedAlready:
                 pass
+            except PermissionError:
+                return False
+        return True
 
     def _ended(self, how: str) -> None:
         self._process = None

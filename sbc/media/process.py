@@ -133,19 +133,27 @@ class ProcessEngine:
             self._looking.stop()
         if self._seeking is not None:
             self._seeking.cancel()
+            self._seeking = None
         if self._link is None and not self._child.runs:
             stopping.callback(None)
             return stopping
         if self._link is not None:
             self._end()
-        else:
-            self._child.kill()
+        elif not self._child.kill():
+            self._leave()
         ending = [
             self._reactor.callLater(FAREWELL, self._child.kill),
             self._reactor.callLater(2 * FAREWELL, self._let_go),
         ]
         stopping.addCallback(lambda _: [each.cancel() for each in ending if each.active()] and None)
         return stopping
+
+    def _leave(self) -> None:
+        """Ask a media process to end that is just coming up."""
+        if self._connect():
+            self._end()
+        elif self._stopping is not None and not self._stopping.called:
+            self._reactor.callLater(SEEK, self._leave)
 
     def offer(self, key: str, offer: Offer) -> Deferred[bytes]:
         """See `Engine.offer`."""

@@ -180,6 +180,15 @@ class Python(Contract, TestCase):
         self.assertNotEqual(self.engine.pid, worker)
 
     @inlineCallbacks
+    def test_one_of_root_that_is_coming_up_is_asked_to_end(self) -> Any:
+        yield self.begin()
+        engine: Any = self.engine
+        self.assertIsNone(engine._link)
+        self.patch(Child, "kill", lambda _: False)
+        yield self.calls.stopService()
+        self.assertFalse(engine._child.runs)
+
+    @inlineCallbacks
     def test_only_its_owner_may_speak_to_it(self) -> Any:
         yield self.begin()
         yield self.call(self.phone(A), self.phone(B))
