@@ -35,10 +35,10 @@ class RegistrarSettings:
         "0: it is told nothing",
     )
     first_hop: str = setting(
-        "strict",
+        "lenient",
         Words({"strict": None, "lenient": None}),
-        doc="a phone that wants outbound and comes through a proxy that does not offer it: strict, it hears 439 and "
-        "registers without (RFC 5626 6); lenient, it is registered without at once",
+        doc="a phone that wants outbound and comes through a proxy that does not offer it: lenient, it is registered "
+        "without at once, for not every phone tries again; strict, it hears 439 (RFC 5626 6)",
     )
     answer_locally: bool = setting(
         False,
