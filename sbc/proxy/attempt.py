@@ -286,11 +286,11 @@ class Attempt:
             except RemoteError as problem:
                 self.story.note(kinds.ERROR, str(problem))
                 if not self.done:
-                    self.refuse(502, problem.reason)
-            except Exception:  # noqa: BLE001 - whatever it was, the caller gets an answer and the other devices theirs
+                    self.give_up(502, problem.reason, now)
+            except Exception:  # noqa: BLE001 - whatever it was, the caller gets an answer and nobody rings on
                 log.failure("an attempt met a bug")
                 if not self.done:
-                    self.refuse(500)
+                    self.give_up(500, b"", now)
         if self.fork.waiting and not self.held:
             self._hold()
         self._arm(now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import inlineCallbacks
 
 from sbc.proxy import sending
+from sbc.proxy.answers import Answers
 from tests.flow.scene import FlowCase
 
 INSTANCE = "<urn:uuid:00000000-0000-1000-8000-000a95a0e128>"
@@ -27,6 +28,25 @@ class Alone(FlowCase):
         self.patch(sending, "request_for", request_for)
         status = yield self.final(self.upper.place_call("bob"))
         self.assertEqual((status, len(desk.saw("INVITE"))), (486, 1))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    @inlineCallbacks
+    def test_a_bug_with_an_answer_ends_the_call_and_nobody_rings_on(self):
+        yield self.begin()
+        desk = yield self.awake(host="127.0.0.4", answer_delay=None)
+        yield self.awake(ring_delay=0.3, answer_delay=None)
+        honest = Answers.relay
+
+        def relay(answers, attempt, branch, response, now):
+            if branch.target.flow.peer[0] != "127.0.0.4":
+                raise ValueError("a bug")
+            return honest(answers, attempt, branch, response, now)
+
+        self.patch(Answers, "relay", relay)
+        call = self.upper.place_call("bob")
+        status = yield self.final(call)
+        self.assertEqual((status, self.heard(call)), (500, [180]))
+        yield self.happened(self.ringing(desk).diary, "cancelled")
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
 

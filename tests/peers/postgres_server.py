@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own, durable as in earnest: for tests with a whole SBC, and for measurements."""
+"""A PostgreSQL server of our own: for tests with a whole SBC or with its store alone, and for measurements."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def programs() -> Path | None:
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
-    """The URL of an empty database on a server that listens on a Unix socket alone."""
+def postgres(*, durable: bool = True) -> Iterator[str]:
+    """The URL of an empty database on a server that listens on a Unix socket alone; `durable` as in earnest."""
     there = programs()
     if there is None:
         unavailable("not installed: postgresql (make peers)")
@@ -34,13 +34,18 @@ def postgres() -> Iterator[str]:
     account = None  # PostgreSQL refuses to run as root
     if os.geteuid() == 0:
         account = "postgres" if "postgres" in {entry.pw_name for entry in pwd.getpwall()} else "nobody"
-    with tempfile.TemporaryDirectory(prefix="sbc-pg-") as folder:
+    with tempfile.TemporaryDirectory(prefix="sbc-pg-", dir="/tmp") as folder:  # short: sockets allow 107 bytes
         if account is not None:
             shutil.chown(folder, account)
         cluster = f"{folder}/data"
         made = [there / "initdb", "-D", cluster, "-A", "trust", "-U", "sbc", "-E", "UTF8", "--locale=C"]
         subprocess.run(made, check=True, capture_output=True, user=account, cwd=folder)
-        options = ("--listen_addresses=", f"--unix_socket_directories={folder}", "--max_wal_size=4GB")
+        options = (
+            "--listen_addresses=",
+            f"--unix_socket_directories={folder}",
+            "--max_wal_size=4GB",
+            f"--fsync={'on' if durable else 'off'}",
+        )
         server = subprocess.Popen(
             [there / "postgres", "-D", cluster, *options], user=account, cwd=folder, stderr=subprocess.DEVNULL
         )

@@ -163,3 +163,11 @@ def world(**options: Any) -> Iterator[World]:
         yield made
     finally:
         made.close()
+
+
+def both_ways(relay: World, a: Phone, b: Phone) -> None:
+    """Each hears what the other says, three times."""
+    for _ in range(3):
+        spoken, replied = a.say(), b.say()
+        relay.turn()
+        assert (b.heard(), a.heard()) == ([spoken], [replied])

@@ -8,7 +8,7 @@ import pytest
 
 from sbc.media.sdp import parse
 from tests.unit.media.crypt_phones import DtlsPhone
-from tests.unit.media.relay_world import Phone, World, world
+from tests.unit.media.relay_world import Phone, World, both_ways, world
 
 
 @pytest.fixture
@@ -20,13 +20,6 @@ def relay() -> Iterator[World]:
 def dtls(relay: World, host: str = "127.0.0.3", setup: bytes = b"actpass") -> DtlsPhone:
     relay.phones.append(DtlsPhone(host, setup))
     return relay.phones[-1]  # type: ignore[return-value]
-
-
-def both_ways(relay: World, a: Phone, b: Phone) -> None:
-    for _ in range(3):
-        spoken, replied = a.say(), b.say()
-        relay.turn()
-        assert (b.heard(), a.heard()) == ([spoken], [replied])
 
 
 @pytest.mark.parametrize("setup", [b"actpass", b"active", b"passive"])

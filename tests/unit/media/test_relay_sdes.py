@@ -12,7 +12,7 @@ from sbc.media.sdes import CM_80, SUITES, Suite
 from sbc.media.sdp import parse
 from sbc.sip.errors import RemoteError
 from tests.unit.media.crypt_phones import SdesPhone
-from tests.unit.media.relay_world import Phone, World, world
+from tests.unit.media.relay_world import Phone, World, both_ways, world
 
 
 @pytest.fixture
@@ -25,13 +25,6 @@ def relay() -> Iterator[World]:
 def secure(relay: World, host: str, suite: Suite = CM_80) -> SdesPhone:
     relay.phones.append(SdesPhone(host, suite))
     return relay.phones[-1]  # type: ignore[return-value]
-
-
-def both_ways(relay: World, a: Phone, b: Phone) -> None:
-    for _ in range(3):
-        spoken, replied = a.say(), b.say()
-        relay.turn()
-        assert (b.heard(), a.heard()) == ([spoken], [replied])
 
 
 @pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name.decode())

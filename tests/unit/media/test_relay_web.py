@@ -12,19 +12,12 @@ from sbc.media.relay import KEYS_LOST, LOST_FOR
 from sbc.media.sdp import parse
 from sbc.sip.errors import RemoteError
 from tests.unit.media.crypt_phones import Browser, SdesPhone
-from tests.unit.media.relay_world import Phone, World, world
+from tests.unit.media.relay_world import Phone, World, both_ways, world
 
 
 def browser(relay: World, host: str = "127.0.0.3", setup: bytes = b"actpass") -> Browser:
     relay.phones.append(Browser(host, setup))
     return relay.phones[-1]  # type: ignore[return-value]
-
-
-def both_ways(relay: World, a: Phone, b: Phone) -> None:
-    for _ in range(3):
-        spoken, replied = a.say(), b.say()
-        relay.turn()
-        assert (b.heard(), a.heard()) == ([spoken], [replied])
 
 
 def called(relay: World, setup: bytes = b"actpass") -> tuple[Browser, Phone]:

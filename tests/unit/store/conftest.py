@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import glob
-import os
-import pwd
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +17,7 @@ from sbc.store.migrate import upgrade
 from sbc.store.reader import Lookups
 from sbc.store.tables import metadata
 from sbc.store.writer import Commits
+from tests.peers.postgres_server import postgres
 
 
 class Database:
@@ -74,75 +70,11 @@ class Database:
         self.engine.dispose()
 
 
-def _programs() -> Path | None:
-    """Where initdb and postgres are: on the path, or where Debian puts them."""
-    found = [shutil.which("initdb") or "", *sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"), reverse=True)]
-    return next((Path(each).resolve().parent for each in found if each and Path(each).exists()), None)
-
-
-def _account() -> str | None:
-    """PostgreSQL refuses to run as root: the account to run it as, or None for our own."""
-    if os.geteuid() != 0:
-        return None
-    known = {entry.pw_name for entry in pwd.getpwall()}
-    return "postgres" if "postgres" in known else "nobody"
-
-
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
-    """The URL of an empty database on a server that listens on a Unix socket only."""
-    programs = _programs()
-    if programs is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("postgresql is not installed (make peers)")
-        pytest.skip("postgresql is not installed (make peers)")
-    account = _account()
-    with tempfile.TemporaryDirectory(
-        prefix="sbc-pg-", dir="/tmp"
-    ) as directory:  # a short path: sockets allow 107 bytes
-        if account is not None:
-            shutil.chown(directory, account)
-        cluster = f"{directory}/data"
-        subprocess.run(
-            [programs / "initdb", "-D", cluster, "-A", "trust", "-U", "sbc", "--no-sync", "-E", "UTF8", "--locale=C"],
-            check=True,
-            capture_output=True,
-            user=account,
-            cwd=directory,
-        )
-        options = {
-            "listen_addresses": "",
-            "unix_socket_directories": directory,
-            "fsync": "off",
-            "max_connections": "20",
-        }
-        server = subprocess.Popen(
-            [programs / "postgres", "-D", cluster, *(f"--{name}={value}" for name, value in options.items())],
-            user=account,
-            cwd=directory,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            url = f"postgresql+psycopg://sbc@/postgres?host={directory}"
-            _wait(url, server)
-            yield url
-        finally:
-            server.terminate()
-            server.wait(20)
-
-
-def _wait(url: str, server: subprocess.Popen[bytes]) -> None:
-    import time
-
-    end = time.monotonic() + 20
-    while True:
-        try:
-            open_engine(url).connect().close()
-            return
-        except Exception:
-            if server.poll() is not None or time.monotonic() > end:
-                raise
-            time.sleep(0.05)
+    """The URL of an empty database."""
+    with postgres(durable=False) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
