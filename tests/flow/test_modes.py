@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import inlineCallbacks
 
 from sbc.sip.digest import ha1
-from tests.flow.scene import DOMAIN, USERS, FlowCase, pause, until
+from tests.flow.scene import DOMAIN, USERS, FlowCase, until
 
 
 class Mirror(FlowCase):
@@ -177,6 +177,9 @@ class Ending(FlowCase):
         yield self.begin(push="max_wait = 1", push__remove_on='subsequent_call_failure = "on"')
         yield self.asleep(killed=True)
         for left in (1, 1, 0):
-            yield self.final(self.upper.place_call("bob"))
-            yield pause(0.1)
+            call = self.upper.place_call("bob")
+            status = yield self.final(call)
+            self.assertEqual(status, 480)
+            _, told = yield self.record(call)  # written after what the call removes: both take their turn in one queue
+            self.assertEqual("unregister" in told, left == 0)
             self.assertEqual(len(self.rows("select * from bindings")), left)
