@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import random
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sbc.proxy.calls import Calls
 from sbc.proxy.dialog import Dialogs
 from sbc.proxy.edges import Edges
 from sbc.proxy.ending import Endings
+from sbc.proxy.ends import Ends
 from sbc.proxy.lasting import Lasting
 from sbc.proxy.mailbox import Mailbox
 from sbc.proxy.sleepers import Sleepers
@@ -23,7 +25,9 @@ from sbc.registrar.flows import LiveFlows
 from sbc.registrar.ledger import Ledger
 from sbc.registrar.registrar import Registrar
 from sbc.settings import NodeSettings
+from sbc.store.records import Binding
 from sbc.store.secret import Secret
+from sbc.transport.flow import Flow
 from sbc.upper.refresher import Refresher
 
 if TYPE_CHECKING:
@@ -48,9 +52,20 @@ def lasting(sbc: Sbc, dialogs: Dialogs) -> Lasting:
 def calls(sbc: Sbc, dialogs: Dialogs) -> Calls:
     """Calls and everything else that is passed on."""
     waiting = Waiting()
+    edges = Edges(sbc.resolver, lambda where: sbc.transports.connect(where, side="client"))
+    sleepers = Sleepers(
+        store=sbc.store,
+        push=sbc.push,
+        waiting=waiting,
+        pushes=sbc.policy.pushes,
+        clock=sbc.driver.clock,
+        clock_at=time.time,
+        call_later=sbc.reactor.callLater,
+    )
+    ends = Ends(sbc.ways, edges, sleepers.registrations, partial(registered_flow, sbc))
     endings = Endings(
         driver=sbc.driver,
-        ways=sbc.ways,
+        ends=ends,
         identifiers=sbc.identifiers,
         media=sbc.media,
         log=sbc.call_log,
@@ -79,7 +94,8 @@ def calls(sbc: Sbc, dialogs: Dialogs) -> Calls:
         uppers=sbc.uppers.watch,
         router=sbc.uppers.router,
         guard=sbc.guard,
-        edges=Edges(sbc.resolver, lambda where: sbc.transports.connect(where, side="client")),
+        edges=edges,
+        ends=ends,
         mailbox=Mailbox(
             store=sbc.store,
             driver=sbc.driver,
@@ -91,16 +107,15 @@ def calls(sbc: Sbc, dialogs: Dialogs) -> Calls:
         ),
         masker=sbc.masked,
         calls_off=sbc.policy.calls_off,
-        sleepers=Sleepers(
-            store=sbc.store,
-            push=sbc.push,
-            waiting=waiting,
-            pushes=sbc.policy.pushes,
-            clock=sbc.driver.clock,
-            clock_at=time.time,
-            call_later=sbc.reactor.callLater,
-        ),
+        sleepers=sleepers,
     )
+
+
+def registered_flow(sbc: Sbc, binding: Binding) -> Flow | None:
+    """The flow that a device has registered over, if it is open on this node."""
+    own = binding.node == sbc.configuration[NodeSettings].name and binding.flow
+    flow = sbc.transports.flow(binding.flow) if own else None
+    return flow if flow is not None and flow.open else None
 
 
 def registrar(sbc: Sbc, secret: Secret) -> Registrar:

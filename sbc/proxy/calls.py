@@ -20,11 +20,11 @@ from sbc.proxy.describing import described
 from sbc.proxy.dialog import Dialogs, Inside
 from sbc.proxy.edges import Edges
 from sbc.proxy.ending import Endings
+from sbc.proxy.ends import Ends
 from sbc.proxy.header_rules import HeaderRules
 from sbc.proxy.lasting import Lasting
 from sbc.proxy.mailbox import Mailbox
 from sbc.proxy.passing import Passing, passed_on
-from sbc.proxy.reaching import reach
 from sbc.proxy.sleepers import Sleepers
 from sbc.proxy.target import party
 from sbc.proxy.terms import Terms
@@ -100,6 +100,7 @@ class Calls:
     absences: Absences = field(default_factory=Absences)
     sleepers: Sleepers
     edges: Edges
+    ends: Ends
     mailbox: Mailbox
     masker: Callable[[bytes], bytes]
     calls_off: Callable[[], bool]
@@ -178,7 +179,13 @@ class Calls:
         if inside is None:
             self.lasting.when_read(lambda there: self.ack(request, flow, now) if there else None)
             return
-        on_flow(reach(self.ways, inside.receiver), partial(self._ack, request, flow, inside), lambda reason: None)
+        put = partial(self._ack, request, flow, inside)
+
+        def lost(reason: str) -> None:
+            inside.dialog.leg.story.note(kinds.ERROR, f"an ACK was not delivered: {reason}")
+
+        found = self.ends.flow(inside.receiver)
+        on_flow(found, put, lambda reason: on_flow(self.ends.anew(inside.receiver, set()), put, lost))
 
     def stray(self, response: Response, flow: Flow, now: float) -> bool:
         """A 2xx to an INVITE whose transaction was lost by a restart is acknowledged, else its sender would end the
@@ -188,7 +195,8 @@ class Calls:
         dialog = self.dialogs.answered(response)
         if dialog is None:
             return False
-        self.endings.acknowledge(dialog, response.cseq.number, flow)
+        dialog.b.hop = flow
+        self.endings.acknowledge(dialog, response.cseq.number)
         return True
 
     def awake(self, news: Awake, now: float) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred, fail
 
+from sbc.proxy.reaching import transport_of
 from sbc.proxy.target import Target
 from sbc.sip.errors import RemoteError
 from sbc.sip.values import NameAddr
@@ -33,7 +34,7 @@ class Edges:
             uri = NameAddr.parse(route).uri
         except RemoteError as problem:
             return fail(problem)
-        found = self._resolver.resolve(uri, (uri.transport or b"UDP").upper())
+        found = self._resolver.resolve(uri, transport_of(uri))
 
         def own(destinations: list[Destination]) -> Deferred[Flow]:
             fitting = [each for each in destinations if each.host == edge.strip("[]")]

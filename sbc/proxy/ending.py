@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -14,17 +15,18 @@ from sbc.observe import kinds
 from sbc.observe.calllog import Call, CallLog
 from sbc.observe.metrics import Metrics
 from sbc.proxy.dialog import Dialog, Dialogs, Inside, Leg, Side, next_hop
+from sbc.proxy.ends import Ends
+from sbc.proxy.farewell import Farewell
 from sbc.proxy.lasting import Lasting
-from sbc.proxy.nobody import NOBODY
-from sbc.proxy.reaching import reach
 from sbc.sip.build import make_request
 from sbc.sip.errors import RemoteError
+from sbc.sip.message import Request
 from sbc.transaction.client import ClientTransaction
 from sbc.transaction.driver import Driver
 from sbc.transaction.identifiers import Identifiers
 from sbc.transport.flow import Flow
 from sbc.upper.face import via
-from sbc.upper.ways import Ways, flow_of, on_flow
+from sbc.upper.ways import on_flow
 
 log = Logger()
 
@@ -39,17 +41,17 @@ class Endings:
         self,
         *,
         driver: Driver,
-        ways: Ways,
         identifiers: Identifiers,
         media: MediaCalls,
         log: CallLog,
         metrics: Metrics,
         lasting: Lasting,
         dialogs: Dialogs,
+        ends: Ends,
         clock_at: Callable[[], float],
     ) -> None:
         self._driver = driver
-        self._ways = ways
+        self._ends = ends
         self._identifiers = identifiers
         self._media = media
         self._log = log
@@ -90,8 +92,8 @@ class Endings:
         to = leg.to + b";tag=" + dialog.tag
         dialog.cseq_a += 1
         dialog.cseq_b += 1
-        self._bye_to(dialog.b, leg.from_, to, dialog.cseq_a, header)
-        self._bye_to(dialog.a, to, leg.from_, dialog.cseq_b, header)
+        self._bye_to(leg, dialog.b, leg.from_, to, dialog.cseq_a, header)
+        self._bye_to(leg, dialog.a, to, leg.from_, dialog.cseq_b, header)
         self.over(Inside(dialog, True), by, reason)
 
     def end_leg(self, leg: Leg, header: bytes, by: str, reason: str) -> int:
@@ -128,49 +130,61 @@ class Endings:
         dialog = leg.dialogs.get(tag)
         if dialog is None:
             return
-        self.acknowledge(dialog, leg.cseq, flow_of(txn))
+        self.acknowledge(dialog, leg.cseq)
         if first:
-            self._bye_to(dialog.b, leg.from_, leg.to + b";tag=" + tag, leg.cseq + 1, COMPLETED_ELSEWHERE)
+            self._bye_to(leg, dialog.b, leg.from_, leg.to + b";tag=" + tag, leg.cseq + 1, COMPLETED_ELSEWHERE)
 
-    def acknowledge(self, dialog: Dialog, cseq: int, flow: Flow) -> None:
+    def acknowledge(self, dialog: Dialog, cseq: int) -> None:
         """The ACK of side B's 2xx to the INVITE of that number, in the name of side A."""
-        leg = dialog.leg
-        uri, routes, _ = next_hop(dialog.b)
-        ack = make_request(
-            b"ACK",
-            uri,
-            via=via(flow.listener, self._identifiers.branch()),
-            from_=leg.from_,
-            to=leg.to + b";tag=" + dialog.tag,
-            call_id=leg.b.call_id,
-            cseq=cseq,
-            headers=[(b"Route", route) for route in routes],
-        )
-        self._driver.put(ack.render(), flow)
-
-    def _bye_to(self, side: Side, from_: bytes, to: bytes, cseq: int, reason: bytes) -> None:
-        try:
-            uri, routes, _ = next_hop(side)
-        except RemoteError as problem:
-            log.warn("no BYE sent: {why}", why=problem)
+        leg, side = dialog.leg, dialog.b
+        to = leg.to + b";tag=" + dialog.tag
+        if not self._routable(leg, side, "ACK"):
             return
 
-        def send(flow: Flow) -> None:
-            headers = [(b"Route", route) for route in routes]
-            headers.append((b"Reason", reason))
-            bye = make_request(
-                b"BYE",
-                uri,
-                via=via(flow.listener, self._identifiers.branch()),
-                from_=from_,
-                to=to,
-                call_id=side.call_id,
-                cseq=cseq,
-                headers=headers,
-            )
-            self._driver.send(bye, flow, NOBODY)
+        def put(flow: Flow) -> None:
+            ack = self._request(b"ACK", side, flow, from_=leg.from_, to=to, cseq=cseq)
+            self._driver.put(ack.render(), flow)
 
-        on_flow(reach(self._ways, side), send, lambda why: log.warn("no BYE sent: {why}", why=why))
+        lost = partial(self._lost, leg, side, "ACK")
+        on_flow(self._ends.flow(side), put, lambda why: on_flow(self._ends.anew(side, set()), put, lost))
+
+    def _bye_to(self, leg: Leg, side: Side, from_: bytes, to: bytes, cseq: int, reason: bytes) -> None:
+        def bye(flow: Flow) -> Request:
+            return self._request(b"BYE", side, flow, (b"Reason", reason), from_=from_, to=to, cseq=cseq)
+
+        if self._routable(leg, side, "BYE"):
+            Farewell(self._driver, self._ends, side, bye, partial(self._lost, leg, side, "BYE")).begin()
+
+    def _routable(self, leg: Leg, side: Side, what: str) -> bool:
+        """Whether a request can be made for this end; one that has not said where it is gets none."""
+        try:
+            next_hop(side)
+        except RemoteError as problem:
+            self._lost(leg, side, what, str(problem))
+            return False
+        return True
+
+    def _request(
+        self, method: bytes, side: Side, flow: Flow, *more: tuple[bytes, bytes], from_: bytes, to: bytes, cseq: int
+    ) -> Request:
+        """A request of ours to this end of a dialog, in the name of the other."""
+        uri, routes, _ = next_hop(side)
+        return make_request(
+            method,
+            uri,
+            via=via(flow.listener, self._identifiers.branch()),
+            from_=from_,
+            to=to,
+            call_id=side.call_id,
+            cseq=cseq,
+            headers=[*((b"Route", route) for route in routes), *more],
+        )
+
+    def _lost(self, leg: Leg, side: Side, what: str, why: str) -> None:
+        """A request of ours did not get there: its end will find out by itself that the call is over."""
+        whom = side.user or side.upper or side.address
+        leg.story.note(kinds.ERROR, f"our {what} did not reach {whom}: {why}")
+        log.warn("our {what} did not reach {whom}: {why}", what=what, whom=whom, why=why)
 
     def _note_media(self, statistics: Statistics, call: Call | None) -> None:
         if call is None or not statistics.streams:

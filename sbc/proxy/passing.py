@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from twisted.python.failure import Failure
 
 from sbc.observe import kinds
+from sbc.proxy.codes import FLOW_FAILED
 from sbc.proxy.describing import described
 from sbc.proxy.dialog import REFRESHING, Inside, contact_of, next_hop
+from sbc.proxy.ends import moved
 from sbc.proxy.hiding import homeward, outward
-from sbc.proxy.reaching import reach
 from sbc.proxy.references import mapped
 from sbc.proxy.sleepers import DOUBT, FRESH, Hold
+from sbc.registrar.flows import Awake
 from sbc.sip.build import respond
 from sbc.sip.message import Request, Response
 from sbc.soon import when_there
@@ -31,7 +33,10 @@ if TYPE_CHECKING:
 class Passing:
     """A request inside a dialog: the client of its transaction toward the receiver."""
 
-    __slots__ = ("_answered", "_doubt", "_hold", "_over", "_sent", "calls", "flow", "inside", "request", "txn")
+    __slots__ = (
+        *("_answered", "_doubt", "_hold", "_left", "_looked_at", "_over", "_refusal", "_sent", "_tried", "_woke"),
+        *("calls", "flow", "inside", "request", "txn"),
+    )
 
     def __init__(self, calls: Calls, txn: ServerTransaction, request: Request, flow: Flow, inside: Inside) -> None:
         self.calls = calls
@@ -45,16 +50,22 @@ class Passing:
         """Cancelled before it was sent."""
         self._hold: Hold | None = None
         self._doubt: Any = None
+        self._tried: set[str] = set()
+        """The ways by which it did not get to its receiver."""
+        self._left: ClientTransaction | None = None
+        """The transaction on the way that the receiver has left."""
+        self._refusal: Response | None = None
+        """The response of a proxy that could not deliver it."""
+        self._looked_at = calls.driver.clock()
+        """When its receiver was last looked for: a registration from then on is news."""
+        self._woke = False
+        """Its receiver has come for it: nobody waits for it a second time."""
 
     def begin(self) -> None:
         """Send it on, or hold it for a phone whose flow is gone."""
         if self.request.method == b"INVITE":
             self.calls.driver.respond(self.txn, respond(self.request, 100))
-        side = self.inside.receiver
-        if side.device and (side.hop is None or not side.hop.open):
-            self._rouse()
-            return
-        on_flow(reach(self.calls.ways, self.inside.receiver), self._describe, partial(self._refused, 503))
+        on_flow(self.calls.ends.flow(self.inside.receiver), self._describe, self._unreached)
 
     def cancelled(self, now: float, reasons: Sequence[bytes] = ()) -> None:
         """The sender gave up on its re-INVITE; `reasons` are the Reason values of its CANCEL."""
@@ -67,33 +78,40 @@ class Passing:
         else:
             self.calls.driver.cancel(sent, [(b"Reason", reason) for reason in reasons])
 
-    def woken(self, flow: Flow) -> None:
-        """The receiver has registered, on this flow."""
-        sent = self._sent
+    def woken(self, news: Awake) -> None:
+        """The receiver has registered."""
+        sent, side, flow = self._sent, self.inside.receiver, news.flow
+        self._woke = True
+        behind = bool(side.routes or news.path)
+        moved(side, flow, news.path, news.contact)
         if sent is None:
             self._returned(flow)
-            return
-        self.inside.receiver.hop = flow
-        self.calls.lasting.changed(self.inside.dialog)
-        sent.request.set_top(b"via", via(flow.listener, sent.branch))
-        self.calls.driver.move(sent, flow)
+        elif behind:  # a proxy would absorb what comes again under the same Via branch
+            self._leave(sent)
+            self._returned(flow)
+        else:
+            self.calls.lasting.changed(self.inside.dialog)
+            sent.request.set_top(b"via", via(flow.listener, sent.branch))
+            self.calls.driver.move(sent, flow)
 
     def given_up(self, reason: str) -> None:
-        """The receiver did not wake; a proxy before it may have lost nothing but its connection to us. Its dialog lives
-        on: nothing that would end it is answered (RFC 5057)."""
-        side = self.inside.receiver
+        """The receiver did not wake. Its dialog lives on: nothing that would end it is answered (RFC 5057)."""
         if self._sent is not None:
             return
-        asleep = respond(self.request, 504, reason.encode())
-        if side.routes:
-            on_flow(
-                self.calls.edges.toward(side.routes[0], side.address), self._returned, lambda _: self._answer(asleep)
-            )
+        refusal = self._refusal
+        if refusal is not None:
+            self._back(refusal, refusal.body)
         else:
-            self._answer(asleep)
+            self._answer(respond(self.request, 504, reason.encode()))
 
     def received(self, txn: ClientTransaction, response: Response, now: float) -> None:
-        self._trust()
+        if txn is self._left:
+            return
+        lost = response.status in FLOW_FAILED and self._answered is None
+        if lost and self._elsewhere(response):
+            return
+        if response.status > 100 or not self._behind:
+            self._trust()
         if response.status == 100:
             return
         if self._answered is not None:
@@ -115,25 +133,61 @@ class Passing:
             self._back(response, response.body)
 
     def timed_out(self, txn: ClientTransaction, now: float) -> None:
-        self._trust()
-        self._refused(408, "no answer")
+        if txn is not self._left:
+            self._trust()
+            self._refused(408, "no answer")
 
     def failed(self, txn: ClientTransaction, reason: str, now: float) -> None:
-        self._trust()
-        self._refused(503, reason)
+        if txn is not self._left and not (self._answered is None and self._elsewhere(None)):
+            self._trust()
+            self._refused(503, reason)
+
+    @property
+    def _behind(self) -> bool:
+        """Whether the receiver is a device behind a proxy, whose 100 says nothing of it."""
+        return bool(self.inside.receiver.device and self.inside.receiver.routes)
+
+    def _unreached(self, reason: str) -> None:
+        if not self._elsewhere(None):
+            self._refused(503, reason)
+
+    def _elsewhere(self, refusal: Response | None) -> bool:
+        """The request did not get to the device that it is for: another of its flows is tried, else it is woken.
+
+        `refusal`: what a proxy before it said. False: there is nothing that could be tried.
+        """
+        if self._over or self._woke or not self.inside.receiver.device:
+            return False
+        if self._doubt is not None and self._doubt.active():
+            self._doubt.cancel()
+        self._sent, self._refusal = None, refusal
+        self._looked_at = self.calls.driver.clock()
+        found = self.calls.ends.anew(self.inside.receiver, self._tried)
+        on_flow(found, self._returned, lambda _: self._rouse())
+        return True
 
     def _returned(self, flow: Flow) -> None:
         """The receiver is reached again, by this flow."""
-        self.inside.receiver.hop = flow
         self.calls.lasting.changed(self.inside.dialog)
         self._describe(flow)
 
+    def _leave(self, sent: ClientTransaction) -> None:
+        """The receiver is not where this went."""
+        self._left, self._sent = sent, None
+        if self.request.method == b"INVITE":
+            self.calls.driver.cancel(sent)
+        else:
+            self.calls.driver.rest(sent)
+
     def _rouse(self) -> None:
+        if self._over or (self._hold is not None and not self._hold.over):
+            return
         settings = self.calls.settings()
         invite = self.request.method == b"INVITE"
         wait = settings.max_wait if invite else min(settings.max_wait, settings.max_wait_non_invite)
         leg = self.inside.dialog.leg
-        self._hold = self.calls.sleepers.hold(self.inside.receiver, self.request, leg.story, wait, self)
+        side, since = self.inside.receiver, self._looked_at
+        self._hold = self.calls.sleepers.hold(side, self.request, leg.story, wait, self, since)
 
     def _trust(self) -> None:
         """The receiver was heard, or cannot be: nobody needs to wake it for this request."""
@@ -166,7 +220,9 @@ class Passing:
         if self._over:
             return
         self._sent = self.calls.driver.send(out, flow, self)
-        if self.inside.receiver.device and not flow.reliable and flow.heard_at + FRESH < self.calls.driver.clock():
+        stale = not flow.reliable and flow.heard_at + FRESH < self.calls.driver.clock()
+        if self.inside.receiver.device and (stale or self._behind) and not self._woke:
+            self._looked_at = self.calls.driver.clock()
             self._doubt = self.calls.call_later(DOUBT, self._rouse)
 
     def _no_media(self, failure: Failure) -> None:

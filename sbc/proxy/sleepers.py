@@ -24,10 +24,9 @@ from sbc.sip.errors import ParseError
 from sbc.sip.message import Request
 from sbc.sip.uri import Uri
 from sbc.store import queries
-from sbc.store.records import Subscriber
+from sbc.store.records import Binding, Subscriber
 from sbc.store.records import Target as Device
 from sbc.store.service import Store
-from sbc.transport.flow import Flow
 
 log = Logger()
 
@@ -59,8 +58,8 @@ class Sleeper:
 class Held(Protocol):
     """A request that waits."""
 
-    def woken(self, flow: Flow) -> None:
-        """Its receiver is on this flow now."""
+    def woken(self, news: Awake) -> None:
+        """Its receiver has registered."""
 
     def given_up(self, reason: str) -> None:
         """It will not come."""
@@ -92,9 +91,12 @@ class Sleepers:
         self._call_later = call_later
         self._held: dict[tuple[int, str], int] = {}
 
-    def hold(self, side: Side, request: Request, story: Story, wait: float, held: Held) -> Hold:
-        """Wake the device at this side for a request; `held` hears what becomes of it within `wait` seconds."""
-        hold = Hold(self, request, story, wait, held, self._clock())
+    def hold(self, side: Side, request: Request, story: Story, wait: float, held: Held, since: float) -> Hold:
+        """Wake the device at this side for a request; `held` hears what becomes of it within `wait` seconds.
+
+        `since`: when it was last looked for; a registration from then on is news.
+        """
+        hold = Hold(self, request, story, wait, held, since)
         self._find(side).addCallbacks(hold.found, hold.broken)
         return hold
 
@@ -105,15 +107,23 @@ class Sleepers:
         found = self._store.read(lambda connection: queries.subscriber(connection, username, domain))
         return found.addCallback(self._choose, side)
 
+    def registrations(self, side: Side) -> Deferred[list[Binding]]:
+        """What the device at this side has registered, the latest first."""
+        username, _, domain = side.user.rpartition("@")
+        if not username:
+            return succeed([])
+        now_at = self._clock_at()
+
+        def latest(user: Subscriber | None) -> list[Binding]:
+            bindings = [device.binding for device in _devices(user, side)]
+            valid = {each.id: each for each in bindings if each.expires_at > now_at}
+            return sorted(valid.values(), key=lambda each: -each.seen_at)
+
+        return self._store.read(lambda connection: queries.subscriber(connection, username, domain)).addCallback(latest)
+
     def _choose(self, user: Subscriber | None, side: Side) -> Sleeper | None:
-        """The device that this side is: by the PURR of its Contact, else by what it registered as."""
-        if user is None:
-            return None
-        purr = purr_of(side.target)
-        devices = [device for device in user.targets if any(token.purr == purr for token in device.tokens if purr)]
-        flows = [device for device in user.targets if device.binding.device == side.device]
-        devices += sorted(flows, key=lambda device: not device.tokens)
-        if not devices or not self._pushes(PushType.REFRESH, devices[0], False, user):
+        devices = _devices(user, side)
+        if user is None or not devices or not self._pushes(PushType.REFRESH, devices[0], False, user):
             return None
         return Sleeper(user, devices[0])
 
@@ -201,7 +211,7 @@ class Hold:
             return
         self._story.note(kinds.WOKEN, f"{news.flow.transport.decode()} {news.flow.peer[0]}:{news.flow.peer[1]}")
         self.stop()
-        self._held.woken(news.flow)
+        self._held.woken(news)
 
     def turned_away(self, news: TurnedAway, now: float) -> None:
         """A device was refused by the upper server."""
@@ -238,6 +248,16 @@ class Hold:
         if not self.over:
             self.stop()
             self._held.given_up(reason)
+
+
+def _devices(user: Subscriber | None, side: Side) -> list[Device]:
+    """The registrations of the device that this side is: by the PURR of its Contact, then by what it registered as."""
+    if user is None:
+        return []
+    purr = purr_of(side.target)
+    devices = [device for device in user.targets if any(token.purr == purr for token in device.tokens if purr)]
+    flows = [device for device in user.targets if device.binding.device == side.device]
+    return devices + sorted(flows, key=lambda device: not device.tokens)
 
 
 def purr_of(target: bytes) -> str:
