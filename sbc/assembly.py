@@ -149,9 +149,9 @@ class Sbc(MultiService):
         self.masked = masker(secret.derive("call id"))
         dialogs = Dialogs()
         self.lasting = rooms.lasting(self, dialogs)
+        self.refresher = rooms.refresher(self)
         self.calls = rooms.calls(self, dialogs)
         self.registrar = rooms.registrar(self, secret)
-        self.refresher = rooms.refresher(self)
         self.switch = rooms.switch(self)
         self.border = Border(
             driver=self.driver,

@@ -22,6 +22,7 @@ from sbc.proxy.switch import Switch
 from sbc.proxy.terms import Terms
 from sbc.proxy.waiting import Waiting
 from sbc.registrar.flows import LiveFlows
+from sbc.registrar.following import Following
 from sbc.registrar.ledger import Ledger
 from sbc.registrar.registrar import Registrar
 from sbc.settings import NodeSettings
@@ -93,6 +94,9 @@ def calls(sbc: Sbc, dialogs: Dialogs) -> Calls:
         terms=Terms(dialogs, endings, sbc.lasting, sbc.driver.clock),
         uppers=sbc.uppers.watch,
         router=sbc.uppers.router,
+        following=Following(
+            store=sbc.store, refresher=sbc.refresher, watch=sbc.uppers.watch, call_later=sbc.reactor.callLater
+        ),
         guard=sbc.guard,
         edges=edges,
         ends=ends,

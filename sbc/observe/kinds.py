@@ -34,7 +34,7 @@ REQUEST: Final = "request"
 ERROR: Final = "error"
 
 KINDS: Final[dict[str, str]] = {
-    REGISTER: "a device of the called user registered: where from, by which transport",
+    REGISTER: "a device of the called user registered: where from; or the parties were registered at a stand-in first",
     UNREGISTER: "a device of the called user went away",
     ASLEEP: "a target is asleep: a push binding without a flow that is known to be alive",
     INVITE: "the call came in: from whom, to whom, from which side",

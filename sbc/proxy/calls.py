@@ -31,6 +31,7 @@ from sbc.proxy.terms import Terms
 from sbc.proxy.waiting import Waiting
 from sbc.push.service import PushService
 from sbc.registrar.flows import Resident
+from sbc.registrar.following import Following
 from sbc.registrar.guesses import UNKNOWN_USER
 from sbc.registrar.registrar import Awake
 from sbc.security.guard import Guard
@@ -96,6 +97,7 @@ class Calls:
     endings: Endings
     terms: Terms
     uppers: Watch
+    following: Following
     router: Router
     absences: Absences = field(default_factory=Absences)
     sleepers: Sleepers

@@ -15,6 +15,7 @@ from sbc.proxy.describing import described
 from sbc.proxy.dialog import OPENING, Leg
 from sbc.proxy.outgoing import leg_for, onto, request_for
 from sbc.proxy.target import Target
+from sbc.registrar.following import PATIENCE
 from sbc.sip.errors import RemoteError
 from sbc.sip.message import Request, Response
 from sbc.soon import when_there
@@ -63,8 +64,33 @@ def forward(attempt: Attempt, effect: Forward[Target], now: float) -> None:
     if target.flow is not None:
         _offer(attempt, branch, target.flow)
         return
-    found = calls.ways.flow(target.server) if target.server is not None else calls.edges.flow(target)
-    on_flow(found, partial(_offer, attempt, branch), partial(_unreached, attempt, branch))
+    if target.server is None:
+        on_flow(calls.edges.flow(target), partial(_offer, attempt, branch), partial(_unreached, attempt, branch))
+        return
+    patience = min(PATIENCE, calls.settings().failover_after / 2) if branch.reserve else PATIENCE
+    following = calls.following.follow(target.server, _parties(attempt, target), patience)
+    if following is None:
+        _up(attempt, branch, 0)
+    else:
+        when_there(following, partial(_up, attempt, branch), Failure.raiseException)
+
+
+def _parties(attempt: Attempt, target: Target) -> set[tuple[str, str]]:
+    """The users who may have to be registered at the target's server for this request."""
+    lodger, server = attempt.lodger, target.server
+    assert server is not None
+    called = {(target.called, server.domain.decode())} if target.called else set()
+    return called if lodger is None else called | {(lodger.username, lodger.domain)}
+
+
+def _up(attempt: Attempt, branch: Branch[Target], moved: int) -> None:
+    """To the target's server, at which so many registrations have just been renewed for this request."""
+    server = branch.target.server
+    assert server is not None
+    if moved:
+        attempt.story.note(kinds.REGISTER, f"{moved} moved to {server.name} for this request")
+    flow = attempt.calls.ways.flow(server)
+    on_flow(flow, partial(_offer, attempt, branch), partial(_unreached, attempt, branch))
 
 
 def move(attempt: Attempt, effect: Move[Target], now: float) -> None:

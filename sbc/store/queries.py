@@ -95,6 +95,25 @@ _DUE = Statement(
 )
 
 
+def registered_elsewhere(
+    connection: Connection, username: str, domain: str, upper: str
+) -> list[tuple[User, UpperRegistration]]:
+    """Of an active user whose HA1 is known, the registrations that the SBC keeps at other servers than this one."""
+    found = rows(connection, _ELSEWHERE, (username, domain.lower(), upper))
+    secret = secret_of(connection)
+    return [(user_of(row[: len(USER)], secret), upper_of(row[len(USER) :])) for row in found]
+
+
+_ELSEWHERE = Statement(
+    f"""
+    SELECT {columns(USER, "u")}, {columns(UPPER, "r")}
+    FROM users u JOIN upper_registrations r ON r.user_id = u.id
+    WHERE u.username = ? AND u.domain = ? AND u.state = 'active' AND u.ha1 IS NOT NULL
+      AND r.upper <> ? AND r.next_at IS NOT NULL AND r.state IN ('registered', 'failing')
+    """
+)
+
+
 def upper_registrations(connection: Connection, user_id: int) -> list[UpperRegistration]:
     """The upper registrations of a user."""
     return [upper_of(row) for row in rows(connection, _UPPER_OF, (user_id,))]

@@ -58,6 +58,10 @@ class Health:
         """Whether the server is to be used only when there is no other."""
         return self.state is DOWN
 
+    def settled(self, seconds: float, now_at: float) -> bool:
+        """Whether the server is up, has been so for this long, and nothing speaks against it."""
+        return self.state is UP and not self._bad and not self._doubt and now_at - self.since_at >= seconds
+
     def due(self, now: float) -> bool:
         """Whether an OPTIONS is to be sent now; it then counts as sent."""
         if not self.interval:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from sbc.sip.build import make_request
@@ -25,7 +25,7 @@ from sbc.transaction.retry import Retry
 from sbc.transport.flow import Flow
 from sbc.upper.face import contact, path, via
 from sbc.upper.nonces import Reuse, read_nonce
-from sbc.upper.registration import Account, Refresh, Register, Standing, backoff
+from sbc.upper.registration import MIN_BACKOFF, Account, Refresh, Register, Standing, backoff
 from sbc.upper.router import Router
 from sbc.upper.servers import UpperServer
 from sbc.upper.watch import Watch
@@ -38,6 +38,10 @@ POLL = 0.5
 LEASE = 60.0
 """Seconds that a registration taken for refresh stays ours; longer than any refresh takes (two transactions of 32 s
 are the extreme; the second look then finds it in RAM)."""
+
+STAND_IN = 300.0
+"""Seconds for which a registration stays at a stand-in at most, while the server that it belongs to is not known to be
+down: nobody tells when that one is well again, for nobody noticed more than one silence."""
 
 
 class Ledger(Protocol):
@@ -93,12 +97,14 @@ class Refresher:
         self.clock_at = clock_at
         self.reuse = Reuse()
         self._call_later = call_later
-        self._running: set[int] = set()
+        self._running: dict[int, list[Deferred[None]]] = {}
         self._looking = False
+        self._ahead = 0
 
     def tick(self) -> None:
         """Look for due registrations and start refreshing them, evenly over the time until the next look."""
-        limit = max(1, int(self.pace().rate * POLL))
+        limit = max(1, self._burst - self._ahead)
+        self._ahead = 0
         if self._looking or len(self._running) >= self.pace().rate * LEASE:
             return
         self._looking = True
@@ -108,6 +114,27 @@ class Refresher:
     def running(self) -> int:
         """How many refreshes are under way."""
         return len(self._running)
+
+    @property
+    def _burst(self) -> int:
+        """Refreshes between two looks at most."""
+        return int(self.pace().rate * POLL)
+
+    def move(self, user: User, row: UpperRegistration, server: UpperServer) -> Deferred[None]:
+        """Register this one at that server now, before those that are due; fires when it has spoken, whatever it said.
+
+        At once where the server takes no registrations of this user, or as many have been moved as the pace allows.
+        """
+        over: Deferred[None] = Deferred()
+        if row.id in self._running:
+            self._running[row.id].append(over)
+            return over
+        takers = self.router.registrars(server, user.username, user.domain).servers
+        if server not in takers or self._ahead >= self._burst:
+            return succeed(None)
+        self._ahead += 1
+        self._begin(_Run(self, user, row, [server], self.pace().expires, takers[0]), [over])
+        return over
 
     def refresh(self, user: User, row: UpperRegistration, *, expires: int | None = None) -> None:
         """Refresh this one now; `expires` 0 ends it, where it is."""
@@ -121,16 +148,22 @@ class Refresher:
                 self.clock_at(),
             )  # fmt: skip
             return
-        self._running.add(row.id)
         servers = [server]
         if expires != 0:
             servers = list(self.router.registrars(server, user.username, user.domain).servers) or servers
-        _Run(self, user, row, servers, self.pace().expires if expires is None else expires).begin()
+        asked = self.pace().expires if expires is None else expires
+        self._begin(_Run(self, user, row, servers, asked, servers[0]), [])
 
     def ended(self, run: _Run, standing: Standing) -> None:
         """A refresh is over."""
-        self._running.discard(run.row.id)
+        waiting = self._running.pop(run.row.id)
         self.ledger.stand(run.user, run.row, standing, self.clock_at())
+        for over in waiting:
+            over.callback(None)
+
+    def _begin(self, run: _Run, waiting: list[Deferred[None]]) -> None:
+        self._running[run.row.id] = waiting
+        run.begin()
 
     def _server(self, user: User, row: UpperRegistration) -> UpperServer | None:
         """Where the registration is; of a server that is not configured any more, who serves its domain now."""
@@ -152,21 +185,29 @@ class Refresher:
 
 
 class _Run:
-    """One refresh on the wire: the client of its transactions, at one server after the other."""
+    """One refresh on the wire: the client of its transactions, at one server after the other. `best`: the one that the
+    registration belongs to."""
 
-    __slots__ = ("expires", "flow", "machine", "refresher", "reused", "row", "server", "servers", "user")
+    __slots__ = ("best", "expires", "flow", "machine", "refresher", "reused", "row", "server", "servers", "user")
 
     machine: Refresh
     server: UpperServer
 
     def __init__(
-        self, refresher: Refresher, user: User, row: UpperRegistration, servers: list[UpperServer], expires: int
+        self,
+        refresher: Refresher,
+        user: User,
+        row: UpperRegistration,
+        servers: list[UpperServer],
+        expires: int,
+        best: UpperServer,
     ) -> None:
         self.refresher = refresher
         self.user = user
         self.row = row
         self.servers = servers
         self.expires = expires
+        self.best = best
         self.reused = False
         self.flow: Flow | None = None
 
@@ -226,6 +267,7 @@ class _Run:
         if standing.state == "registered":
             kept = nonce is not None and self.refresher.reuse.worthwhile(self.server.name)
             self.row = replace(row, upper=self.server.name, nonce=nonce.written() if nonce is not None and kept else "")
+            standing = replace(standing, next_at=self._returns_at(standing))
         elif standing.state != "ended" and (moved or standing.state == "failing"):
             self.row = replace(row, cseq=standing.cseq)
             if self.servers:
@@ -234,6 +276,16 @@ class _Run:
             if standing.state != "failing":
                 standing = self.machine.unfit(standing, self.refresher.clock_at())
         self.refresher.ended(self, standing)
+
+    def _returns_at(self, standing: Standing) -> float | None:
+        """When to refresh what this server has just taken: before the registration at the one that it belongs to ends,
+        unless that is known to be down; then it is told when that is over."""
+        next_at, expires_at = standing.next_at, standing.expires_at
+        if next_at is None or expires_at is None or self.server.name == self.best.name:
+            return next_at
+        if self.refresher.watch.down(self.best):
+            return next_at
+        return min(next_at, self.refresher.clock_at() + max(MIN_BACKOFF, min(STAND_IN, expires_at - next_at)))
 
     def _send(self, register: Register) -> None:
         on_flow(self.refresher.watch.ways.flow(self.server), lambda flow: self._put(register, flow), self._give_up)

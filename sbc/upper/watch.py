@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from twisted.logger import Logger
@@ -23,6 +23,9 @@ log = Logger()
 
 LOOK = 0.5
 """Seconds between two looks for OPTIONS that are due."""
+SETTLED = 3600.0
+"""Seconds after a server came back, or this node started, until the registrations of its domain are taken to be where
+they belong: the time in which most of a million of them are moved."""
 PATIENCE = 4.0
 """Seconds that an OPTIONS may take: four times the round trip of a satellite, with two repetitions inside."""
 
@@ -68,6 +71,11 @@ class Watch:
         """Whether the server is to be used only when there is no other."""
         health = self._known.get(server.name)
         return health is not None and health.down
+
+    def settled(self, servers: Sequence[UpperServer]) -> bool:
+        """Whether none of these servers has been in trouble for a good while."""
+        now_at = self.clock_at()
+        return all(self.of(server).settled(SETTLED, now_at) for server in servers)
 
     def tick(self) -> None:
         """Ask every server whose turn it is; forget those that are not configured any more."""

@@ -12,6 +12,8 @@ from tests.flow.scene import DOMAIN, USERS, FlowCase, pause, until
 
 QUICK = 'health_interval = "0.2s"\nfailover_after = "0.4s"'
 
+PATIENT = 'health_interval = "0.2s"\nfailover_after = "4s"'
+
 
 class TwoServers(FlowCase):
     """`self.upper` is the first, `self.spare` stands in for it. Everything runs faster than in earnest."""
@@ -242,3 +244,78 @@ class Registering(TwoServers):
         self.assertEqual(len(self.rows("select * from push_tokens")), 1)
         [row] = self.rows("select * from upper_registrations")
         self.assertEqual(row["state"], "failing")
+
+
+class Following(TwoServers):
+    """Registrations move with the calls of their users, long before their turn."""
+
+    def setUp(self):
+        super().setUp()
+        self.patch(uppers, "MOVE_OVER", 600.0)
+
+    def where(self, username):
+        [row] = self.rows(
+            "select r.upper from upper_registrations r join users u on u.id = r.user_id where u.username = ?", username
+        )
+        return row["upper"]
+
+    @inlineCallbacks
+    def two(self, routing=PATIENT, **more):
+        yield super().two(routing=routing + '\nlocal_calls = "off"', **more)
+        for server in (self.upper, self.spare):
+            del server.answering["echo"]
+
+    @inlineCallbacks
+    def test_a_call_takes_both_its_users_to_the_stand_in_and_back(self):
+        yield self.two()
+        yield self.asleep("carol")
+        phone = yield self.awake("bob")
+        yield self.becomes("up")
+        yield self.upper.stop()
+        yield self.becomes("down")
+        call = phone.call("carol")
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        self.assertIsNotNone(self.spare.contact_of("bob"))
+        self.assertEqual(self.where("carol"), "spare")
+        _, told = yield self.ended(call)
+        self.in_order(told, "register", "delivered", "answered", "bye")
+
+        yield self.upper.start()
+        yield self.becomes("up")
+        self.upper.location.users.clear()
+        call = phone.call("carol")
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        yield until(lambda: (self.where("bob"), self.where("carol")) == ("pbx", "pbx"), "both are back")
+        yield self.ended(call)
+
+    @inlineCallbacks
+    def ended(self, call):
+        yield call.hang_up()
+        found = yield self.record(call, 1)
+        return found
+
+    @inlineCallbacks
+    def test_a_call_that_is_the_first_to_notice(self):
+        yield self.two(routing='health_interval = "0"\nfailover_after = "1s"')
+        yield self.asleep("carol")
+        phone = yield self.awake("bob")
+        self.upper.script.always("INVITE", Reply(silent=True))
+        call = phone.call("carol")
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        self.assertIsNotNone(self.spare.contact_of("carol"), "where it was asked for her")
+        yield self.ended(call)
+
+    @inlineCallbacks
+    def test_a_stand_in_that_takes_no_registrations_delays_nobody_for_long(self):
+        yield self.two()
+        yield self.asleep("carol")
+        phone = yield self.awake("bob")
+        yield self.becomes("up")
+        yield self.upper.stop()
+        yield self.becomes("down")
+        self.spare.script.always("REGISTER", Reply(silent=True))
+        status = yield self.final(phone.call("carol"))
+        self.assertEqual(status, 480, "what the stand-in says of a user that it does not have")

@@ -85,3 +85,17 @@ def test_without_options_real_answers_alone_count():
     assert health.silent("no answer", 2.0)
     assert health.served(200, 3.0)
     assert health.state is UP
+
+
+def test_a_server_is_settled_when_nothing_has_spoken_against_it_for_a_while():
+    health = Health(30.0, 0.0)
+    assert not health.settled(600.0, 5000.0), "nobody knows it"
+    health.probed(200, 0.02, 100.0)
+    assert not health.settled(600.0, 699.0)
+    assert health.settled(600.0, 700.0)
+    health.served(503, 710.0)
+    assert not health.settled(600.0, 710.0), "which may mean that it is out of service"
+    health.probed(200, 0.02, 711.0)
+    assert health.settled(600.0, 711.0), "it was out of lines"
+    health.silent("no answer", 720.0)
+    assert not health.settled(600.0, 720.0)

@@ -109,6 +109,7 @@ class ManyRegistrations(SynchronousTestCase):
             ways=self.wire,
             served=lambda server, status, flow=None: None,
             silent=lambda server, why, flow=None: None,
+            down=lambda server: server.name in self.wire.dead,
         )
         down = self.wire.dead
         router = SimpleNamespace(
@@ -183,7 +184,7 @@ class ManyRegistrations(SynchronousTestCase):
         self.begin(1, lambda number: 0.0)
         user = User(username="user0", domain=REALM, upper="a")
         row = self.table.rows[0]
-        self.refresher._running.add(row.id)
+        self.refresher._running[row.id] = []
         self.refresher.refresh(user, row)
         self.assertEqual(self.table.standings, [])
 
@@ -194,3 +195,28 @@ class ManyRegistrations(SynchronousTestCase):
         self.servers.configure([])
         self.refresher.refresh(User(username="user0", domain=REALM, upper="a"), self.table.rows[0])
         self.assertEqual(self.table.standings[-1][1], "failing")
+
+    def test_a_registration_that_is_moved_for_a_call_is_back_soon_where_it_belongs(self):
+        self.begin(1, lambda number: 10.0**6)
+        user = User(username="user0", domain=REALM, upper="a", realm=REALM, ha1=ha1("user0", REALM, "secret"))
+        told = []
+        self.refresher.move(user, self.table.rows[0], self.servers["b"]).addCallback(told.append)
+        self.clock.advance(0)
+        self.assertEqual(told, [None])
+        self.assertEqual(self.table.standings[-1][1:], ("registered", "b"))
+        self.run_for(400)
+        self.assertEqual(self.table.standings[-1][1:], ("registered", "a"), "which nobody had found to be down")
+
+    def test_moves_count_in_the_pace(self):
+        self.begin(3 * RATE, lambda number: 0.0)
+        users = [User(username=f"user{number}", domain=REALM, upper="a") for number in range(2 * RATE)]
+        for number, user in enumerate(users):
+            self.refresher.move(user, self.table.rows[number], self.servers["b"])
+        self.assertEqual(len(self.table.standings), RATE * POLL, "the others go as they are")
+
+    def test_who_takes_no_registrations_of_a_user_is_asked_for_none(self):
+        self.begin(1, lambda number: 0.0)
+        user = User(username="user0", domain=REALM, upper="a")
+        told = []
+        self.refresher.move(user, self.table.rows[0], server("trunk", 0)).addCallback(told.append)
+        self.assertEqual((told, self.table.standings), ([None], []))
