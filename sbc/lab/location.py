@@ -122,6 +122,8 @@ class Location:
         if not self.rules.challenge:
             return Verdict(200, ((b"", b""),))
         for value in request.lines(header):
+            if value[:7].lower() != b"digest ":
+                continue
             try:
                 given = Credentials.parse(value)
             except ParseError:

@@ -111,18 +111,21 @@ class Switch:
         try:
             check(request)
             loosen(request, self.ours())
-            if request.max_forwards == 0:
+            for_us = request.method == b"OPTIONS" and request.to_tag is None and names_us(request, self.ours())
+            if request.max_forwards == 0 and not for_us:
                 raise RemoteError(483)
-            if request.has(b"proxy-require"):
-                # RFC 3261 §16.3: no extension asks anything of us that we could promise.
-                asked = [(b"Unsupported", value) for value in request.lines(b"proxy-require")]
-                self.driver.respond(txn, respond(request, 420, to_tag=self.calls.identifiers.tag(), headers=asked))
+            # RFC 3261 §16.3, §8.2.2.3: no extension asks anything of us that we could promise.
+            asked = request.lines(b"proxy-require") or (request.lines(b"require") if for_us else ())
+            if asked:
+                unsupported = [(b"Unsupported", value) for value in asked]
+                tag = self.calls.identifiers.tag()
+                self.driver.respond(txn, respond(request, 420, to_tag=tag, headers=unsupported))
+            elif for_us:
+                self.driver.respond(txn, respond(request, 200, to_tag=b"sbc", headers=[(b"Allow", ALLOW)]))
             elif request.method == b"REGISTER":
                 self.registrar.register(txn, request, flow_of(txn))
             elif request.to_tag is not None:
                 self.calls.inside(txn, request, flow_of(txn), now)
-            elif request.method in (b"OPTIONS", b"REGISTER") and names_us(request, self.ours()):
-                self.driver.respond(txn, respond(request, 200, to_tag=b"sbc", headers=[(b"Allow", ALLOW)]))
             else:
                 self._outside(txn, request, now)
         except RemoteError as problem:

@@ -10,6 +10,7 @@ from sbc.sip.errors import ParseError
 from sbc.sip.message import Request, Response
 from sbc.sip.uri import Uri
 from sbc.sip.values import NameAddr
+from sbc.store.records import Subscriber
 from sbc.upper.servers import UpperServer
 
 HIDDEN = (b"route", b"record-route", b"service-route", b"path", b"contact", b"expires", b"flow-timer")
@@ -93,6 +94,13 @@ def service_route(response: Response) -> tuple[bytes, ...]:
             return ()
         found.append(value)
     return tuple(found)
+
+
+def bound(known: Subscriber | None, now_at: float) -> list[bytes]:
+    """The Contact values that tell a user of the devices that are registered now (RFC 3261 section 10.2.3)."""
+    bindings = [target.binding for target in known.targets] if known is not None else []
+    left = ((each, round(each.expires_at - now_at)) for each in bindings if each.state == "live")
+    return [b"<%b>;expires=%d" % (each.contact.encode(), seconds) for each, seconds in left if seconds > 0]
 
 
 _HIDE: dict[bytes, Sequence[bytes]] = dict.fromkeys(HIDDEN, ())

@@ -16,7 +16,7 @@ from sbc.push import dialects
 from sbc.push.indication import KEEP, SHORTEST, feature_caps, promise, too_short
 from sbc.push.tokens import PushToken
 from sbc.registrar import decide, record
-from sbc.registrar.answers import refused, service_route
+from sbc.registrar.answers import bound, refused, service_route
 from sbc.registrar.decide import Plan, Wish
 from sbc.registrar.home import answered_here, proof_for
 from sbc.registrar.keeping import save
@@ -304,7 +304,7 @@ class Visit:
     def _accepted(self, sent: Request, response: Response) -> None:
         registrar, plan = self.registrar, self.plan
         if plan.wish is Wish.FETCH:
-            self.answer(success(self, response, None))
+            self.look(partial(self._tell, response))
             return
         if plan.wish is Wish.UNBIND:
             written = self._remove(None if plan.everyone else plan.identity)
@@ -315,6 +315,13 @@ class Visit:
             self.look(partial(self._keep, sent, response))
         else:
             self._keep(sent, response, None)
+
+    def _tell(self, response: Response, known: Subscriber | None) -> None:
+        """The upper server let the user ask which bindings there are."""
+        back = success(self, response, None)
+        for value in bound(known, self.registrar.clock_at()):
+            back.add(b"contact", value)
+        self.answer(back)
 
     def _keep(self, sent: Request, response: Response, known: Subscriber | None) -> None:
         self._recognise(known)

@@ -16,6 +16,9 @@ _SCHEME: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 #: Never inside a URI: controls, blanks, and what would end the angle brackets or a quoted string around it.
 _FORBIDDEN: Final = bytes(range(0x21)) + b'\x7f<>"'
 _UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f%\udc80-\udcff]")
+_ESCAPED: Final = re.compile(rb"%[0-9A-Fa-f]{2}")
+#: What means the same escaped or not (RFC 3986 section 2.3), beside letters and digits.
+_UNRESERVED: Final = b"-_.!~*'()"
 #: What may stand unescaped in the user part (RFC 3261 `user`), beside letters and digits.
 _USER: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.!~*'()&=+$,;?/")
 
@@ -27,10 +30,10 @@ _TELLING: Final = (b"user", b"ttl", b"method", b"maddr", b"transport")
 class Uri:
     """One URI in parts. Shared between messages: treat it as immutable, `replace` makes another.
 
-    `scheme` is lower-case. For sip and sips: `user` and `password` as on the wire (escapes kept) or None, `host` as
-    on the wire (an IPv6 reference with its brackets), `port` or None, `params` with lower-case names and raw values,
-    `headers` what stands behind "?" or None. For tel: `user` is the number, `host` empty, `params`. For any other
-    scheme `host` is all that follows the colon and the rest is empty.
+    `scheme` is lower-case. For sip and sips: `user` and `password` as on the wire (escapes kept) or None, `host` as on
+    the wire (an IPv6 reference with its brackets), `port` or None, `params` with lower-case names, needless escapes in
+    them undone, and raw values, `headers` what stands behind "?" or None. For tel: `user` is the number, `host` empty,
+    `params`. For any other scheme `host` is all that follows the colon and the rest is empty.
     """
 
     scheme: bytes
@@ -105,8 +108,10 @@ class Uri:
 
     @property
     def transport(self) -> bytes | None:
-        """The transport parameter in lower case, or None."""
+        """The transport parameter in lower case, escapes undone, or None."""
         value = self.params.get(b"transport")
+        if value and b"%" in value:
+            value = unquote_to_bytes(value)
         return value.lower() if value else None
 
     @property
@@ -144,7 +149,16 @@ def parse_uri(raw: bytes) -> Uri:
         rest, _, headers = rest.partition(b"?")
     place, semicolon, tail = rest.partition(b";")
     host, port = parse_host_port(place)
-    return Uri(scheme, name, password, host, port, parse_params(tail) if semicolon else {}, headers)
+    params = parse_params(tail) if semicolon else {}
+    if b"%" in tail:
+        params = {_ESCAPED.sub(_needless, each).lower(): value for each, value in params.items()}
+    return Uri(scheme, name, password, host, port, params, headers)
+
+
+def _needless(escape: re.Match[bytes]) -> bytes:
+    """The character that need not have been escaped, else the escape as it is."""
+    character = unquote_to_bytes(escape.group())
+    return character if character.isalnum() or character in _UNRESERVED else escape.group()
 
 
 _remembered = lru_cache(MAX_REMEMBERED)(parse_uri)

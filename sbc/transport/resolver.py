@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, fail, gatherResults, succeed
 
 from sbc.sip.errors import RemoteError
 from sbc.sip.uri import Uri
-from sbc.transport.address import DEFAULT_PORTS, is_ip
+from sbc.transport.address import DEFAULT_PORTS, is_ip, normal_host
 from sbc.transport.flow import Destination
 from sbc.transport.names import AAAA, NAPTR, SRV, A, CachedNames, Dns, Record, UnansweredError
 from sbc.transport.order import SRV_PREFIXES, Naptr, Srv, order_naptr, order_srv
@@ -144,10 +144,9 @@ async def _together(questions: "list[Deferred[Sequence[Record]]]") -> list[Seque
 
 
 def _transport_of(uri: Uri) -> bytes | None:
-    word = uri.params.get(b"transport")
-    if not word:
+    if not uri.transport:
         return None
-    name = word.upper()
+    name = uri.transport.upper()
     if name not in DEFAULT_PORTS:
         raise UnresolvableError(503, b"Unsupported Transport")
     if uri.scheme == b"sips" and name == b"UDP":
@@ -158,6 +157,8 @@ def _transport_of(uri: Uri) -> bytes | None:
 def _host_of(uri: Uri) -> str:
     raw = uri.params.get(b"maddr") or uri.host
     host = raw.decode("ascii", "replace").removeprefix("[").removesuffix("]")
+    if ":" in host:
+        host = normal_host(host.replace(":::", "::"))  # which the grammar of RFC 3261 has (RFC 5118 section 4.10)
     if not host or len(host) > MAX_NAME_BYTES or not (is_ip(host) or _is_name(host)):
         raise UnresolvableError(404, b"Bad Host")
     return host

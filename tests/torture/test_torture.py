@@ -12,83 +12,113 @@ from sbc.sip.check import check
 
 HERE = Path(__file__).parent
 
-# file -> (status or None for "fit to be routed", our reason, what the RFC asks for)
+# file -> (status or None for "fit to be routed", our reason, the section and what it demands). "may": the section
+# leaves the choice; what is chosen here stands first. What comes behind the door is asked of a running SBC in
+# test_running.
 OUTCOMES: dict[str, tuple[int | None, str, str]] = {
     # RFC 4475 section 3.1.1: valid
-    "rfc4475/wsinv.dat": (None, "", "3.1.1.1 legal folding, blanks, compact forms, odd case"),
-    "rfc4475/intmeth.dat": (None, "", "3.1.1.2 every character a token may have; 501 or 405 is the handler's"),
-    "rfc4475/esc01.dat": (None, "", "3.1.1.3 escaped characters stay escaped"),
-    "rfc4475/escnull.dat": (None, "", "3.1.1.4 an escaped zero byte is a legal user"),
-    "rfc4475/esc02.dat": (None, "", "3.1.1.5 a method is not unescaped: this is no REGISTER"),
-    "rfc4475/lwsdisp.dat": (None, "", "3.1.1.6 no blank between display name and <"),
-    "rfc4475/longreq.dat": (None, "", "3.1.1.7 long values"),
-    "rfc4475/dblreq.dat": (None, "", "3.1.1.8 the rest of the datagram is ignored"),
-    "rfc4475/semiuri.dat": (None, "", "3.1.1.9 semicolons in the user part"),
-    "rfc4475/transports.dat": (None, "", "3.1.1.10 Vias of all transports, known or not"),
-    "rfc4475/mpart01.dat": (None, "", "3.1.1.11 binary parts in the body"),
-    "rfc4475/unreason.dat": (None, "", "3.1.1.12 UTF-8 in the reason phrase"),
-    "rfc4475/noreason.dat": (None, "", "3.1.1.13 an empty reason phrase"),
-    # 3.1.2: invalid
-    "rfc4475/badinv01.dat": (400, "Empty Parameter", "3.1.2.1 semicolons and commas too many"),
-    "rfc4475/clerr.dat": (400, "Body Shorter Than Content-Length", "3.1.2.2 Content-Length beyond the datagram"),
-    "rfc4475/ncl.dat": (400, "Bad Content-Length", "3.1.2.3 negative Content-Length"),
-    "rfc4475/scalar02.dat": (400, "Bad CSeq", "3.1.2.4 numbers out of range in a request"),
-    "rfc4475/scalarlg.dat": (400, "Bad CSeq", "3.1.2.5 numbers out of range in a response: dropped"),
-    "rfc4475/quotbal.dat": (400, "Unbalanced Quotes", "3.1.2.6 quotes not closed"),
-    "rfc4475/ltgtruri.dat": (400, "Bad URI", "3.1.2.7 brackets around the Request-URI"),
-    "rfc4475/lwsruri.dat": (400, "Bad URI", "3.1.2.8 a blank inside the Request-URI"),
-    "rfc4475/lwsstart.dat": (400, "Bad URI", "3.1.2.9 two blanks in the request line"),
-    "rfc4475/trws.dat": (400, "Bad Request Line", "3.1.2.10 blanks at the end of the request line"),
-    "rfc4475/escruri.dat": (400, "Headers In Request-URI", "3.1.2.11 headers in the Request-URI"),
-    "rfc4475/baddate.dat": (None, "", "3.1.2.12 Date not in GMT: a proxy passes it on"),
-    "rfc4475/regbadct.dat": (400, "Bad Address", "3.1.2.13 Contact with URI headers and no brackets"),
-    "rfc4475/badaspec.dat": (400, "Bad URI", "3.1.2.14 blanks inside the brackets"),
-    "rfc4475/baddn.dat": (400, "Bad Display Name", "3.1.2.15 display name that needs quotes: must not be propagated"),
-    "rfc4475/badvers.dat": (505, "Version Not Supported", "3.1.2.16 SIP/7.0"),
-    "rfc4475/mismatch01.dat": (400, "CSeq Names Another Method", "3.1.2.17 methods disagree"),
-    "rfc4475/mismatch02.dat": (
-        501,
-        "CSeq Names Another Method",
-        "3.1.2.18 methods disagree, unknown method: better 501",
+    "rfc4475/wsinv.dat": (None, "", "3.1.1.1 well formed to everybody; a proxy leaves the unknown header unchanged"),
+    "rfc4475/intmeth.dat": (None, "", "3.1.1.2 no % is an escape but in the URI; a proxy forwards it or says 404"),
+    "rfc4475/esc01.dat": (None, "", "3.1.1.3 %HEX of URIs means the character, undone once; nowhere else"),
+    "rfc4475/escnull.dat": (None, "", "3.1.1.4 the name must not end at the zero byte; two different Contacts"),
+    "rfc4475/esc02.dat": (None, "", "3.1.1.5 another method than REGISTER, names stay as they are, two Contacts"),
+    "rfc4475/lwsdisp.dat": (None, "", "3.1.1.6 no blank between name and <: accepted, against the grammar"),
+    "rfc4475/longreq.dat": (None, "", "3.1.1.7 well formed, however long names, values and lists are"),
+    "rfc4475/dblreq.dat": (
+        None,
+        "",
+        "3.1.1.8 the REGISTER is handled; what is behind it is ignored, never forwarded",
     ),
-    "rfc4475/bigcode.dat": (400, "Bad Status Line", "3.1.2.19 status of ten digits: dropped"),
+    "rfc4475/semiuri.dat": (None, "", "3.1.1.9 the user is all before the @, semicolon and escaped @ included"),
+    "rfc4475/transports.dat": (None, "", "3.1.1.10 Vias below the top one mean nothing, whatever their transports"),
+    "rfc4475/mpart01.dat": (
+        None,
+        "",
+        "3.1.1.11 framed by Content-Length, zero bytes included",
+    ),
+    "rfc4475/unreason.dat": (None, "", "3.1.1.12 any UTF-8 in the reason phrase"),
+    "rfc4475/noreason.dat": (None, "", "3.1.1.13 no reason phrase; the blank before it is there"),
+    # 3.1.2: invalid
+    "rfc4475/badinv01.dat": (400, "Empty Parameter", "3.1.2.1 separators with nothing between them: 400"),
+    "rfc4475/clerr.dat": (
+        400,
+        "Body Shorter Than Content-Length",
+        "3.1.2.2 400 on UDP; a stream waits, then closes",
+    ),
+    "rfc4475/ncl.dat": (
+        400,
+        "Bad Content-Length",
+        "3.1.2.3 an error on UDP; a stream is closed, also for no number",
+    ),
+    "rfc4475/scalar02.dat": (400, "Bad CSeq", "3.1.2.4 400 for CSeq; may: 400 for Max-Forwards and expiry as well"),
+    "rfc4475/scalarlg.dat": (400, "Bad CSeq", "3.1.2.5 a response: discarded"),
+    "rfc4475/quotbal.dat": (400, "Unbalanced Quotes", "3.1.2.6 400; may: guess where the quotes end"),
+    "rfc4475/ltgtruri.dat": (400, "Bad URI", "3.1.2.7 400 is always right; may: ignore them, and not forward them"),
+    "rfc4475/lwsruri.dat": (400, "Bad URI", "3.1.2.8 400; may: ignore the blank"),
+    "rfc4475/lwsstart.dat": (400, "Bad URI", "3.1.2.9 may: refuse it; ignore the blanks, and not forward them"),
+    "rfc4475/trws.dat": (400, "Bad Request Line", "3.1.2.10 may: refuse it; ignore the blanks, and not forward them"),
+    "rfc4475/escruri.dat": (400, "Headers In Request-URI", "3.1.2.11 may: 400; ignore them, and never act on them"),
+    "rfc4475/baddate.dat": (None, "", "3.1.2.12 not refused by who does not use the date"),
+    "rfc4475/regbadct.dat": (400, "Bad Address", "3.1.2.13 400; may: guess the brackets"),
+    "rfc4475/badaspec.dat": (400, "Bad URI", "3.1.2.14 400; may: ignore the blanks"),
+    "rfc4475/baddn.dat": (
+        400,
+        "Bad Display Name",
+        "3.1.2.15 400; may: guess the quotes, and forward them",
+    ),
+    "rfc4475/badvers.dat": (505, "Version Not Supported", "3.1.2.16 505"),
+    "rfc4475/mismatch01.dat": (400, "CSeq Names Another Method", "3.1.2.17 400"),
+    "rfc4475/mismatch02.dat": (501, "CSeq Names Another Method", "3.1.2.18 501, better than 400 above all at a proxy"),
+    "rfc4475/bigcode.dat": (400, "Bad Status Line", "3.1.2.19 a response: dropped"),
     # 3.2 transaction layer
-    "rfc4475/badbranch.dat": (None, "", "3.2.1 a branch that is only the cookie: matched as in RFC 2543"),
+    "rfc4475/badbranch.dat": (None, "", "3.2.1 may: matched as in RFC 2543; 400"),
     # 3.3 application layer
-    "rfc4475/insuf.dat": (400, "Missing Call-ID", "3.3.1 mandatory headers missing"),
-    "rfc4475/unkscm.dat": (416, "Unsupported URI Scheme", "3.3.2 unknown scheme in the Request-URI"),
-    "rfc4475/novelsc.dat": (416, "Unsupported URI Scheme", "3.3.3 known but atypical scheme in the Request-URI"),
-    "rfc4475/unksm2.dat": (None, "", "3.3.4 unknown schemes elsewhere: the registrar's matter"),
-    "rfc4475/bext01.dat": (None, "", "3.3.5 Proxy-Require: 420 is the proxy's"),
-    "rfc4475/invut.dat": (None, "", "3.3.6 unknown content type: 415 is the callee's"),
-    "rfc4475/regaut01.dat": (None, "", "3.3.7 unknown authorization scheme: challenged as if there were none"),
-    "rfc4475/multi01.dat": (400, "Too Many CSeq", "3.3.8 several values where one may be"),
-    "rfc4475/mcl01.dat": (400, "Several Content-Length", "3.3.9 two Content-Lengths"),
+    "rfc4475/insuf.dat": (400, "Missing Call-ID", "3.3.1 nothing breaks; at best 400"),
+    "rfc4475/unkscm.dat": (416, "Unsupported URI Scheme", "3.3.2 416; To says nothing of where to route"),
+    "rfc4475/novelsc.dat": (416, "Unsupported URI Scheme", "3.3.3 416 where the scheme is never taken, else 404"),
+    "rfc4475/unksm2.dat": (None, "", "3.3.4 fit for proxies; a registrar wants sip in To: 400"),
+    "rfc4475/bext01.dat": (
+        None,
+        "",
+        "3.3.5 420 that lists, as a proxy, Proxy-Require, as an endpoint, Require",
+    ),
+    "rfc4475/invut.dat": (None, "", "3.3.6 as any other INVITE to a proxy; 415 is the callee's"),
+    "rfc4475/regaut01.dat": (
+        None,
+        "",
+        "3.3.7 a proxy forwards the header as it is; a registrar challenges or ignores it",
+    ),
+    "rfc4475/multi01.dat": (400, "Too Many CSeq", "3.3.8 400"),
+    "rfc4475/mcl01.dat": (400, "Several Content-Length", "3.3.9 an error on UDP; a stream is closed"),
     "rfc4475/bcast.dat": (
         None,
         "",
-        "3.3.10 second Via names broadcast: a response to nothing of ours, never sent there",
+        "3.3.10 well formed; a proxy never sends it to the broadcast address",
     ),
-    "rfc4475/zeromf.dat": (None, "", "3.3.11 Max-Forwards 0: 483 is the proxy's"),
-    "rfc4475/cparam01.dat": (None, "", "3.3.12 unknown Contact parameter outside brackets"),
-    "rfc4475/cparam02.dat": (None, "", "3.3.13 unknown Contact parameter inside brackets"),
-    "rfc4475/regescrt.dat": (None, "", "3.3.14 escaped Route in a Contact, inside brackets"),
-    "rfc4475/sdp01.dat": (None, "", "3.3.15 Accept nobody fulfils: 406 is the callee's"),
+    "rfc4475/zeromf.dat": (None, "", "3.3.11 483 by a proxy; an endpoint answers it as any other"),
+    "rfc4475/cparam01.dat": (None, "", "3.3.12 the parameter is the header's and never shows in the bound URI"),
+    "rfc4475/cparam02.dat": (None, "", "3.3.13 the parameter is the URI's and shows in the bound URI"),
+    "rfc4475/regescrt.dat": (None, "", "3.3.14 the bound URI keeps its escaped Route"),
+    "rfc4475/sdp01.dat": (None, "", "3.3.15 406 or 400 are the callee's, who alone knows what it can answer with"),
     # 3.4 backward compatibility
-    "rfc4475/inv2543.dat": (None, "", "3.4.1 an INVITE of RFC 2543: no branch, no tag, no Max-Forwards"),
+    "rfc4475/inv2543.dat": (None, "", "3.4.1 may: taken without branch, From tag, Content-Length and Max-Forwards"),
     # RFC 5118
-    "rfc5118/ipv6-good": (None, "", "4.1 an IPv6 reference in brackets"),
-    "rfc5118/ipv6-bad": (400, "Bad Port", "4.2 an IPv6 address without brackets"),
-    "rfc5118/port-ambiguous": (None, "", "4.3 the port became part of the address: still a legal address"),
-    "rfc5118/port-unambiguous": (None, "", "4.4 port behind the brackets"),
-    "rfc5118/via-received-param-with-delim": (None, "", "4.5 received with brackets"),
-    "rfc5118/via-received-param-no-delim": (None, "", "4.5 received without brackets"),
-    "rfc5118/ipv6-in-sdp": (None, "", "4.6 IPv6 in SDP"),
-    "rfc5118/mult-ip-in-header": (None, "", "4.7 IPv4 and IPv6 in the Vias"),
-    "rfc5118/mult-ip-in-sdp": (None, "", "4.8 IPv4 and IPv6 in SDP"),
-    "rfc5118/ipv4-mapped-ipv6": (None, "", "4.9 IPv4-mapped addresses"),
-    "rfc5118/ipv6-bug-abnf-3-colons": (None, "", "4.10 three colons, as the grammar once said: be liberal"),
-    "rfc5118/ipv6-correct-abnf-2-colons": (None, "", "4.10 two colons"),
+    "rfc5118/ipv6-good": (None, "", "4.1 well formed"),
+    "rfc5118/ipv6-bad": (400, "Bad Port", "4.2 no brackets: 400"),
+    "rfc5118/port-ambiguous": (
+        None,
+        "",
+        "4.3 well formed; 5070, meant for a port, is of the address",
+    ),
+    "rfc5118/port-unambiguous": (None, "", "4.4 well formed, the port is 5070"),
+    "rfc5118/via-received-param-with-delim": (None, "", "4.5 read with brackets, against the grammar"),
+    "rfc5118/via-received-param-no-delim": (None, "", "4.5 read without brackets, and written so"),
+    "rfc5118/ipv6-in-sdp": (None, "", "4.6 well formed; no brackets in SDP"),
+    "rfc5118/mult-ip-in-header": (None, "", "4.7 well formed"),
+    "rfc5118/mult-ip-in-sdp": (None, "", "4.8 well formed; each medium has an address of its own"),
+    "rfc5118/ipv4-mapped-ipv6": (None, "", "4.9 well formed, in headers and in SDP"),
+    "rfc5118/ipv6-bug-abnf-3-colons": (None, "", "4.10 tolerated; the colon too many is ignored"),
+    "rfc5118/ipv6-correct-abnf-2-colons": (None, "", "4.10 well formed"),
 }
 
 
@@ -137,44 +167,3 @@ def test_every_unfit_request_can_be_answered(name: str) -> None:
     assert isinstance(answer, Response)
     assert answer.status == status
     assert answer.lines(b"via") == message.lines(b"via")
-
-
-def test_wsinv_reads_as_the_rfc_says() -> None:
-    request = parse((HERE / "rfc4475/wsinv.dat").read_bytes())
-    assert isinstance(request, Request)
-    assert [(via.transport, via.host, via.branch) for via in request.vias] == [
-        (b"UDP", b"192.0.2.2", b"390skdjuw"),
-        (b"TCP", b"spindle.example.com", b"z9hG4bK9ikj8"),
-        (b"UDP", b"192.168.255.111", b"z9hG4bK30239"),
-    ]
-    assert (request.cseq.number, request.cseq.method, request.max_forwards) == (9, b"INVITE", 68)
-    assert (request.from_tag, request.to_tag) == (b"98asjd8", b"1918181833n")
-    assert request.from_.name == 'J Rosenberg \\"'
-    assert request.contacts[0].params == {b"newparam": b"newvalue", b"secondparam": None, b"q": b"0.33"}
-    assert request.first(b"newfangledheader") == b"newfangled value continued newfangled value"
-
-
-def test_an_escaped_method_is_another_method() -> None:
-    request = parse((HERE / "rfc4475/esc02.dat").read_bytes())
-    assert isinstance(request, Request)
-    assert request.method == b"RE%47IST%45R"
-
-
-def test_the_user_stays_one_word_whatever_it_escapes() -> None:
-    request = parse((HERE / "rfc4475/esc01.dat").read_bytes())
-    assert isinstance(request, Request)
-    assert (request.parsed_uri.username, request.parsed_uri.address) == ("sips:user@example.com", "example.net")
-    assert request.to.uri.username == "user"
-
-
-def test_an_escaped_zero_byte_is_another_user() -> None:
-    request = parse((HERE / "rfc4475/escnull.dat").read_bytes())
-    assert request.to.uri.username == "null-%00-null"
-    assert len({contact.uri.username for contact in request.contacts}) == 2
-
-
-def test_received_is_read_with_and_without_brackets() -> None:
-    for name, received in (("with", b"[2001:db8::9:255]"), ("no", b"2001:db8::9:255")):
-        request = parse((HERE / f"rfc5118/via-received-param-{name}-delim").read_bytes())
-        assert request.via.received == received
-        assert request.via.host == b"[2001:db8::9:1]"

@@ -123,3 +123,10 @@ def test_equality_of_rfc_3261_section_19_1_4() -> None:
     assert not equal(b"sip:bob@phone21.boxesbybob.com", b"sip:bob@192.0.2.4")
     assert not equal(b"sip:bob@h", b"sips:bob@h")
     assert not equal(b"sip:bob@h", b"sip:bob@h;user=phone")
+
+
+def test_needless_escapes_in_the_names_of_parameters_are_undone() -> None:
+    uri = Uri.parse(b"sip:a@b;%6C%72;t%72ansport=t%63p;%3B=1;x%2=2")
+    assert uri.params == {b"lr": None, b"transport": b"t%63p", b"%3b": b"1", b"x%2": b"2"}
+    assert (uri.loose, uri.transport) == (True, b"tcp")
+    assert Uri.parse(uri.render()) == uri
