@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from sbc.lab.diary import Diary
 
 POLL = 0.1  # s between two questions whether it is ready
-READY_TIME = 30.0  # s until it must be: a busy machine takes ten
+READY_TIME = 60.0  # s until it must be; a second on an idle machine, more than ten on a busy one
 STOP_TIME = 5.0  # s from SIGTERM to SIGKILL
 MAX_OUTPUT = 1_000_000  # bytes kept of what it prints
 TWISTD = "from twisted.scripts.twistd import run; run()"

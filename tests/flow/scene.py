@@ -1,8 +1,12 @@
 """The scene of every conversation here: the SBC on 127.0.0.1, its upper server on 127.0.0.2, phones on 127.0.0.3.
 
-`FlowCase.begin(...)` puts up what a test needs; everything is gone when the test ends. `Scene` is the laboratory's
-world with the SBC in this process instead of in a child, so that a test starts in a quarter of a second and sees
-inside.
+`FlowCase.begin(...)` puts up what a test needs; everything is gone when the test ends. The SBC runs in the process of
+the tests (`within`), unless a test wants it as a child.
+
+A machine that runs tests stalls for a second now and then. So a test waits for events (`waits.until`, a diary), never
+for a time in which something should have happened; that something does not happen is looked at after the event that
+comes behind it. A time limit of the SBC whose end is tested is turned on by hand (`unheard`, `in_vain`); one that must
+not end is long.
 """
 
 from __future__ import annotations
@@ -11,131 +15,36 @@ import gc
 import sqlite3
 import tempfile
 import time
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, inlineCallbacks, succeed
-from twisted.internet.protocol import DatagramProtocol
-from twisted.internet.task import deferLater
+from twisted.internet.defer import inlineCallbacks
 from twisted.trial.unittest import TestCase
 
 from sbc import assembly
-from sbc.lab import world
-from sbc.lab.border import Border
 from sbc.lab.call import IncomingCall
-from sbc.lab.loop import close
-from sbc.lab.party import Party, new_branch, new_tag, wire_of
 from sbc.lab.phone import Manners, Phone
-from sbc.lab.world import BORDER, PHONE, World
-from sbc.sections import SECTIONS
-from sbc.settings import Configuration, load
-from sbc.sip import Request, Response, parse
-from sbc.sip.build import make_request, respond
-from sbc.store.engine import open_engine
-from sbc.store.migrate import upgrade
+from sbc.lab.world import PHONE, World
+from sbc.store.operation import Execute
 from sbc.transport.flow import Flow
+from tests.flow.strangers import Raw, Stranger
+from tests.flow.waits import PATIENCE, pause, until
+from tests.flow.within import UDP_AWAKE, Scene
+
+__all__ = ["Calls", "DOMAIN", "FlowCase", "OWN", "Raw", "Row", "Scene", "Stranger", "USERS", "pause", "until"]
 
 USERS = {"alice": "secret-alice", "bob": "secret-bob", "carol": "secret-carol"}
 DOMAIN = "pbx.example.com"
 OWN = ("node", "database", "registrar", "media", "admin", "push", "apns", "fcm", "webpush")
 """Sections that the laboratory's configuration has already: a test adds lines to them."""
-UDP_AWAKE = 60
-"""Seconds that the SBC takes a silent UDP phone for awake; `FlowCase.unheard` makes them pass."""
-
 Row = sqlite3.Row
-
-
-class Inside:
-    """The SBC in this process. Stands where the laboratory has its child process."""
-
-    def __init__(self, directory: Path, text: str, admin: tuple[str, int], database: Path) -> None:
-        self.path = directory / "sbc.toml"
-        self.database = database
-        self.web = f"http://{admin[0]}:{admin[1]}"
-        self.output = ""
-        self.running = False
-        self._write(text)
-        if not database.exists():
-            database.write_bytes(migrated())
-        self.sbc = assembly.Sbc(reactor, self.read(), self.read)
-
-    def read(self) -> Configuration:
-        """The configuration as it stands in the file."""
-        return load(self.path.read_text(encoding="utf-8"), SECTIONS, path=str(self.path))
-
-    def rewrite(self, old: str, new: str) -> None:
-        """The operator edits the file."""
-        text = self.path.read_text(encoding="utf-8")
-        assert old in text
-        self._write(text.replace(old, new))
-
-    def _write(self, text: str) -> None:
-        self.path.write_text(text, encoding="utf-8")
-        self.path.chmod(0o600)
-
-    def start(self) -> Deferred[None]:
-        """Listens when this fires."""
-        self.sbc.privilegedStartService()
-        self.sbc.startService()
-        self.running = True
-        return succeed(None)
-
-    def stop(self) -> Deferred[Any]:
-        """As SIGTERM does it; calls that are left get no time."""
-        if not self.running:
-            return succeed(None)
-        self.running = False
-        return self.sbc.stopService()
-
-    metrics, rows = Border.metrics, Border.rows
-
-    @property
-    def reactor(self) -> Any:
-        return reactor
-
-
-@cache
-def migrated() -> bytes:
-    """An empty database with the newest schema: migrating one takes longer than most tests."""
-    with tempfile.TemporaryDirectory() as folder:
-        engine = open_engine(f"sqlite:///{folder}/sbc.db")
-        upgrade(engine)
-        engine.dispose()
-        return Path(folder, "sbc.db").read_bytes()
-
-
-class Scene(World):
-    """The laboratory's world around an SBC in this process. `changes`: texts of its configuration to be replaced."""
-
-    def __init__(self, directory: Path, changes: dict[str, str], **options: Any) -> None:
-        super().__init__(reactor, directory, **options)
-        self.changes = changes
-
-    def configuration(self, database: Path) -> str:
-        text = super().configuration(database)
-        for old, new in {f'udp_awake = "{world.UDP_AWAKE}s"': f'udp_awake = "{UDP_AWAKE}s"', **self.changes}.items():
-            assert old in text, f"no {old!r} in the configuration"
-            text = text.replace(old, new)
-        return text if "\nengine = " in text else text.replace("[media]\n", '[media]\nengine = "inline"\n')
-
-    @inlineCallbacks
-    def restart(self, *, crash: bool = False) -> Any:
-        """Stop it when it runs, and start it again on the same ports and database."""
-        assert not crash, "only a child process can be killed"
-        if self._border is not None:
-            yield self._border.stop()
-        database = self.directory / "sbc.db"
-        text = self.configuration(database)
-        self._border = Inside(self.directory, text, (BORDER, self.admin), database)
-        yield self._border.start()
 
 
 class FlowCase(TestCase):
     """A test with an SBC. Each test begins with `begin`."""
 
-    timeout = 25
+    timeout = 120
     world: World
 
     @inlineCallbacks
@@ -250,13 +159,13 @@ class FlowCase(TestCase):
         return self.apns.inbox.of(phone.token.prid)
 
     @inlineCallbacks
-    def final(self, call: Any, within: float = 8.0) -> Any:
+    def final(self, call: Any, within: float = PATIENCE) -> Any:
         """The final status that the caller hears (0: none came)."""
         entry = yield call.diary.when("final").addTimeout(within, reactor)
         return getattr(entry.detail, "status", 0)
 
     @inlineCallbacks
-    def happened(self, diary: Any, kind: str, count: int = 1, within: float = 5.0) -> Any:
+    def happened(self, diary: Any, kind: str, count: int = 1, within: float = PATIENCE) -> Any:
         """The entry of a diary, once it is there."""
         entry = yield diary.when(kind, count).addTimeout(within, reactor)
         return entry.detail
@@ -283,6 +192,27 @@ class FlowCase(TestCase):
         yield until(written, f"{count} CDR of the call")
         events = self.rows("select * from call_events where call_id = ? order by at, id", call_id)
         return self.rows(query, call_id), [row["kind"] for row in events]
+
+    @inlineCallbacks
+    def in_vain(self, count: int = 1) -> Any:
+        """Requests wait for sleeping devices, `count` pushes of this test have been answered, and the time of the wait
+        is over. (The clock is turned on: a wait so short that a test could sit it out would end in a stall.)"""
+        waiting = self.sbc.calls.open
+        yield until(lambda: waiting and all(each.fork.waiting for each in waiting), "a request that waits")
+        yield until(lambda: len(self.rows("select id from pushes")) >= count, f"{count} pushes")
+        self.next_moment()
+
+    def next_moment(self) -> None:
+        """What requests on their way wait for by the clock comes now: the end of a wait, of a doubt, of ringing."""
+        for attempt in tuple(self.sbc.calls.open):
+            at = attempt.fork.deadline()
+            if at is not None:
+                attempt._run(attempt.fork.expire(at), at)
+
+    @inlineCallbacks
+    def written(self) -> Any:
+        """What the SBC has given to its database until now is there."""
+        yield self.sbc.store.write(Execute(lambda connection: None))
 
     def ringing(self, phone: Phone) -> IncomingCall:
         """The latest call that came to this phone."""
@@ -322,87 +252,3 @@ class Calls(FlowCase):
         self.assertEqual(status, 200)
         yield self.happened(self.upper.calls[-1].diary, "ack")
         return phone, call, self.upper.calls[-1]
-
-
-class Stranger:
-    """A SIP party of no particular kind: it asks what a test makes up, and answers 200 to whatever it is asked."""
-
-    def __init__(self, host: str = PHONE, *, udp: bool = True) -> None:
-        self.party = Party(reactor, host, self)
-        if udp:
-            self.party.listen_udp()
-        self.arrivals: list[Request] = []
-        self.tags: list[bytes] = []
-
-    @inlineCallbacks
-    def ask(self, method: str, uri: str, port: int, *headers: tuple[bytes, bytes], to: str = "", **more: Any) -> Any:
-        """The final response to a request sent to the SBC. `more`: `max_forwards`, `body`, `transport`, `from_`,
-        `call_id`."""
-        own = [] if any(name == b"contact" for name, _ in headers) else [(b"contact", b"<sip:stranger@%b>")]
-        wire = yield self.party.wire(more.pop("transport", b"UDP"), BORDER, port)
-        request = make_request(
-            method.encode(),
-            uri.encode(),
-            via=wire.via(new_branch()),
-            from_=more.pop("from_", b"<sip:stranger@example.org>;tag=" + new_tag()),
-            to=(to or f"<{uri}>").encode(),
-            call_id=more.pop("call_id", new_tag()),
-            cseq=1,
-            headers=[*((name, value % wire.address) for name, value in own), *headers],
-            **more,
-        )
-        response = yield self.party.ask(request, wire).addTimeout(6, reactor)
-        return response
-
-    def arrived(self, txn: Any, request: Request) -> None:
-        self.arrivals.append(request)
-        self.tags.append(new_tag())
-        contact = (b"contact", b"<sip:stranger@%b>" % wire_of(txn).address)
-        self.party.respond(txn, respond(request, 200, to_tag=self.tags[-1], headers=[contact]))
-
-    def cancelled(self, txn: Any) -> None:
-        """Answered already."""
-
-    def acknowledged(self, ack: Request) -> None:
-        self.arrivals.append(ack)
-
-
-class Raw(DatagramProtocol):
-    """A UDP socket that says exactly what it is told, and keeps what it hears."""
-
-    noisy = False
-
-    def __init__(self, host: str = PHONE) -> None:
-        self.heard: list[Request | Response] = []
-        self._port = reactor.listenUDP(0, self, interface=host)
-        self.address = (host, self._port.getHost().port)
-
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        if datagram.strip():
-            self.heard.append(parse(datagram))
-
-    def say(self, data: bytes, port: int) -> None:
-        """To the SBC."""
-        self._port.write(data, (BORDER, port))
-
-    def statuses(self) -> list[int]:
-        """Of the responses heard."""
-        return [message.status for message in self.heard if isinstance(message, Response)]
-
-    def close(self) -> Deferred[None]:
-        return close(self._port)
-
-
-def pause(seconds: float) -> Deferred[None]:
-    """Let time pass."""
-    return deferLater(reactor, seconds, lambda: None)
-
-
-@inlineCallbacks
-def until(true: Any, what: str, within: float = 5.0) -> Any:
-    """Wait for something that no Deferred tells."""
-    limit = time.monotonic() + within
-    while not true():
-        if time.monotonic() > limit:
-            raise AssertionError(f"not within {within:g} s: {what}")
-        yield pause(0.03)

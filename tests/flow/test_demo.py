@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.slow
-LIMIT = 20.0  # s
+LIMIT = 100.0  # s; ten on an idle machine
 
 
 def left_behind() -> set[Path]:

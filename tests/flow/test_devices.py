@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from twisted.internet import reactor
 from twisted.internet.defer import gatherResults, inlineCallbacks
 
-from sbc.lab.call import IncomingCall
-from tests.flow.scene import FlowCase, pause
+from tests.flow.scene import FlowCase, until
 
 
 class Messages(FlowCase):
@@ -14,7 +12,7 @@ class Messages(FlowCase):
     def test_a_message_wakes_the_phone_by_a_chat_push(self):
         yield self.begin()
         phone = yield self.asleep(transport="udp")
-        response = yield self.upper.send_message("bob", "good morning").addTimeout(5, reactor)
+        response = yield self.upper.send_message("bob", "good morning")
         self.assertIn(response.status, (200, 202))
         text = yield self.happened(phone.diary, "message")
         self.assertEqual(text, "good morning")
@@ -33,9 +31,11 @@ class Messages(FlowCase):
 
     @inlineCallbacks
     def test_a_message_that_nobody_wakes_for(self):
-        yield self.begin(push='max_wait = "1s"')
+        yield self.begin()
         phone = yield self.asleep(killed=True)
-        response = yield self.upper.send_message("bob", "anybody?").addTimeout(5, reactor)
+        sent = self.upper.send_message("bob", "anybody?")
+        yield self.in_vain()
+        response = yield sent
         self.assertEqual(response.status, 202)
         self.assertEqual(len(self.pushes(phone)), 1)
 
@@ -53,7 +53,7 @@ class Messages(FlowCase):
         yield self.begin()
         alice = yield self.awake("alice")
         bob = yield self.asleep("bob")
-        response = yield alice.send_message("bob", "wake up").addTimeout(5, reactor)
+        response = yield alice.send_message("bob", "wake up")
         self.assertEqual(response.status, 200)
         text = yield self.happened(bob.diary, "message")
         self.assertEqual(text, "wake up")
@@ -129,8 +129,9 @@ class SeveralDevices(FlowCase):
         call = self.upper.place_call("bob")
         status = yield self.final(call)
         self.assertEqual(status, 200)
-        yield pause(0.5)
-        up = [phone for phone in phones if any(isinstance(each, IncomingCall) and each.up for each in phone.calls)]
+        yield until(lambda: all(phone.saw("INVITE") for phone in phones), "both have got it")
+        yield until(lambda: sum(self.ringing(phone).over for phone in phones) == 1, "one of them is over")
+        up = [phone for phone in phones if self.ringing(phone).up]
         self.assertEqual(len(up), 1)
         yield call.hang_up()
         yield self.happened(self.ringing(up[0]).diary, "ended")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import inlineCallbacks
 
 from sbc.lab.world import BORDER, PHONE, UPPER
-from tests.flow.scene import Calls, pause, until
+from tests.flow.scene import Calls, until
 
 
 class Ending(Calls):
@@ -110,9 +110,8 @@ class Ending(Calls):
         yield self.begin()
         phone = yield self.awake(transport="udp", silent=True, provider="")
         call = self.upper.place_call("bob")
-        yield pause(1.7)
-        invites = [heard for heard in phone.party.heard if heard.what == "INVITE"]
-        self.assertGreaterEqual(len(invites), 3, "sent again over UDP")
+        heard = phone.party.heard
+        yield until(lambda: len([each for each in heard if each.what == "INVITE"]) >= 3, "sent again over UDP")
         self.assertEqual(len(phone.saw("INVITE")), 1, "the same one")
         call.cancel()
         status = yield self.final(call)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from twisted.internet import reactor
 from twisted.internet.defer import inlineCallbacks
 
 from sbc.lab.script import Answer
@@ -17,7 +16,7 @@ class GivingUp(FlowCase):
     def test_an_upper_server_that_cannot_be_reached(self):
         yield self.begin(changes={";transport=udp": ";transport=tcp"})
         yield self.upper.stop()
-        response = yield self.phone().start().addTimeout(6, reactor)
+        response = yield self.phone().start()
         self.assertEqual(response.status, 503)
         self.assertEqual(self.rows("select * from users"), [])
 

@@ -43,7 +43,7 @@ class Large(Calls):
         self.assertEqual((transport, invite.via.transport), (b"TCP", b"TCP"))
         self.assertTrue(invite.via.branch.startswith(b"z9hG4bK"))
         self.assertEqual(len(invite.vias), 1)
-        yield call.hang_up().addTimeout(4, reactor)
+        yield call.hang_up()
         self.assertEqual({transport for _, transport in self.came("REGISTER")}, {b"UDP"})
 
     @inlineCallbacks
@@ -51,10 +51,10 @@ class Large(Calls):
         yield self.begin()
         self.upper.answering["bob2"] = 0
         phone, call, _ = yield self.calling()
-        response = yield call.ask(b"INFO", *LARGE).addTimeout(4, reactor)
+        response = yield call.ask(b"INFO", *LARGE)
         self.assertEqual(response.status, 200)
         self.assertEqual([transport for _, transport in self.came("INFO")], [b"TCP"])
-        yield call.hang_up().addTimeout(4, reactor)
+        yield call.hang_up()
         yield phone.send("MESSAGE", "bob2", body=b"x" * 1_500)
         self.assertEqual({transport for _, transport in self.came("MESSAGE")}, {b"TCP"})
         stranger = self.stranger()
@@ -70,7 +70,7 @@ class Large(Calls):
             call = phone.call("echo", headers=LARGE)
             status = yield self.final(call)
             self.assertEqual(status, 200)
-            yield call.hang_up().addTimeout(4, reactor)
+            yield call.hang_up()
             self.assertEqual([transport for _, transport in self.came("INVITE")], [b"UDP"] * count)
         self.assertEqual({invite.via.transport for invite, _ in self.came("INVITE")}, {b"UDP"})
 
@@ -94,7 +94,7 @@ class Large(Calls):
             call = phone.call("echo", headers=LARGE)
             status = yield self.final(call)
             self.assertEqual(status, 200)
-            yield call.hang_up().addTimeout(4, reactor)
+            yield call.hang_up()
         self.assertEqual(len(asked), 1)
 
     @inlineCallbacks
@@ -130,7 +130,7 @@ class Large(Calls):
         call = phone.call("echo", headers=LARGE)
         status = yield self.final(call)
         self.assertEqual((status, [transport for _, transport in self.came("INVITE")]), (200, [b"UDP"]))
-        yield call.hang_up().addTimeout(4, reactor)
+        yield call.hang_up()
 
     @inlineCallbacks
     def test_a_phone_is_reached_where_it_registered_from(self):
@@ -141,4 +141,4 @@ class Large(Calls):
         self.assertEqual(status, 200)
         [seen] = phone.saw("INVITE")
         self.assertEqual(seen.request.via.transport, b"UDP")
-        yield call.hang_up().addTimeout(4, reactor)
+        yield call.hang_up()

@@ -31,7 +31,7 @@ class Mail(FlowCase):
 
     @inlineCallbacks
     def sent(self, text, **more):
-        response = yield self.upper.send_message("bob", text, **more).addTimeout(6, reactor)
+        response = yield self.upper.send_message("bob", text, **more)
         return response.status
 
     @inlineCallbacks

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from twisted.internet import reactor
 from twisted.internet.defer import gatherResults, inlineCallbacks
 
 from sbc.lab.call import SDP
@@ -46,7 +45,7 @@ class Methods(Calls):
         answering(call, (491,))
         answering(ringing, (491,))
         asked = [side.ask(b"INVITE", SDP, body=side.media.sdp()) for side in (call, ringing)]
-        responses = yield gatherResults(asked).addTimeout(5, reactor)
+        responses = yield gatherResults(asked)
         self.assertEqual([response.status for response in responses], [491, 491])
         heard = call.media.received
         yield until(lambda: call.media.received > heard + 3, "sound as before")
@@ -165,7 +164,7 @@ class Methods(Calls):
                 cseq=9,
                 headers=[*headers[:1], (b"expires", b"0"), headers[2]],
             )
-            answer = yield phone.party.ask(again, phone.wire).addTimeout(5, reactor)
+            answer = yield phone.party.ask(again, phone.wire)
             self.assertEqual(answer.status, 200)
             self.assertEqual(desk.arrivals[before].to_tag, notify.from_tag)
             self.assertEqual(desk.arrivals[before].call_id, subscribe.call_id)

@@ -165,19 +165,22 @@ class Ending(FlowCase):
 
     @inlineCallbacks
     def test_a_device_that_does_not_come_is_removed_where_that_is_wanted(self):
-        yield self.begin(push="max_wait = 1", push__remove_on='no_answer = "on"')
+        yield self.begin(push__remove_on='no_answer = "on"')
         phone = yield self.asleep(killed=True)
-        status = yield self.final(self.upper.place_call("bob"))
+        call = self.upper.place_call("bob")
+        yield self.in_vain()
+        status = yield self.final(call)
         self.assertEqual(status, 480)
         self.assertEqual(len(self.pushes(phone)), 1)
         yield until(lambda: self.rows("select * from bindings") == [], "removed")
 
     @inlineCallbacks
     def test_it_takes_three_calls_in_a_row(self):
-        yield self.begin(push="max_wait = 1", push__remove_on='subsequent_call_failure = "on"')
+        yield self.begin(push__remove_on='subsequent_call_failure = "on"')
         yield self.asleep(killed=True)
-        for left in (1, 1, 0):
+        for count, left in enumerate((1, 1, 0), 1):
             call = self.upper.place_call("bob")
+            yield self.in_vain(count)
             status = yield self.final(call)
             self.assertEqual(status, 480)
             _, told = yield self.record(call)  # written after what the call removes: both take their turn in one queue

@@ -84,7 +84,7 @@ class Reloading(FlowCase):
         self.assertIn("max_wate", told[0])
         self.assertEqual(told[-1], "nothing was changed")
         yield self.asleep(killed=True)
-        status = yield self.final(self.upper.place_call("bob"), within=3)
+        status = yield self.final(self.upper.place_call("bob"))
         self.assertEqual(status, 480)
 
 

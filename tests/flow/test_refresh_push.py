@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
+import time
+
 from twisted.internet.defer import inlineCallbacks
 
-from sbc import assembly
 from sbc.lab.forward import Place
 from sbc.registrar import asking
-from sbc.upper import refresher
-from tests.flow.scene import FlowCase, pause, until
+from tests.flow.due import Due
+from tests.flow.scene import until
 
 
-class RefreshPush(FlowCase):
-    """Registrations last two seconds; whoever does not come is pushed again after 0.3, 0.6 … seconds."""
-
-    def setUp(self):
-        self.patch(assembly, "POLL", 0.1)
-        self.patch(refresher, "POLL", 0.1)
-        self.patch(asking, "PAUSES", (0.3, 0.6))
-
+class RefreshPush(Due):
     @inlineCallbacks
-    def away(self, mode, **more):
-        yield self.begin(push=f'upper_expires = 2\nwake_to_refresh = "{mode}"')
-        self.upper.rules.expires, self.upper.rules.min_expires = 2, 1
+    def away(self, mode, *, due=True, **more):
+        yield self.begin(push=f'wake_to_refresh = "{mode}"')
         phone = yield self.asleep(**{"sends_ha1": False, **more})
+        if due:
+            self.fall_due()
         return phone
 
     def types(self, phone):
@@ -38,9 +33,10 @@ class RefreshPush(FlowCase):
 
     @inlineCallbacks
     def test_who_does_not_come_is_asked_again_a_few_times(self):
+        self.patch(asking, "PAUSES", (0.3, 0.6))
         phone = yield self.away("auto", killed=True)
-        yield until(lambda: len(self.pushes(phone)) == 3, "three pushes", 10)
-        yield pause(1.0)
+        yield until(lambda: self.row()["next_at"] is None, "nothing more is to come")
+        yield until(lambda: len(self.pushes(phone)) >= 3, "three pushes")
         self.assertEqual(self.types(phone), ["4"] * 3, "and then left alone")
         phone.manners.killed = False
         status = yield self.final(self.upper_call())
@@ -48,15 +44,16 @@ class RefreshPush(FlowCase):
 
     def upper_call(self):
         """The upper server has forgotten the registration, and knows the Contact from elsewhere."""
-        [row] = self.rows("select contact from upper_registrations")
-        self.patch(self.upper, "_place", lambda user: Place(row["contact"].encode(), []))
-        self.upper.rules.expires = 600
+        contact = self.row()["contact"].encode()
+        self.patch(self.upper, "_place", lambda user: Place(contact, []))
         return self.upper.place_call("bob")
 
     @inlineCallbacks
     def test_auto_does_not_wake_an_app_that_we_can_refresh(self):
-        phone = yield self.away("auto", sends_ha1=True)
-        yield pause(3)
+        phone = yield self.away("auto", due=False, sends_ha1=True)
+        for _ in range(2):
+            row = yield self.refreshed()
+            self.assertEqual(row["state"], "registered")
         self.assertEqual(self.pushes(phone), [])
         self.assertIsNotNone(self.upper.contact_of("bob"))
 
@@ -69,23 +66,26 @@ class RefreshPush(FlowCase):
     @inlineCallbacks
     def test_off_wakes_nobody(self):
         phone = yield self.away("off")
-        yield pause(3)
+        yield until(lambda: self.row()["next_at"] is None, "nothing is to come")
+        yield self.written()
         self.assertEqual(self.pushes(phone), [])
         self.assertEqual(len(self.rows("select * from bindings")), 1)
 
     @inlineCallbacks
     def test_remove_drops_the_device_when_its_registration_is_over(self):
         phone = yield self.away("remove")
+        yield until(lambda: self.row()["next_at"] == self.row()["expires_at"], "looked at when it is over")
         self.assertEqual(len(self.rows("select * from bindings")), 1)
-        yield until(lambda: not self.rows("select * from bindings"), "gone", 6)
+        self.fall_due(expires_at=1)
+        yield until(lambda: not self.rows("select * from bindings"), "gone")
         self.assertEqual(self.pushes(phone), [])
 
     @inlineCallbacks
     def test_an_app_that_refreshes_by_itself_is_not_pushed(self):
-        yield self.begin(push="upper_expires = 2")
-        self.upper.rules.expires, self.upper.rules.min_expires = 2, 1
+        yield self.begin()
         phone = yield self.awake(sends_ha1=False)
         for _ in range(4):
-            yield pause(0.6)
+            self.change("update upper_registrations set next_at = ?", time.time() + 60)
             yield phone.register()
+            self.assertGreater(self.row()["next_at"], time.time() + 120, "it is looked at later")
         self.assertEqual(self.pushes(phone), [])

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet import reactor
-from twisted.internet.defer import inlineCallbacks
-from twisted.internet.task import deferLater
+from twisted.internet.defer import Deferred, inlineCallbacks
 
 from sbc.lab.world import BORDER
 from sbc.sip.digest import ha1
 from sbc.store.operations import SaveRegistration
-from tests.flow.scene import DOMAIN, USERS, FlowCase, pause, until
+from tests.flow.scene import DOMAIN, USERS, FlowCase, until
 
 PRIVATE = (b"x-mpush", b"x-piid", b"pn-", b"push-token", b"app-id", b"pnspurr")
 
@@ -239,15 +237,18 @@ class Gone(FlowCase):
         write, news = self.sbc.store.write, []
         self.patch(self.sbc.registrar, "awake", news.append)
 
+        told = Deferred()
+
         def slow(operation):
             done = write(operation)
             if isinstance(operation, SaveRegistration):
                 phone.party.close()
-                done.addCallback(lambda result: deferLater(reactor, 0.2, lambda: result))
+                done.addCallback(lambda result: told.addCallback(lambda _: result))
             return done
 
         self.patch(self.sbc.store, "write", slow)
         phone.start().addErrback(lambda failure: None)
         yield until(lambda: self.rows("select * from bindings"), "the REGISTER is stored")
-        yield pause(0.4)
+        yield until(lambda: not any(flow.open for flow in self.flows(phone)), "the end of its connection")
+        told.callback(None)
         self.assertEqual((len(self.sbc.registrar.live), news), (0, []))

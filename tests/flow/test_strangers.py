@@ -155,7 +155,7 @@ class Subscriptions(FlowCase):
         answer = yield notifier.ask(
             "NOTIFY", uri, self.world.sip, (b"event", b"dialog"), (b"subscription-state", b"active"), to=to,
             from_=from_, call_id=subscribe.call_id, body=b"<state/>",
-        ).addTimeout(5, reactor)  # fmt: skip
+        )  # fmt: skip
         self.assertEqual(answer.status, 481, "the laboratory's phone keeps no subscriptions, and says so")
         [seen] = phone.saw("NOTIFY")
         self.assertEqual((seen.request.body, seen.request.first(b"event")), (b"<state/>", b"dialog"))

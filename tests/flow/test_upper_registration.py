@@ -6,33 +6,18 @@ import time
 
 from twisted.internet.defer import inlineCallbacks
 
-from sbc import assembly
 from sbc.lab.upper import Reply
 from sbc.sip.digest import ha1
 from sbc.transaction.retry import Timers
-from sbc.upper import refresher, registration
-from tests.flow.scene import DOMAIN, USERS, FlowCase, pause, until
+from sbc.upper import registration
+from tests.flow.due import Due
+from tests.flow.scene import DOMAIN, USERS, FlowCase, until
 
 
-class KeptAlive(FlowCase):
-    """Everything runs faster than in earnest: registrations last one second, and are looked for ten times in it."""
-
-    def setUp(self):
-        self.patch(assembly, "POLL", 0.1)
-        self.patch(refresher, "POLL", 0.1)
-
-    def state(self):
-        """How the registration stands in the database: state, last code, failures."""
-        [row] = self.rows("select * from upper_registrations")
-        return row["state"], row["last_code"], row["failures"]
-
+class KeptAlive(Due):
     def refreshes(self):
         """REGISTERs that the upper server has seen."""
         return len(self.upper.saw("REGISTER"))
-
-    def short(self, seconds=1):
-        self.upper.rules.expires = seconds
-        self.upper.rules.min_expires = 1
 
     def bound_at(self):
         """When the upper server last accepted a REGISTER of bob's; 0: he is not bound."""
@@ -40,152 +25,152 @@ class KeptAlive(FlowCase):
         return found.updated_at if found is not None else 0
 
     @inlineCallbacks
-    def refreshed(self, count=1, within=6.0):
-        """Wait until the upper server has accepted so many more REGISTERs."""
-        times = {self.bound_at()}
-        yield until(lambda: len(times | {0}) > count + 1 or times.add(self.bound_at()), "a refresh", within)
+    def accepted(self):
+        """It falls due and is refreshed, with success."""
+        before = self.bound_at()
+        yield self.refreshed()
+        self.assertGreater(self.bound_at(), before)
+        self.assertEqual(self.state(), ("registered", 200, 0))
 
     @inlineCallbacks
     def test_a_sleeping_phone_stays_registered(self):
-        yield self.begin(push="upper_expires = 1")
-        self.short()
+        yield self.begin(push="upper_expires = 40")
+        self.upper.rules.expires = self.upper.rules.min_expires = 40
         phone = yield self.asleep()
-        for _ in range(20):
-            yield pause(0.1)
-            self.assertIsNotNone(self.upper.contact_of("bob"), "never gone")
-        self.assertEqual(self.state(), ("registered", 200, 0))
+        for _ in range(4):
+            row = self.row()
+            self.assertLess(time.time(), row["next_at"])
+            self.assertLess(row["next_at"], row["expires_at"] - 3, "never gone: refreshed before it ends")
+            yield self.accepted()
+            self.assertIsNotNone(self.upper.contact_of("bob"))
         self.assertEqual(self.pushes(phone), [], "nobody was woken for that")
         self.assertEqual(phone.wakes, 1)
 
     @inlineCallbacks
+    def test_it_is_refreshed_when_its_time_has_come(self):
+        yield self.begin(push="upper_expires = 2")
+        self.upper.rules.expires, self.upper.rules.min_expires = 2, 1
+        phone = yield self.asleep()
+        times = {self.bound_at()}
+        yield until(lambda: len(times - {0}) > 2 or times.add(self.bound_at()), "two refreshes by the clock")
+        self.assertEqual(self.pushes(phone), [])
+
+    @inlineCallbacks
     def test_a_longer_interval_is_asked_for_when_the_server_wants_one(self):
-        yield self.begin(push="upper_expires = 1")
-        self.short()
+        yield self.begin(push="upper_expires = 100")
         yield self.asleep()
-        self.upper.rules.min_expires = self.upper.rules.expires = 4
-        yield self.refreshed()
-        self.assertEqual(self.upper.saw("REGISTER")[-1].request.expires, 4)
-        self.assertEqual(self.state(), ("registered", 200, 0))
+        self.upper.rules.min_expires = self.upper.rules.expires = 400
+        yield self.accepted()
+        self.assertEqual(self.upper.saw("REGISTER")[-1].request.expires, 400)
 
     @inlineCallbacks
     def test_an_ha1_of_sha_256_keeps_the_registration_at_a_server_that_wants_it(self):
-        yield self.begin(push="upper_expires = 1")
-        self.short()
+        yield self.begin()
         self.upper.rules.algorithm = "SHA-256"
         known = ha1("bob", DOMAIN, USERS["bob"], "SHA-256").encode()
         phone = yield self.asleep(sends_ha1=False, headers=[(b"x-piid", known)])
-        yield self.refreshed(2)
-        self.assertEqual(self.state(), ("registered", 200, 0))
+        yield self.accepted()
+        yield self.accepted()
         self.assertEqual(self.pushes(phone), [], "nobody was woken for that")
         register = self.upper.saw("REGISTER")[-1].request
         self.assertFalse(register.has(b"x-piid"))
 
     @inlineCallbacks
     def test_a_stale_nonce_is_answered_once_more(self):
-        yield self.begin(push="upper_expires = 1")
-        self.short()
+        yield self.begin()
         yield self.asleep()
         self.upper.script.plan("REGISTER", Reply(), Reply(stale=True))
-        yield self.refreshed()
-        self.assertEqual(self.state(), ("registered", 200, 0))
+        yield self.accepted()
 
     @inlineCallbacks
     def test_a_server_in_trouble_is_asked_again_later(self):
-        self.patch(registration, "MIN_BACKOFF", 0.6)
-        yield self.begin(push="upper_expires = 1")
-        self.short()
+        self.patch(registration, "MIN_BACKOFF", 60.0)
+        yield self.begin()
         yield self.asleep()
-        before = self.refreshes()
         self.upper.script.plan("REGISTER", Reply(status=503), Reply(status=503))
-        yield until(lambda: self.state() == ("failing", 503, 2), "two failures")
-        yield until(lambda: self.state()[0] == "registered", "a success")
-        self.assertEqual(self.state(), ("registered", 200, 0))
-        times = [seen.at for seen in self.upper.saw("REGISTER")[before:]]
-        self.assertGreater(times[1] - times[0], 0.4, "not at once")
-        self.assertGreater(times[2] - times[1], times[1] - times[0], "and then later")
+        later = []
+        for failures in (1, 2):
+            row = yield self.refreshed()
+            self.assertEqual(self.state(), ("failing", 503, failures))
+            later.append(row["next_at"] - time.time())
+        self.assertGreater(later[0], 20, "not at once")
+        self.assertGreater(later[1], later[0], "and then later")
+        yield self.accepted()
 
     @inlineCallbacks
     def test_a_forbidden_user_is_not_asked_for_again(self):
-        yield self.begin(push="upper_expires = 1")
-        self.short()
+        yield self.begin()
         yield self.asleep()
         self.upper.script.always("REGISTER", Reply(status=403))
-        yield until(lambda: self.state()[0] == "rejected", "rejected")
-        count = self.refreshes()
-        yield pause(0.8)
-        self.assertEqual(self.refreshes(), count, "no more tries")
-        [user] = self.rows("select * from users")
-        self.assertIsNone(user["ha1"], "what does not work is forgotten")
-        self.assertEqual(self.rows("select * from push_tokens"), [], "and the device goes (remove_on)")
+        row = yield self.refreshed()
+        self.assertEqual((row["state"], row["next_at"]), ("rejected", None), "no more tries")
+        yield until(lambda: self.rows("select ha1 from users")[0]["ha1"] is None, "what does not work is forgotten")
+        yield until(lambda: not self.rows("select * from push_tokens"), "and the device goes (remove_on)")
         self.flushLoggedErrors()
 
     @inlineCallbacks
     def test_the_app_brings_a_rejected_user_back(self):
-        yield self.begin(push="upper_expires = 1")
-        self.short()
+        yield self.begin(push__remove_on="register_failure = false")
         phone = yield self.asleep()
         self.upper.script.plan("REGISTER", Reply(status=403))
-        yield until(lambda: self.state()[0] == "rejected", "rejected")
+        row = yield self.refreshed()
+        self.assertEqual(row["state"], "rejected")
         response = yield phone.wake()
         self.assertEqual(response.status, 200)
         self.assertEqual(self.state()[0], "registered")
         yield self.fall_asleep(phone)
-        yield self.refreshed(2)
+        yield self.accepted()
 
     @inlineCallbacks
     def test_a_silent_server_is_a_failing_one(self):
-        self.patch(registration, "MIN_BACKOFF", 0.3)
-        yield self.begin(push="upper_expires = 1")
-        self.short()
+        yield self.begin()
         yield self.asleep()
         self.patch(self.sbc.driver.table, "_timers", Timers(timeout=1.0))
         self.upper.script.always("REGISTER", Reply(silent=True))
-        yield until(lambda: self.state()[0] == "failing", "failing", 8)
+        row = yield self.refreshed()
+        self.assertEqual(row["state"], "failing")
+        self.patch(self.sbc.driver.table, "_timers", Timers())
         self.upper.script.always("REGISTER", None)
-        yield until(lambda: self.state()[0] == "registered", "registered again", 8)
+        yield self.accepted()
 
     @inlineCallbacks
     def test_a_challenge_that_only_the_app_can_answer_wakes_it(self):
-        yield self.begin(push="upper_expires = 1")
-        self.short()
+        yield self.begin()
         phone = yield self.asleep()
         self.upper.rules.algorithm = "SHA-256"
         self.upper.location.forget_nonces()
-        yield self.happened(phone.diary, "push")
+        self.fall_due()
+        yield self.happened(phone.diary, "registered", 2)
         [push] = self.pushes(phone)
         self.assertEqual(push.payload["ntype"], "4")
-        yield self.happened(phone.diary, "registered", 2)
         self.assertEqual(self.state()[0], "registered")
         self.assertIsNotNone(self.upper.contact_of("bob"))
 
     @inlineCallbacks
     def test_without_an_ha1_the_app_is_woken_in_time(self):
-        yield self.begin(push="upper_expires = 3")
-        self.short(3)
+        yield self.begin(push="upper_expires = 200")
+        self.upper.rules.expires = self.upper.rules.min_expires = 200
         phone = yield self.asleep(sends_ha1=False)
-        yield self.happened(phone.diary, "push")
+        row = self.row()
+        self.assertLess(row["next_at"], row["expires_at"] - 30, "before the old one runs out")
+        self.fall_due()
         yield self.happened(phone.diary, "registered", 2)
-        self.assertIsNotNone(self.upper.contact_of("bob"), "before the old one ran out")
         self.assertEqual(len(self.pushes(phone)), 1)
 
     @inlineCallbacks
     def test_it_is_resumed_after_a_restart(self):
-        yield self.begin(push="upper_expires = 3")
-        self.short(3)
+        yield self.begin()
         phone = yield self.asleep()
         yield self.world.restart()
-        yield self.refreshed(2)
-        [row] = self.rows("select * from upper_registrations")
-        self.assertEqual(row["state"], "registered")
-        self.assertGreater(row["expires_at"], time.time())
+        yield self.accepted()
+        self.assertGreater(self.row()["expires_at"], time.time())
         status = yield self.final(self.upper.place_call("bob"))
         self.assertEqual(status, 200)
         self.assertEqual(len(phone.saw("INVITE")), 1)
 
     @inlineCallbacks
     def test_it_is_not_resumed_where_that_is_switched_off(self):
-        yield self.begin(push='upper_expires = 3\nresume_on_start = "off"')
-        self.short(3)
+        yield self.begin(push='resume_on_start = "off"')
         phone = yield self.asleep()
         yield self.world.restart()
         yield until(lambda: self.state()[0] == "ended", "left to expire")
@@ -194,19 +179,18 @@ class KeptAlive(FlowCase):
 
     @inlineCallbacks
     def test_one_contact_for_two_devices(self):
-        yield self.begin(push="upper_expires = 1")
-        self.short()
+        yield self.begin()
         yield self.asleep()
         yield self.asleep(host="127.0.0.4")
         self.assertEqual(len(self.upper.location.users["bob"]), 1)
         before = self.refreshes()
-        yield pause(1.5)
-        self.assertLess(self.refreshes() - before, 9, "refreshed once for both")
+        yield self.accepted()
+        self.assertLessEqual(self.refreshes() - before, 2, "refreshed once for both")
 
     @inlineCallbacks
     def test_kept_only_where_that_is_wanted(self):
         yield self.begin(push='upper_expires = 1\nkeep_upper_registration = "off"')
-        self.short()
+        self.upper.rules.expires, self.upper.rules.min_expires = 1, 1
         yield self.asleep()
         count = self.refreshes()
         yield until(lambda: self.upper.contact_of("bob") is None, "it ran out")

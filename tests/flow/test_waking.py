@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from twisted.internet import reactor
 from twisted.internet.defer import gatherResults, inlineCallbacks
 
 from sbc.proxy import asking
@@ -50,7 +49,7 @@ class Waking(FlowCase):
         status = yield self.final(call)
         self.assertEqual(status, 200)
         yield self.happened(self.ringing(phone).diary, "ack")
-        response = yield self.ringing(phone).hang_up().addTimeout(4, reactor)
+        response = yield self.ringing(phone).hang_up()
         self.assertEqual(response.status, 200)
         self.assertEqual({heard.transport for heard in self.upper.party.heard if heard.what == "BYE"}, {b"TCP"})
         back = phone.call("carol")
@@ -67,7 +66,7 @@ class Waking(FlowCase):
         status = yield self.final(call)
         self.assertEqual(status, 200)
         self.assertEqual(len(phone.saw("INVITE")), 1)
-        response = yield self.ringing(phone).hang_up().addTimeout(4, reactor)
+        response = yield self.ringing(phone).hang_up()
         self.assertEqual(response.status, 200)
 
     @inlineCallbacks
@@ -188,7 +187,7 @@ class Waking(FlowCase):
         call = self.upper.place_call("bob")
         yield self.happened(phone.diary, "push")
         phone.instance = "urn:uuid:00000000-0000-4000-8000-000000000002"
-        status = yield self.final(call, 6.0)
+        status = yield self.final(call)
         self.assertEqual((status, len(phone.saw("INVITE"))), (486, 1), "nobody else is waited for")
         [row] = self.rows("select instance from bindings where push")
         self.assertIn("8000-000000000002", row["instance"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from twisted.internet import reactor
 from twisted.internet.defer import gatherResults, inlineCallbacks
 
 from sbc.lab.world import BORDER
@@ -32,7 +31,7 @@ class Dialogs(FlowCase):
     def urgency(self, method):
         """How a request of that method in the dialog of a sleeping phone pushes it: Apple's push type and priority."""
         phone, call = yield self.sleeping(remote="cd" * 32)
-        response = yield call.ask(method).addTimeout(6, reactor)
+        response = yield call.ask(method)
         self.assertEqual(response.status, 200)
         [push] = self.apns.inbox.of(phone.token.remote)
         return push.headers["apns-push-type"], push.headers["apns-priority"]
@@ -56,7 +55,7 @@ class Dialogs(FlowCase):
             self.assertIn(ours, seen.render(), "the phone's requests come to us")
         self.assertIn(ours, call.dialog.target, "and so do the caller's")
         self.assertEqual(call.dialog.route, [])
-        response = yield call.ask(b"INFO").addTimeout(6, reactor)
+        response = yield call.ask(b"INFO")
         self.assertEqual((response.status, len(self.pushes(phone))), (200, 1))
         yield phone.calls[-1].hang_up()
         yield self.happened(call.diary, "ended")
@@ -66,18 +65,18 @@ class Dialogs(FlowCase):
         phone, call = yield self.sleeping()
         where = call.dialog
         where.target = where.target + b";pn-purr=" + phone.purr
-        response = yield call.ask(b"INFO").addTimeout(6, reactor)
+        response = yield call.ask(b"INFO")
         self.assertEqual((response.status, len(self.pushes(phone))), (200, 1))
         yield self.fall_asleep(phone)
         where.target = where.target.partition(b";pn-purr")[0]
         where.route = [b"<sip:" + f"{BORDER}:{self.world.sip}".encode() + b";lr;pn-purr=" + phone.purr + b">"]
-        response = yield call.ask(b"INFO").addTimeout(6, reactor)
+        response = yield call.ask(b"INFO")
         self.assertEqual((response.status, len(self.pushes(phone))), (200, 2))
 
     @inlineCallbacks
     def asks(self, method):
         phone, call = yield self.sleeping()
-        response = yield call.ask(method).addTimeout(6, reactor)
+        response = yield call.ask(method)
         self.assertEqual(response.status, 200)
         self.assertEqual(len(self.pushes(phone)), 1)
         [seen] = [seen for seen in phone.saw(method.decode()) if seen.wake == 2]
@@ -104,7 +103,7 @@ class Dialogs(FlowCase):
     @inlineCallbacks
     def test_statement_41_two_requests_wait_for_one_push_and_arrive_in_order(self):
         phone, call = yield self.sleeping(wake_delay=0.3)
-        asked = [call.ask(method).addTimeout(6, reactor) for method in (b"INFO", b"BYE")]
+        asked = [call.ask(method) for method in (b"INFO", b"BYE")]
         responses = yield gatherResults(asked)
         self.assertEqual([response.status for response in responses], [200, 200])
         self.assertEqual(len(self.pushes(phone)), 1)
@@ -115,7 +114,7 @@ class Dialogs(FlowCase):
     def test_statement_41_a_silent_datagram_flow_is_doubted(self):
         phone, call = yield self.sleeping(transport="udp")
         self.sbc.transports.flow(self.rows("select flow from bindings")[0]["flow"]).heard_at -= 60
-        response = yield call.ask(b"INFO").addTimeout(8, reactor)
+        response = yield call.ask(b"INFO")
         self.assertEqual(response.status, 200)
         self.assertEqual(len(self.pushes(phone)), 1)
         self.assertEqual(len([seen for seen in phone.saw("INFO") if seen.wake == 2]), 1)
@@ -125,12 +124,12 @@ class Dialogs(FlowCase):
         phone, call = yield self.sleeping(push='max_wait = "1s"', killed=True)
         for method in (b"INFO", b"INVITE"):
             started = time.monotonic()
-            response = yield call.ask(method).addTimeout(6, reactor)
+            response = yield call.ask(method)
             self.assertEqual(response.status, 504)
             self.assertTrue(0.8 < time.monotonic() - started < 2.5)
         phone.manners.killed = False
         yield phone.wake()
-        response = yield call.ask(b"INFO").addTimeout(6, reactor)
+        response = yield call.ask(b"INFO")
         self.assertEqual(response.status, 200, "the call goes on")
 
     @inlineCallbacks
@@ -138,7 +137,7 @@ class Dialogs(FlowCase):
         _, call = yield self.sleeping()
         self.sbc.push.keyring.apps.clear()
         started = time.monotonic()
-        response = yield call.ask(b"INFO").addTimeout(6, reactor)
+        response = yield call.ask(b"INFO")
         self.assertEqual(response.status, 504)
         self.assertLess(time.monotonic() - started, 2.0)
 
@@ -150,7 +149,7 @@ class Dialogs(FlowCase):
         yield self.final(call)
         yield self.happened(self.ringing(phone).diary, "ack")
         yield self.fall_asleep(phone)
-        response = yield call.ask(b"INFO").addTimeout(6, reactor)
+        response = yield call.ask(b"INFO")
         self.assertEqual(response.status, 504)
 
     @inlineCallbacks
@@ -167,7 +166,7 @@ class Dialogs(FlowCase):
             self.assertNotIn(b"pn-purr", heard.request.render(), "nor does it leave")
         yield self.happened(there.diary, "ack")
         yield self.fall_asleep(phone)
-        response = yield there.hang_up().addTimeout(6, reactor)
+        response = yield there.hang_up()
         self.assertEqual(response.status, 200)
         self.assertEqual(len(self.pushes(phone)), 1)
 
@@ -178,11 +177,11 @@ class Dialogs(FlowCase):
         self.assertEqual(row["purr"].encode(), phone.purr)
         now_at = self.sbc.registrar.clock_at
         self.sbc.registrar.clock_at = lambda: now_at() + 86_400
-        response = yield call.ask(b"INFO").addTimeout(6, reactor)
+        response = yield call.ask(b"INFO")
         self.assertEqual(response.status, 200)
         self.assertNotEqual(row["purr"].encode(), phone.purr, "it has another one now")
         yield self.fall_asleep(phone)
-        response = yield call.ask(b"INFO").addTimeout(6, reactor)
+        response = yield call.ask(b"INFO")
         self.assertEqual(response.status, 200)
 
     @inlineCallbacks
@@ -191,7 +190,7 @@ class Dialogs(FlowCase):
         yield until(lambda: self.rows("select * from dialogs"), "the dialog is stored")
         yield self.world.restart(crash=True)
         yield pause(0.5)  # its dialogs are read beside everything else
-        response = yield call.ask(b"INFO").addTimeout(6, reactor)
+        response = yield call.ask(b"INFO")
         self.assertEqual(response.status, 200)
         self.assertEqual(len(self.pushes(phone)), 1)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from base64 import urlsafe_b64encode
 
-from twisted.internet import reactor
 from twisted.internet.defer import gatherResults, inlineCallbacks
 
 from sbc.lab.call import OutgoingCall
@@ -157,7 +156,7 @@ class Promises(FlowCase):
         phone = yield self.awake(dialect="none")
         contact = (b"contact", b"<sip:bob@127.0.0.3:5999;pn-provider=acme;pn-prid=x>")
         for method in ("MESSAGE", "OPTIONS", "SUBSCRIBE"):
-            response = yield phone.send(method, "nobody", headers=[contact]).addTimeout(6, reactor)
+            response = yield phone.send(method, "nobody", headers=[contact])
             self.assertNotEqual(response.status, 555, method)
 
     @inlineCallbacks
@@ -280,7 +279,7 @@ class Requests(FlowCase):
     @inlineCallbacks
     def test_statement_25_a_message_too(self):
         phone = yield self.sleeping()
-        response = yield self.upper.send_message("bob", "hello").addTimeout(6, reactor)
+        response = yield self.upper.send_message("bob", "hello")
         self.assertEqual((response.status, len(self.pushes(phone)), len(phone.saw("MESSAGE"))), (200, 1, 1))
 
     @inlineCallbacks
