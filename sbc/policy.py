@@ -27,7 +27,7 @@ class Policy:
         self._load = load
 
     def serving(self) -> Serving:
-        """What is told to apps about the push services here (RFC 8599 section 4.1.1)."""
+        """What is told to apps about the push services here (RFC 8599 section 5.4)."""
         push = self._configuration()[PushSettings]
         return Serving(
             providers=self._push.providers(),

@@ -6,7 +6,7 @@ PREFERRED = {401: 0, 407: 0, 415: 1, 420: 1, 484: 1}
 """Responses of the 4xx class that help the sender to try again, and so win over others of their class."""
 
 FLOW_FAILED: dict[int, str] = {
-    430: "the phone's flow to the proxy before it is gone (RFC 5626 §11.6)",
+    430: "the phone's flow to the proxy before it is gone (RFC 5626 §11.5)",
     477: "what Kamailio says when it could not send to the phone",
 }
 """Responses of a proxy that has not delivered the request: the phone has never seen it, and may be woken."""

@@ -23,7 +23,7 @@ _AS_JSON = json.JSONEncoder(separators=(",", ":")).encode
 
 CSEQ_LEAP = 1_000
 """Added to the numbers of a dialog that is brought back: more requests than a party sends between two that are kept.
-Numbers need not be contiguous (RFC 3261 §12.2.1.1), but a BYE of ours must have a higher one than all before it."""
+Who receives them takes gaps (RFC 3261 §12.2.2), but a BYE of ours must have a higher one than all before it."""
 
 UNTIL_GRAIN = 60.0
 """Seconds to which the end of a subscription is kept: each NOTIFY puts it off a little."""

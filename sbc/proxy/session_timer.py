@@ -5,7 +5,7 @@ from __future__ import annotations
 from sbc.sip.message import Request, Response
 
 MIN_INTERVAL = 90
-"""Seconds; a session interval below it is none (RFC 4028 §5)."""
+"""Seconds; a session interval below it is none (RFC 4028 §4)."""
 
 GRACE = 32.0
 """Seconds past the end of an interval before the call counts as dead: a last refresh may still be on its way."""

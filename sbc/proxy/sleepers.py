@@ -261,7 +261,7 @@ def _devices(user: Subscriber | None, side: Side) -> list[Device]:
 
 
 def purr_of(target: bytes) -> str:
-    """The PURR in a Contact URI (RFC 8599 §6.1.2), or ``""``."""
+    """The PURR in a Contact URI (RFC 8599 §6.1.1), or ``""``."""
     if b"pn-purr" not in target:
         return ""
     try:

@@ -77,7 +77,7 @@ def newcomer(news: Awake) -> Target:
 
 
 PUSH_TYPES = {b"INVITE": PushType.CALL, b"MESSAGE": PushType.CHAT}
-"""The methods that wake a phone (RFC 8599 §5.2 has requests that start something), and by what kind of push."""
+"""The methods that wake a phone (RFC 8599 §5.6.2 has requests that start something), and by what kind of push."""
 
 
 def push_tokens(device: Device) -> tuple[PushToken, ...]:

@@ -30,4 +30,4 @@ _PARAM = {
     b"WS": b";transport=ws",
     b"WSS": b";transport=wss",
 }
-"""URI parameter by transport (RFC 3261 §19.1.1, 7118 §5.2.3); `tls` is deprecated there but what every peer sends."""
+"""URI parameter by transport (RFC 3261 §19.1.1, 7118 §5.2); `tls` is deprecated there but what every peer sends."""
