@@ -40,7 +40,7 @@ from sbc.proxy.branch import (
     outcome,
 )
 from sbc.proxy.codes import FLOW_FAILED, OTHER_FLOW
-from sbc.proxy.turns import Turns
+from sbc.proxy.turns import Turns, in_place
 from sbc.sip.message import Response
 from sbc.upper.failover import CALLS
 
@@ -96,9 +96,7 @@ class Fork(Generic[T]):
         times += [at for branch in self.branches.values() if (at := self._patient(branch)) is not None]
         if self._deadline is not None:
             times.append(self._deadline)
-        turn = self._turn()
-        if turn is not None:
-            times.append(turn)
+        times += [turn] if (turn := self._turn()) is not None else []
         return min(times, default=None)
 
     def start(self, candidates: Sequence[Candidate[T]], now: float) -> list[Effect[T]]:
@@ -175,14 +173,14 @@ class Fork(Generic[T]):
         return effects + self._conclude(now)
 
     def redirected(self, branch: Branch[T], candidates: Sequence[Candidate[T]], now: float) -> list[Effect[T]]:
-        """The branch's target names others to be tried in its place, in the order of their q (RFC 3261 §16.7 step 4).
-
-        Those that were tried already are not tried again.
-        """
+        """The branch's target names others that are tried in its place, by falling q (RFC 3261 §16.7 step 4)."""
         branch.heard = True
         branch.state, branch.status = DONE, 0
-        named = {candidate.key: candidate for candidate in candidates if candidate.key not in self.branches}
-        self._later.add(named.values())
+        named = in_place(candidates, self.branches, branch.reserve)
+        if not named and branch.reserve and not self._settled(branch, 0):
+            return self._next(branch, "it redirects in circles", False, now)
+        branch.reserve = []
+        self._later.add(named)
         return self._conclude(now)
 
     def failed(self, branch: Branch[T], status: int, now: float, *, lost: bool = False) -> list[Effect[T]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import replace
 from typing import Generic
 
 from sbc.proxy.branch import Candidate, T
@@ -40,3 +41,15 @@ class Turns(Generic[T]):
     def clear(self) -> None:
         """Nobody follows."""
         self._later = []
+
+
+def in_place(
+    candidates: Iterable[Candidate[T]], known: Container[str], reserve: Sequence[Candidate[T]]
+) -> list[Candidate[T]]:
+    """What is tried in the place of a server that named these candidates: those that are not `known` already, each
+    once. The `reserve` of the server follows on the last of them."""
+    named = list({each.key: each for each in candidates if each.key not in known}.values())
+    if named and reserve:
+        last = min(reversed(named), key=lambda each: each.q)
+        named[named.index(last)] = replace(last, reserve=(*last.reserve, *reserve))
+    return named

@@ -106,6 +106,20 @@ class Calling(TwoServers):
         self.in_order(told, "routed", "delivered", "branch_failed", "failover", "delivered", "answered", "bye")
 
     @inlineCallbacks
+    def test_a_redirection_to_where_nobody_can_be_reached(self):
+        yield self.two()
+        moved = Reply(status=302, headers=((b"contact", f"<sip:voicemail@{DOMAIN}>".encode()),))
+        self.upper.script.plan("INVITE", moved)
+        self.upper.script.plan("INVITE", Reply(status=503))
+        call = yield self.call()
+        yield self.answered_by(call, self.spare)
+        users = [seen.request.uri.partition(b"@")[0] for seen in self.upper.saw("INVITE")]
+        self.assertEqual(users, [b"sip:echo", b"sip:voicemail"])
+        [cdr], told = yield self.record(call)
+        self.assertEqual((cdr["upper"], cdr["code"]), ("spare", 200))
+        self.in_order(told, "routed", "delivered", "branch_failed", "failover", "delivered", "answered", "bye")
+
+    @inlineCallbacks
     def test_a_refusal_that_speaks_of_the_call(self):
         yield self.two()
         self.upper.script.plan("INVITE", Reply(status=486))

@@ -190,3 +190,46 @@ def test_whatever_happens_each_server_is_tried_once_and_the_caller_hears_one_end
         )
     assert sent == list(NAMES[: len(sent)])
     assert refusals <= 1
+
+
+def redirected(fork, *named, at=0.1):
+    return fork.redirected(fork.branches["a"], [replace(server(name), q=q) for name, q in named], at)
+
+
+def test_what_a_server_names_is_tried_in_its_place_and_then_the_next_server():
+    fork = started("a", "b", "c")
+    assert tried(redirected(fork, ("x", 1.0))) == ["x"]
+    assert tried(fork.response(fork.branches["x"], said(503), 0.2)) == ["b"]
+    assert tried(fork.response(fork.branches["b"], said(503), 0.3)) == ["c"]
+
+
+def test_what_a_server_names_may_be_silent_no_longer_than_itself():
+    fork = started("a", "b")
+    redirected(fork, ("x", 1.0))
+    assert fork.deadline() == 4.1
+    cancel, failover, forward = fork.expire(4.1)
+    assert (type(cancel), type(failover), forward) == (Cancel, Failover, Forward(fork.branches["b"]))
+
+
+def test_the_next_server_follows_on_the_last_of_several():
+    fork = started("a", "b")
+    assert tried(redirected(fork, ("x", 0.2), ("y", 0.8))) == ["y"]
+    assert tried(fork.response(fork.branches["y"], said(404), 0.2)) == ["x"]
+    assert tried(fork.response(fork.branches["x"], said(503), 0.3)) == ["b"]
+
+
+def test_an_answer_about_the_call_ends_it_after_a_redirection_too():
+    fork = started("a", "b")
+    redirected(fork, ("x", 1.0))
+    busy = said(486)
+    assert fork.response(fork.branches["x"], busy, 0.2) == [Relay(fork.branches["x"], busy)]
+
+
+def test_a_server_that_redirects_in_circles_is_followed_by_the_next():
+    fork = started("a", "b")
+    redirected(fork, ("x", 1.0))
+    effects = fork.redirected(fork.branches["x"], [server("a")], 0.2)
+    assert tried(effects) == ["b"]
+    fork = started("a", "b")
+    fork.cancel(0.05)
+    assert tried(redirected(fork, ("x", 1.0))) == []
