@@ -13,6 +13,7 @@ from sbc.media.calls import MediaCalls
 from sbc.observe import kinds
 from sbc.observe.calllog import Call, CallLog
 from sbc.observe.metrics import Metrics
+from sbc.proxy import overdue
 from sbc.proxy.absence import Absences
 from sbc.proxy.attempt import Attempt
 from sbc.proxy.branch import best
@@ -182,6 +183,7 @@ class Calls:
             self.lasting.when_read(lambda there: self.ack(request, flow, now) if there else None)
             return
         put = partial(self._ack, request, flow, inside)
+        overdue.finished(self, inside, request.cseq.number)
 
         def lost(reason: str) -> None:
             inside.dialog.leg.story.note(kinds.ERROR, f"an ACK was not delivered: {reason}")
@@ -190,15 +192,19 @@ class Calls:
         on_flow(found, put, lambda reason: on_flow(self.ends.anew(inside.receiver, set()), put, lost))
 
     def stray(self, response: Response, flow: Flow, now: float) -> bool:
-        """A 2xx to an INVITE whose transaction was lost by a restart is acknowledged, else its sender would end the
-        call (RFC 3261 §13.3.1.4); whether it was one."""
-        if response.cseq.method != b"INVITE" or not 200 <= response.status < 300:
+        """The answer to an INVITE whose transaction was lost by a restart is passed on, where that INVITE was inside a
+        dialog; any other 2xx is acknowledged, else its sender would end the call (RFC 3261 §13.3.1.4). Whether it was
+        one of these."""
+        if response.cseq.method != b"INVITE" or response.status < 200:
             return False
-        dialog = self.dialogs.answered(response)
-        if dialog is None:
+        inside = self.dialogs.answered(response)
+        if inside is None:
             return False
-        dialog.b.hop = flow
-        self.endings.acknowledge(dialog, response.cseq.number)
+        inside.receiver.hop = flow
+        if overdue.waited_for(inside, response):
+            overdue.bring(self, inside, response, flow)
+        elif response.status < 300:
+            self.endings.acknowledge(inside, response.cseq.number)
         return True
 
     def awake(self, news: Awake, now: float) -> None:

@@ -72,6 +72,17 @@ class Side:
         )
 
 
+@dataclass(slots=True, frozen=True)
+class Unfinished:
+    """An INVITE inside a dialog without a final response so far: what that needs to get back to its sender. `offered`:
+    it had a session description."""
+
+    from_a: bool
+    number: int
+    vias: tuple[bytes, ...]
+    offered: bool
+
+
 @dataclass(slots=True, eq=False)
 class Dialog:
     """One dialog: the leg it belongs to, the tag of side B, and side B as that tag's peer."""
@@ -89,6 +100,7 @@ class Dialog:
     """The last provisional response of side B with an answer in it, until the dialog stands."""
     dead_at: float | None = None
     """When the call is dead unless one of the parties refreshes it (RFC 4028); None: no session timer."""
+    unfinished: Unfinished | None = None
 
     @property
     def a(self) -> Side:
@@ -237,16 +249,19 @@ class Dialogs:
             dialog.confirmed = True
         return dialog
 
-    def answered(self, response: Response) -> Dialog | None:
-        """The established dialog that a 2xx from its side B names by Call-ID and tags."""
-        for leg in self._by_call_id.get(response.call_id, ()):
-            dialog = leg.dialogs.get(response.to_tag or b"")
-            if (
-                dialog is not None
-                and dialog.confirmed
-                and (leg.tag, leg.b.call_id) == (response.from_tag, response.call_id)
-            ):
-                return dialog
+    def answered(self, response: Response) -> Inside | None:
+        """The established dialog that a response names by Call-ID and tags, and who asked."""
+        call_id, asks, answers = response.call_id, response.from_tag or b"", response.to_tag or b""
+        for leg in self._by_call_id.get(call_id, ()):
+            for from_a, tag, known in ((True, answers, leg.b.call_id), (False, asks, leg.a.call_id)):
+                dialog = leg.dialogs.get(tag)
+                if (
+                    dialog is not None
+                    and dialog.confirmed
+                    and call_id == known
+                    and leg.tag == (asks if from_a else answers)
+                ):
+                    return Inside(dialog, from_a)
         return None
 
     def requested(self, inside: Inside, request: Request, hop: Any) -> bool:

@@ -130,19 +130,20 @@ class Endings:
         dialog = leg.dialogs.get(tag)
         if dialog is None:
             return
-        self.acknowledge(dialog, leg.cseq)
+        self.acknowledge(Inside(dialog, True), leg.cseq)
         if first:
             self._bye_to(leg, dialog.b, leg.from_, leg.to + b";tag=" + tag, leg.cseq + 1, COMPLETED_ELSEWHERE)
 
-    def acknowledge(self, dialog: Dialog, cseq: int) -> None:
-        """The ACK of side B's 2xx to the INVITE of that number, in the name of side A."""
-        leg, side = dialog.leg, dialog.b
-        to = leg.to + b";tag=" + dialog.tag
+    def acknowledge(self, inside: Inside, cseq: int) -> None:
+        """The ACK of a 2xx to the INVITE of that number, in the name of its sender."""
+        dialog, leg, side = inside.dialog, inside.dialog.leg, inside.receiver
+        ours = leg.to + b";tag=" + dialog.tag
+        from_, to = (leg.from_, ours) if inside.from_a else (ours, leg.from_)
         if not self._routable(leg, side, "ACK"):
             return
 
         def put(flow: Flow) -> None:
-            ack = self._request(b"ACK", side, flow, from_=leg.from_, to=to, cseq=cseq)
+            ack = self._request(b"ACK", side, flow, from_=from_, to=to, cseq=cseq)
             self._driver.put(ack.render(), flow)
 
         lost = partial(self._lost, leg, side, "ACK")

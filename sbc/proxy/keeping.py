@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from sbc.proxy.dialog import Dialog, Leg, Side
+from sbc.proxy.dialog import Dialog, Leg, Side, Unfinished
 from sbc.proxy.session_timer import GRACE
 from sbc.proxy.story import Story
 from sbc.push.dialects import stripped
@@ -49,6 +49,7 @@ def written(dialog: Dialog, media: str | None, now: float, now_at: float) -> str
             "media": media,
             "dead_at": dead_at,
             "until_at": until_at,
+            **({} if dialog.unfinished is None else {"unfinished": _asked(dialog.unfinished)}),
         }
     )
 
@@ -82,10 +83,21 @@ def restored(
         dead_at, until_at = kept.get("dead_at"), kept.get("until_at")
         dialog.dead_at = None if dead_at is None else now + max(float(dead_at) - now_at, GRACE)
         leg.until = None if until_at is None else now + float(until_at) - now_at
+        dialog.unfinished = _restored_asked(kept["unfinished"]) if "unfinished" in kept else None
     except (KeyError, TypeError) as problem:
         raise ValueError(f"a kept dialog lacks {problem}") from None
     leg.dialogs[tag] = dialog
     return dialog, kept.get("media")
+
+
+def _asked(asked: Unfinished) -> dict[str, object]:
+    vias = [_text(via) for via in asked.vias]
+    return {"from_a": asked.from_a, "number": asked.number, "vias": vias, "offered": asked.offered}
+
+
+def _restored_asked(kept: dict[str, Any]) -> Unfinished:
+    vias = tuple(_bytes(via) for via in kept["vias"])
+    return Unfinished(bool(kept["from_a"]), int(kept["number"]), vias, bool(kept["offered"]))
 
 
 def _side(side: Side) -> dict[str, object]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from twisted.python.failure import Failure
 
 from sbc.observe import kinds
+from sbc.proxy import overdue
 from sbc.proxy.codes import FLOW_FAILED
 from sbc.proxy.describing import described
 from sbc.proxy.dialog import REFRESHING, Inside, contact_of, next_hop
@@ -219,6 +220,8 @@ class Passing:
     def _put(self, out: Request, flow: Flow) -> None:
         if self._over:
             return
+        if out.method == b"INVITE":
+            overdue.unfinished(self.calls, self.inside, self.request)
         self._sent = self.calls.driver.send(out, flow, self)
         stale = not flow.reliable and flow.heard_at + FRESH < self.calls.driver.clock()
         if self.inside.receiver.device and (stale or self._behind) and not self._woke:
@@ -255,6 +258,7 @@ class Passing:
     def _answer(self, response: Response) -> None:
         self.calls.driver.respond(self.txn, response)
         if response.status >= 200:
+            overdue.finished(self.calls, self.inside, self.request.cseq.number)
             self.calls.passed(self.inside, self.request, response.status)
 
 

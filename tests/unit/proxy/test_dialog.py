@@ -215,7 +215,7 @@ def test_what_a_request_changes_is_told():
 
 def test_a_2xx_that_comes_again_names_its_dialog():
     dialogs, one = opened()
-    assert dialogs.answered(answered()) is one.dialogs[b"b"]
+    assert dialogs.answered(answered()) == Inside(one.dialogs[b"b"], True)
     assert dialogs.answered(answered(tag=b"other")) is None
     dialogs.close(one)
     assert dialogs.answered(answered()) is None

@@ -12,7 +12,7 @@ from sbc.proxy.lasting import READ_WITHIN, SETTLE
 from sbc.proxy.session_timer import GRACE
 from sbc.sip.message import parse
 from sbc.store.journal import RemoveDialog, SaveDialog
-from tests.unit.proxy.node_world import CONTACT, World, answer_to, message
+from tests.unit.proxy.node_world import BODY, CONTACT, World, answer_to, message
 
 INVITE = message(b"INVITE sip:bob@example.com SIP/2.0", b"INVITE", CONTACT, b"Supported: timer")
 
@@ -190,6 +190,69 @@ def test_an_answer_that_comes_again_after_the_crash_is_acknowledged(start, disk)
     world.arrive(again.replace(b"tag=b\r", b"tag=other\r"), world.upper)
     assert len(sent(world.upper, b"ACK")) == 1
     assert world.phone.out == []
+
+
+def turned(request: Any) -> bytes:
+    """The 200 of the party that a request was sent to; its tags are the dialog's."""
+    lines = [b"SIP/2.0 200 OK", *(b"Via: " + via for via in request.lines(b"via"))]
+    lines += [name + b": " + (request.first(name.lower()) or b"") for name in (b"From", b"To", b"Call-ID", b"CSeq")]
+    lines += [
+        b"Contact: <sip:there@198.51.100.44>",
+        b"Content-Type: application/sdp",
+        b"Content-Length: %d" % len(BODY),
+    ]
+    return b"\r\n".join([*lines, b"", BODY])
+
+
+def test_the_answer_to_a_re_invite_goes_on_after_the_crash_until_it_is_acknowledged(start, disk):
+    talk(before := start())
+    sdp = [CONTACT, b"Content-Type: application/sdp"]
+    again = message(b"INVITE " + before.contact + b" SIP/2.0", b"INVITE", *sdp, tag=b";tag=b", number=8, body=BODY)
+    again = again.replace(b"c8@h", b"c1@h")
+    before.arrive(again, before.phone)
+    asked = sent(before.upper, b"INVITE")[-1]
+    world = start()
+    for _ in range(2):
+        world.arrive(turned(asked), world.upper)
+    heard = [parse(data) for data in world.phone.out]
+    assert [(each.status, each.cseq.number, each.via.branch) for each in heard] == [
+        (200, 8, parse(again).via.branch)
+    ] * 2
+    assert heard[0].contacts[0].uri.user == parse(again).parsed_uri.user, "our Contact, not the peer's"
+    assert sent(world.upper, b"ACK") == [], "its sender acknowledges it"
+    world.arrive(inside(b"ACK", before.contact, 8), world.phone)
+    assert [ack.cseq.number for ack in sent(world.upper, b"ACK")] == [8]
+    world.arrive(turned(asked), world.upper)
+    assert len(heard) == len(world.phone.out)
+
+
+def test_the_same_for_a_re_invite_of_the_called_side(start, disk):
+    talk(before := start())
+    contact = parse(before.upper.out[0]).contacts[0].uri.render()
+    again = message(b"INVITE " + contact + b" SIP/2.0", b"INVITE", CONTACT, number=3).replace(b"c3@h", b"c1@h")
+    again = again.replace(b'"Ada, \\"x\\"" <sip:ada@example.com>;tag=a1', b"<sip:bob@example.com>;tag=b")
+    again = again.replace(b"To: <sip:bob@example.com>", b"To: <sip:ada@example.com>;tag=a1")
+    before.arrive(again, before.upper)
+    asked = sent(before.phone, b"INVITE")[-1]
+    world = start()
+    world.arrive(turned(asked), world.phone)
+    [answer] = [parse(data) for data in world.upper.out]
+    assert (answer.status, answer.cseq.number, answer.to_tag) == (200, 3, b"a1")
+
+
+def test_a_re_invite_that_is_answered_leaves_nothing_to_bring(start, disk):
+    talk(before := start())
+    before.arrive(inside(b"INVITE", before.contact, 8, CONTACT), before.phone)
+    asked = sent(before.upper, b"INVITE")[-1]
+    assert '"unfinished"' in next(iter(disk.rows.values())).body, "at once: the node may die in this moment"
+    before.arrive(turned(asked), before.upper)
+    for _ in range(2):
+        before.node.lasting.settle()
+    assert '"unfinished"' not in next(iter(disk.rows.values())).body
+    world = start()
+    world.arrive(turned(asked), world.upper)
+    assert world.phone.out == []
+    assert [ack.cseq.number for ack in sent(world.upper, b"ACK")] == [8]
 
 
 def test_two_answers_of_one_call_share_its_leg_again(start, disk):
