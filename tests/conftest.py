@@ -30,7 +30,7 @@ def _trial_files_outside_the_checkout(tmp_path_factory: pytest.TempPathFactory) 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast tests first: who broke a pure module hears of it before the first program is started."""
-    order = {"unit": 0, "torture": 1, "kernel": 2, "flow": 2, "security": 2, "peers": 3}
+    order = {"unit": 0, "torture": 1, "kernel": 2, "flow": 2, "security": 2, "long": 2, "peers": 3}
 
     def place(item: pytest.Item) -> int:
         parts = item.path.relative_to(ROOT / "tests").parts if item.path.is_relative_to(ROOT / "tests") else ("",)

@@ -33,6 +33,8 @@ PATIENCE = 5.0
 MAX_WAITING = 10_000
 #: Seconds of silence, against a word every two, after which a media process is killed.
 HANGING = 20.0
+#: Seconds between two looks at what takes too long.
+LOOK = 1.0
 #: Seconds in which a signalling process that took over a media process claims its calls; the others are ended.
 CLAIM = 30.0
 #: Seconds that a media process gets to end in order.
@@ -67,6 +69,7 @@ class ProcessEngine:
         self._child = Child(reactor, self._state, wanted, self._died)
         self._seeking: Any = None
         self._stopping: Deferred[None] | None = None
+        self._looked_at = 0.0
         self._looking = LoopingCall(self._look)
         self._looking.clock = reactor
 
@@ -122,7 +125,8 @@ class ProcessEngine:
 
     def start(self) -> None:
         """Reach it."""
-        self._looking.start(1.0, now=False)
+        self._looked_at = self._reactor.seconds()
+        self._looking.start(LOOK, now=False)
         self._seek()
 
     def stop(self) -> Deferred[None]:
@@ -307,7 +311,8 @@ class ProcessEngine:
                 self.on_fault(key, Fault("lost", "its ports could not be had again"))
 
     def _end_unclaimed(self) -> None:
-        for key in tuple(self._unclaimed):
+        """Those that nobody has asked for: an answer that is still on its way is a claim too."""
+        for key in self._unclaimed - self._known:
             self.close(key)
 
     def _gone(self, unanswered: list[Request]) -> None:
@@ -337,6 +342,9 @@ class ProcessEngine:
     def _look(self) -> None:
         """Give up what takes too long."""
         now = self._reactor.seconds()
+        late, self._looked_at = now - self._looked_at > 2 * LOOK, now
+        if late:  # it was we who stood still, and what was said meanwhile is not read yet
+            return
         while self._waiting and now - self._waiting[0].asked_at >= PATIENCE:
             self._waiting.popleft().answer.errback(RemoteError(503, b"Media Relay Away"))
         if self._link is not None and now - self._link.heard_at >= HANGING:

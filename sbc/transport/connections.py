@@ -113,6 +113,7 @@ class Connections:
     def _call(self) -> None:
         """Begin the handshakes whose turn has come."""
         self._calling = None
+        self._turns.rate = self.limits.handshakes
         for connection in self._turns.due(self.clock()):
             connection.begin_tls()
         if self._crowded and len(self._turns) < self.limits.handshakes * LINE_SECONDS / 2:

@@ -20,8 +20,8 @@ from sbc.media.process import ProcessEngine
 from sbc.media.relay import SWEEP
 from sbc.media.settings import MediaSettings
 from tests.kernel.wires import PHONE, RELAY, Wires, ip
+from tests.long.engine_contract import A, B, Contract, pause
 from tests.peers.program import unavailable
-from tests.unit.media.engine_contract import A, B, Contract, pause
 from tests.unit.media.relay_world import Phone
 
 STRANGER = "127.0.0.66"

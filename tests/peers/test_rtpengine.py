@@ -18,11 +18,11 @@ from sbc.media.inline import InlineEngine
 from sbc.media.rtpengine.engine import RtpengineEngine
 from sbc.media.settings import MediaSettings
 from sbc.sip.errors import RemoteError
+from tests.long.engine_contract import A, B, Contract, Conversation
 from tests.peers.ports import given_back
 from tests.peers.rtpengine_daemon import Rtpengine
 from tests.peers.test_calls import TALK, talked
 from tests.unit.media.crypt_phones import SdesPhone
-from tests.unit.media.engine_contract import A, B, Contract, Conversation
 
 
 class Daemons(Conversation):

@@ -49,7 +49,7 @@ def read(data: bytes, section: str = "tc") -> Program:
         raise ObjectError("the program is compiled for little-endian machines")
     try:
         return _read(data, section)
-    except (error, IndexError, KeyError, UnicodeDecodeError) as problem:
+    except (error, IndexError, KeyError, ValueError, OverflowError) as problem:
         raise ObjectError(f"broken object file: {problem}") from problem
 
 

@@ -15,6 +15,7 @@ from sbc.store.secret import Secret
 from sbc.store.service import Store
 from tests.unit.admin.browser import Browser, read_page
 from tests.unit.admin.nodes import a_node
+from tests.waiting import until
 
 AT = 1_700_000_000.0
 
@@ -50,13 +51,4 @@ class Together(TestCase):
         """The page, once the store's thread has answered."""
         head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         transport, _ = self.browser.send(head.encode())
-        answered = Deferred()
-
-        def look():
-            if transport.disconnecting:
-                answered.callback(read_page(transport.value()))
-            else:
-                reactor.callLater(0.005, look)
-
-        look()
-        return answered
+        return until(lambda: transport.disconnecting).addCallback(lambda _: read_page(transport.value()))

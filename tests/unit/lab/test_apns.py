@@ -10,7 +10,6 @@ from twisted.internet import reactor
 from twisted.internet.defer import gatherResults, inlineCallbacks
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 from zope.interface import directlyProvides
 
@@ -18,14 +17,13 @@ from sbc.lab.apns import Apns
 from sbc.lab.authority import Authority
 from sbc.lab.script import ANY, Answer
 from tests.unit.lab.browser import Http2Client, WithClientCertificate, es256, tls
+from tests.waiting import turns, until
 
 TOKEN = "0123abcd" * 8
 VOIP = {"apns-push-type": "voip", "apns-topic": "com.example.phone.voip", "apns-priority": "10", "apns-expiration": "0"}
 
 
 class Pushing(TestCase):
-    timeout = 10
-
     @classmethod
     def setUpClass(cls):
         cls.directory = Path(tempfile.mkdtemp())
@@ -47,7 +45,7 @@ class Pushing(TestCase):
         for client in self.clients:
             if not client.lost:
                 client.transport.abortConnection()
-        yield deferLater(reactor, 0.01, lambda: None)
+        yield turns()
 
     @inlineCallbacks
     def client(self, options=None):
@@ -107,11 +105,11 @@ class Pushing(TestCase):
         client = yield self.client()
         bearer = self.bearer()
         yield self.post(client, authorization=bearer)
-        self.assertEqual(client.h2.remote_settings.max_concurrent_streams, 1000)
+        yield until(lambda: client.h2.remote_settings.max_concurrent_streams == 1000, "leave for many")
         answers = yield gatherResults([self.post(client, authorization=bearer) for _ in range(20)])
         self.assertEqual({status for status, _, _ in answers}, {200})
         fresh = yield self.client()
-        yield deferLater(reactor, 0.05, lambda: None)
+        yield until(lambda: fresh.h2.remote_settings.max_concurrent_streams < 1000, "the first settings")
         self.assertEqual(fresh.h2.remote_settings.max_concurrent_streams, 1)
 
     @inlineCallbacks
@@ -149,7 +147,7 @@ class Pushing(TestCase):
         newer = self.post(client, token="bb" * 32, authorization=bearer)
         status, _, _ = yield older
         self.assertEqual(status, 200)
-        self.assertEqual(client.goaway, 3)
+        yield until(lambda: client.goaway == 3, "word that the newer one was not looked at")
         self.assertFalse(newer.called)
 
     @inlineCallbacks

@@ -12,13 +12,13 @@ from click.testing import CliRunner
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, wrapClientTLS
-from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from sbc.lab.cli import lab
 from sbc.lab.foreground import carry, serve
 from sbc.lab.upper import Upper
 from tests.unit.lab.browser import Http2Client, es256, tls
+from tests.waiting import turns, until
 
 
 class Interruptible:
@@ -38,20 +38,12 @@ class Interruptible:
             stop()
 
 
-def until(told, what, count=1) -> Deferred:
+def lines(told, what, count=1) -> Deferred:
     """Fires when `count` lines with `what` have been told."""
-
-    @inlineCallbacks
-    def look():
-        while sum(what in line for line in told) < count:
-            yield deferLater(reactor, 0.01, lambda: None)
-
-    return look()
+    return until(lambda: sum(what in line for line in told) >= count, f"{count} times {what!r}")
 
 
 class Foreground(TestCase):
-    timeout = 10
-
     def setUp(self):
         self.directory = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, self.directory)
@@ -75,18 +67,18 @@ class Foreground(TestCase):
             "answer_after": 0.0,
         }
         carried = carry(device, self.directory, f"{upper.host}:{upper.port}", 0.05, account, told.append)
-        yield until(told, "asleep")
+        yield lines(told, "asleep")
         register = upper.saw("REGISTER")[-1].request
         token = register.first(b"x-mpush").rpartition(b":")[2].decode()
         yield self.push(told[0], token)
-        yield until(told, "a push arrived")
-        yield until(told, "  registered", 2)
+        yield lines(told, "a push arrived")
+        yield lines(told, "  registered", 2)
         device.interrupt()
         yield carried
         services.interrupt()
         yield served
         yield upper.stop()
-        yield deferLater(reactor, 0.02, lambda: None)
+        yield turns()
 
     @inlineCallbacks
     def push(self, sections, token):

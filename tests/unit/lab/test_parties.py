@@ -1,10 +1,7 @@
 """The laboratory's phone and upper server talk to each other directly, without anything between them."""
 
-from typing import Any
-
 from twisted.internet import reactor
 from twisted.internet.defer import inlineCallbacks
-from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from sbc.lab.phone import Manners, Phone
@@ -12,17 +9,13 @@ from sbc.lab.received import Inbox, ReceivedPush
 from sbc.lab.rtp import media_address
 from sbc.lab.speech import DeviceToken
 from sbc.lab.upper import Reply, Upper
+from tests.waiting import until
 
 USERS = {"alice": "secret-alice", "bob": "secret-bob"}
 TOKEN = DeviceToken(provider="apns", app="com.example.phone", prid="ab" * 32)
 
 
-def pause(seconds: float) -> Any:
-    return deferLater(reactor, seconds, lambda: None)
-
-
 class Registering(TestCase):
-    timeout = 10
     transport = "udp"
 
     @inlineCallbacks
@@ -94,10 +87,8 @@ class Registering(TestCase):
         final = yield call.diary.when("final")
         self.assertEqual(final.detail.status, 200)
         self.assertEqual(media_address(final.detail.body)[0], "127.0.0.3")
-        yield pause(0.3)
         heard = phone.calls[0].media
-        self.assertGreater(heard.heard["caller"], 8)
-        self.assertGreater(call.media.heard["bob"], 8)
+        yield until(lambda: heard.heard["caller"] > 8 and call.media.heard["bob"] > 8, "speech both ways")
         self.assertEqual((heard.lost, call.media.lost), (0, 0))
         bye = yield call.hang_up()
         self.assertEqual(bye.status, 200)
@@ -156,7 +147,7 @@ class Registering(TestCase):
         self.assertEqual(final.detail.status, 200)
         yield bob.calls[0].diary.when("ack")
         yield call.hang_up()
-        self.assertTrue(bob.calls[0].over)
+        yield until(lambda: bob.calls[0].over, "the end on the other side")
         self.assertEqual(len(bob.saw("INVITE")), 1)
 
     @inlineCallbacks
@@ -178,8 +169,7 @@ class Registering(TestCase):
         yield phone.start()
         call = phone.call("echo")
         yield call.diary.when("up")
-        yield pause(0.1)
-        self.assertGreater(call.media.heard["echo"], 2)
+        yield until(lambda: call.media.heard["echo"] > 2, "an echo")
         yield call.hang_up()
         refused = yield phone.call("nobody").diary.when("final")
         self.assertEqual(refused.detail.status, 404)
@@ -196,7 +186,7 @@ class Registering(TestCase):
             provider="apns", at=0, arrived_at=0, token=TOKEN.prid, headers={}, body=b"", status=200, payload={}
         )
         inbox.record(push)
-        yield pause(0.1)
+        yield phone.diary.when("lost push")
         self.assertFalse(phone.awake)
         inbox.record(push)
         yield phone.diary.when("registered", 2)

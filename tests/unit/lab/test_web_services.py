@@ -12,7 +12,6 @@ import treq
 from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.internet import reactor
 from twisted.internet.defer import inlineCallbacks
-from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, FileBodyProducer, HTTPConnectionPool
 from twisted.web.http_headers import Headers
@@ -23,11 +22,10 @@ from sbc.lab.fcm_rules import GRANT
 from sbc.lab.script import Answer
 from sbc.lab.webpush import WebPush
 from tests.unit.lab.browser import es256, part, rs256, trusting
+from tests.waiting import turns
 
 
 class Web(TestCase):
-    timeout = 10
-
     @classmethod
     def setUpClass(cls):
         cls.directory = Path(tempfile.mkdtemp())
@@ -45,7 +43,7 @@ class Web(TestCase):
     def tearDown(self):
         yield self.pool.closeCachedConnections()
         yield self.service.stop()
-        yield deferLater(reactor, 0.01, lambda: None)
+        yield turns()
 
     @inlineCallbacks
     def post(self, url, body, **headers):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import inlineCallbacks
 from twisted.trial.unittest import TestCase
 
 from sbc.media.calls import MediaCalls
 from sbc.media.inline import InlineEngine
 from sbc.media.settings import MediaSettings
 from tests.unit.media.relay_world import Phone
+from tests.waiting import until
 
 
 class Reactor(TestCase):
@@ -27,13 +28,7 @@ class Reactor(TestCase):
         a.learn((yield calls.answer("leg", b.describe(), source="127.0.0.4", from_="b")))
         sent = [a.say(), a.say()]
         heard: list[bytes] = []
-        for _ in range(100):
-            pause: Deferred[None] = Deferred()
-            reactor.callLater(0.01, pause.callback, None)  # type: ignore[attr-defined]
-            yield pause
-            heard += b.heard()
-            if len(heard) == 2:
-                break
+        yield until(lambda: heard.extend(b.heard()) or len(heard) == 2, "both packets")
         self.assertEqual(heard, sent)
         statistics = yield calls.close("leg")
         self.assertEqual(statistics.packets, 2)

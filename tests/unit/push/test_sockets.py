@@ -12,7 +12,6 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks
-from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from sbc.lab.apns import Apns
@@ -26,6 +25,7 @@ from sbc.push.service import PushService
 from sbc.push.settings import ApnsSettings, AppSettings, FcmSettings, PushSettings, WebPushSettings
 from sbc.push.tokens import PushToken
 from tests.unit.push.doubles import Notes
+from tests.waiting import turns
 
 DEVICES = [f"{number:02x}" * 32 for number in range(40)]
 BUNDLE = "com.example.phone"
@@ -41,8 +41,6 @@ def one_authority() -> Authority:
 
 class Sockets(TestCase):
     """A service of each provider on the loopback, and a push service that knows their keys."""
-
-    timeout = 15
 
     @inlineCallbacks
     def setUp(self) -> Any:
@@ -61,10 +59,10 @@ class Sockets(TestCase):
     def tearDown(self) -> Any:
         if self.service is not None:
             self.service.stopService()
-        yield deferLater(reactor, 0.02, lambda: None)
+        yield turns()
         for server in (self.apns, self.sandbox, self.fcm, self.web):
             yield server.stop()
-        yield deferLater(reactor, 0.02, lambda: None)
+        yield turns()
 
     def run_service(self, *, ca: bool = True, allow: tuple[str, ...] = ("127.0.0.1",), **changes: Any) -> PushService:
         ca_file = str(self.authority.ca_file) if ca else ""

@@ -23,7 +23,7 @@ from sbc.store.records import Ban, Binding, Message, Push
 from sbc.store.tables import metadata
 
 from .conftest import Database
-from .test_registrations import Given
+from .registering import Given
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPTS = sorted((ROOT / "sql").glob("*.sql"))

@@ -9,7 +9,7 @@ from sbc.store.operations import SaveRegistration, TouchToken
 from sbc.store.records import Binding, Message, Push
 from sbc.store.wakes import last_pushes, wakes
 from tests.unit.store.conftest import Database
-from tests.unit.store.test_registrations import Given
+from tests.unit.store.registering import Given
 
 
 def registered(database: Database, username: str = "alice") -> None:

@@ -16,7 +16,7 @@ from sbc.store.pacing import BringForward
 from sbc.store.records import UpperRegistration, User
 
 from .conftest import Database
-from .test_registrations import Given, alice, register
+from .registering import Given, alice, register
 
 USER = {"username": "alice", "domain": "pbx.example.com", "upper": "pbx"}
 

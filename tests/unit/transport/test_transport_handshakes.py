@@ -13,7 +13,8 @@ from sbc.transport import connections
 from sbc.transport.flow import Destination
 from sbc.transport.limits import SILENT, Limits
 from sbc.transport.tls import ClientTrust, names_of
-from tests.unit.transport.transport_world import CertificateCase, Node, options, stranger, turn, until
+from tests.unit.transport.transport_world import CertificateCase, Node, options, stranger
+from tests.waiting import PATIENCE, turns, until
 
 
 class Dialogue:
@@ -149,7 +150,7 @@ class Sessions(CertificateCase):
         context.minimum_version = context.maximum_version = version
         place = server.place()
         with (
-            socket.create_connection((place.host, place.port), timeout=5) as plain,
+            socket.create_connection((place.host, place.port), timeout=PATIENCE) as plain,
             context.wrap_socket(plain, server_hostname="sip.example.com", session=session) as wire,
         ):
             wire.sendall(b"\r\n\r\n")
@@ -176,12 +177,13 @@ class Sessions(CertificateCase):
 class Line(CertificateCase):
     def test_a_storm_stands_in_line_and_is_served(self) -> Any:
         async def conversation() -> None:
-            server = self.server("sip.example.com", limits=Limits(handshakes=20))
+            server = self.server("sip.example.com", limits=Limits(handshakes=1))
             clients = [Dialogue(await stranger(self, server.place()), b"x") for _ in range(12)]
             for client in clients:
                 client.tls.set_connect_state()
             await until(lambda: len(server.transports.connections.all) == 12)
             self.assertGreater(len(server.transports.connections._turns), 6)
+            server.transports.configure(server.listens, Limits(handshakes=20))
             for client in clients:
                 await client.shake()
                 client.say(b"\r\n\r\n")
@@ -191,14 +193,15 @@ class Line(CertificateCase):
         return ensureDeferred(conversation())
 
     def test_a_full_line_leaves_newcomers_to_the_kernel_until_it_is_half_empty(self) -> Any:
-        self.patch(connections, "LINE_SECONDS", 0.2)
+        self.patch(connections, "LINE_SECONDS", 4.0)
 
         async def conversation() -> None:
-            server = self.server("sip.example.com", limits=Limits(handshakes=20))
+            server = self.server("sip.example.com", limits=Limits(handshakes=1))
             house = server.transports.connections
             callers = [await stranger(self, server.place()) for _ in range(14)]
             await until(lambda: house._crowded, "the line is full")
             self.assertLess(len(house.all), 14)
+            server.transports.configure(server.listens, Limits(handshakes=20))
             await until(lambda: len(house.all) == 14, "the rest is accepted")
             for caller in callers:
                 caller.transport.abortConnection()
@@ -219,11 +222,11 @@ class Line(CertificateCase):
     def test_stopping_calls_nobody(self) -> Any:
         async def conversation() -> None:
             server = self.server("sip.example.com", limits=Limits(handshakes=1))
-            callers = [await stranger(self, server.place()) for _ in range(3)]
-            await until(lambda: len(server.transports.connections._turns) == 2)
+            callers = [await stranger(self, server.place()) for _ in range(6)]
+            await until(lambda: len(server.transports.connections._turns) > 1)
             await server.transports.stopService()
             await until(lambda: all(caller.closed for caller in callers))
-            await turn(0.05)
+            await turns()
 
         return ensureDeferred(conversation())
 

@@ -15,7 +15,8 @@ from sbc.transport.flow import Destination
 from sbc.transport.limits import BAD_HANDSHAKE, NOT_READING, NOT_SIP, OVERSIZED, SLOW, TOO_MANY_FROM_SOURCE, Limits
 from sbc.transport.service import Transports
 from sbc.transport.settings import ListenSettings
-from tests.unit.transport.transport_world import ASKED, Ear, Node, Stranger, options, stranger, turn, until
+from tests.unit.transport.transport_world import ASKED, Ear, Node, Stranger, options, stranger, turn
+from tests.waiting import until
 
 
 class Connecting(TestCase):
@@ -270,7 +271,7 @@ class Life(TestCase):
             self.assertEqual(late.heard[:12], b"HTTP/1.1 404")
             self.assertFalse(visitor.closed)
             others = [await stranger(self, node.place(2)) for _ in range(3)]
-            await until(lambda: [each for each in others if each.closed])
+            await until(lambda: sum(each.closed for each in others) == 2)
             self.assertEqual(node.ear.refusals, [BAD_HANDSHAKE, TOO_MANY_FROM_SOURCE, TOO_MANY_FROM_SOURCE])
 
         return ensureDeferred(conversation())

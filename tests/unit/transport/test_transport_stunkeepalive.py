@@ -7,7 +7,8 @@ from twisted.trial.unittest import TestCase
 
 from sbc.transport.stunkeepalive import binding_answer
 from tests.unit.transport.test_transport_udp import Phone
-from tests.unit.transport.transport_world import Node, until
+from tests.unit.transport.transport_world import Node
+from tests.waiting import until
 
 # The transaction of RFC 5769 2.1 and the mapped addresses of 2.2 and 2.3.
 TRANSACTION = bytes.fromhex("b7e7a701bc34d686fa87dfae")

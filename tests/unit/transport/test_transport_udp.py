@@ -1,6 +1,7 @@
 """The UDP reader and its flows, on real sockets of loopback addresses and with a socket of our own making."""
 
 import errno
+import select
 import socket
 from errno import EAGAIN
 from struct import pack
@@ -14,7 +15,8 @@ from sbc.transport import udp
 from sbc.transport.flow import Listener, OpenGate
 from sbc.transport.limits import BANNED, CLEARED_SHARE, CROWDED_SHARE, NOT_SIP, OVERSIZED, Limits
 from sbc.transport.udp import SO_MEMINFO, UdpPort
-from tests.unit.transport.transport_world import Ear, Node, options, turn, until
+from tests.unit.transport.transport_world import Ear, Node, options, turn
+from tests.waiting import until
 
 
 class Phone:
@@ -32,12 +34,8 @@ class Phone:
         self.socket.sendto(data, (place.host, place.port))
 
     async def hear(self) -> bytes:
-        for _ in range(400):
-            try:
-                return self.socket.recv(65_535)
-            except BlockingIOError:
-                await turn(0.005)
-        raise AssertionError("nothing came")
+        await until(lambda: select.select([self.socket], [], [], 0)[0], "a datagram")
+        return self.socket.recv(65_535)
 
 
 class OnTheWire(TestCase):

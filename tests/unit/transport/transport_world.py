@@ -22,9 +22,7 @@ from sbc.transport.limits import Limits
 from sbc.transport.service import Transports
 from sbc.transport.settings import ListenSettings
 from sbc.transport.tls import ClientTrust
-
-PATIENCE = 5.0
-"""Seconds until a test that waits gives up; only broken code waits that long."""
+from tests.waiting import PATIENCE, turns
 
 
 def options(number: int = 1, body: bytes = b"") -> bytes:
@@ -82,7 +80,7 @@ class Node:
         if self.transports.running:
             await self.transports.stopService()
             # The reactor closes aborted sockets in its next turn.
-            await turn()
+            await turns()
 
     def stop(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._stop())
@@ -96,15 +94,6 @@ class Node:
 async def turn(seconds: float = 0.0) -> None:
     """Let the reactor run."""
     await deferLater(reactor, seconds)
-
-
-async def until(happened: Any, what: str = "it") -> None:
-    """Wait until `happened()` is true."""
-    for _ in range(int(PATIENCE / 0.005)):
-        if happened():
-            return
-        await turn(0.005)
-    raise AssertionError(f"waited in vain for {what}")
 
 
 class Stranger(Protocol):
@@ -145,7 +134,7 @@ async def stranger(case: TestCase, place: Destination, source: str | None = None
     def leave() -> Any:
         if not found.closed:
             found.transport.abortConnection()
-        return deferLater(reactor, 0.01)
+        return turns()
 
     case.addCleanup(leave)
     return found

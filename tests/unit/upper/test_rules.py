@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from sbc.upper.patterns import CALLED, CALLER, MAX_LENGTH, Matched, Pattern, check_rewrite, listed, rewritten
 from sbc.upper.rules import Ask, RuleError, decide, explain, read_days, read_hours, read_rule, read_when
+from tests import cpu
 
 MONDAY_NOON = {"weekday": 0, "minute": 12 * 60}
 
@@ -48,14 +47,21 @@ def test_patterns():
 
 
 def test_no_text_takes_long():
-    started = time.perf_counter()
-    for text in ("a" * 200, "0" * 65_536, "*" * 200, "a" * 199 + "!"):
-        for pattern in (
-            *("*a*b", "*#", "a*a*b", "?" * 200),
-            *("/(.*)a(.*)b/", "/(a|aa)(a|aa)(a|aa)a*b/", "/(a{1,3}){5}a*b/", "/a?a?a?a?a?a?a?a*b/", "/(a+)x?(a+)b/"),
-        ):
-            Pattern.read(pattern).match(text)
-    assert time.perf_counter() - started < 1.0
+    def work():
+        for text in ("a" * 200, "0" * 65_536, "*" * 200, "a" * 199 + "!"):
+            for pattern in (
+                *("*a*b", "*#", "a*a*b", "?" * 200),
+                *(
+                    "/(.*)a(.*)b/",
+                    "/(a|aa)(a|aa)(a|aa)a*b/",
+                    "/(a{1,3}){5}a*b/",
+                    "/a?a?a?a?a?a?a?a*b/",
+                    "/(a+)x?(a+)b/",
+                ),
+            ):
+                Pattern.read(pattern).match(text)
+
+    assert cpu.least(work, 2.0) < 2.0
 
 
 def test_regular_expressions():

@@ -8,7 +8,7 @@ import pytest
 
 from sbc.registrar.asking import PAUSES
 from sbc.upper import refresher
-from tests.unit.registrar.day_world import HOUR, RATE, STEP, USERS, World
+from tests.long.day_world import HOUR, RATE, STEP, USERS, World
 
 CPU = 90.0
 """Seconds of this thread that the whole day may take: four times what it takes on a machine with nothing else to do,
@@ -23,6 +23,8 @@ def world(tmp_path, monkeypatch):
     made.books.close()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_day(world):
     began = time.thread_time()
     world.populate()
