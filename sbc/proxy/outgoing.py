@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sbc.proxy.branch import Branch
 from sbc.proxy.dialog import OPENING, Leg, Side
+from sbc.proxy.dialog_info import as_known
 from sbc.proxy.hiding import called_by, outward, renamed, show_contact
 from sbc.proxy.loops import mark
 from sbc.proxy.references import mapped
@@ -70,6 +71,8 @@ def request_for(attempt: Attempt, branch: Branch[Target], flow: Flow, body: byte
         rules=calls.settings().header_rules,
         references=mapped(request, calls.dialogs, attempt.caller, receiver, calls.mask()),
     )
+    if body is request.body:
+        body = as_known(request, body, calls.dialogs, receiver)
     if body is not request.body:
         out.body = body
     if len(attempt.fork.branches) > 1 or request.has(b"max-breadth"):

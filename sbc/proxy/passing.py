@@ -13,6 +13,7 @@ from sbc.proxy import overdue
 from sbc.proxy.codes import FLOW_FAILED
 from sbc.proxy.describing import described
 from sbc.proxy.dialog import REFRESHING, Inside, contact_of, next_hop
+from sbc.proxy.dialog_info import as_known
 from sbc.proxy.ends import moved
 from sbc.proxy.hiding import homeward, outward
 from sbc.proxy.references import mapped
@@ -277,6 +278,8 @@ def passed_on(calls: Calls, request: Request, inside: Inside, flow: Flow, body: 
         references=mapped(request, calls.dialogs, inside.sender, inside.receiver, calls.mask()),
         hops=(70 if hops is None else hops) - 1,
     )
+    if body is request.body:
+        body = as_known(request, body, calls.dialogs, inside.receiver)
     if body is not request.body:
         out.body = body
     return out

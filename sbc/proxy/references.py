@@ -86,7 +86,7 @@ def _named(dialogs: Dialogs, name: bytes, value: bytes) -> list[Named]:
 
 def _translated(dialogs: Dialogs, name: bytes, value: bytes, receiver: Side) -> bytes:
     found = _named(dialogs, name, value)
-    return _renamed(value, _preferred(found, None, receiver), receiver) if found else value
+    return _renamed(value, preferred(found, None, receiver), receiver) if found else value
 
 
 def _renamed(value: bytes, named: Named, receiver: Side) -> bytes:
@@ -110,7 +110,7 @@ def known_as(named: Named, receiver: Side) -> bytes:
     return named.leg.b.call_id
 
 
-def _preferred(found: list[Named], token: bytes | None, receiver: Side) -> Named:
+def preferred(found: list[Named], token: bytes | None, receiver: Side) -> Named:
     """Of a call that passed here twice: the leg that the URI names, else one that the receiver is a party of, else one
     whose end is upward."""
 
@@ -146,7 +146,7 @@ def _referred(dialogs: Dialogs, value: bytes, sender: Side, receiver: Side) -> b
         return value
     token = uri.user.lower() if uri.user is not None else b""
     headers, named = _headers(dialogs, uri.headers, token, receiver)
-    target = _shown(uri, named or dialogs.across(token, sender), receiver)
+    target = shown_uri(uri, named or dialogs.across(token, sender), receiver)
     if headers == uri.headers and target is None:
         return value
     return address.replace(uri=(target or uri).replace(headers=headers)).render()
@@ -169,14 +169,14 @@ def _headers(
         found = _named(dialogs, header, value)
         if not found:
             continue
-        named = _preferred(found, token, receiver)
+        named = preferred(found, token, receiver)
         renamed = _renamed(value, named, receiver)
         if renamed != value:
             parts[at] = name + equals + quote_from_bytes(renamed, safe=_HEADER_VALUE).encode()
     return b"&".join(parts), named
 
 
-def _shown(uri: Uri, named: Named | None, receiver: Side) -> Uri | None:
+def shown_uri(uri: Uri, named: Named | None, receiver: Side) -> Uri | None:
     """The URI by which the receiver can reach the end of this dialog; None: the one that it says already.
 
     An upper server gets what it would have seen without us; nobody else learns where a peer is.

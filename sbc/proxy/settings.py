@@ -21,7 +21,7 @@ class ProxySettings:
     mask_call_id: bool = setting(
         False,
         Flag(),
-        doc="each side sees a Call-ID of its own; headers that name a dialog (Replaces, Refer-To …) are translated",
+        doc="each side has a Call-ID of its own; what names a dialog (Replaces, Refer-To, dialog-info) is translated",
     )
     fork: str = setting(
         "q",

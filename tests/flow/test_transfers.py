@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from urllib.parse import quote, unquote
+from xml.etree import ElementTree
 
 from twisted.internet.defer import inlineCallbacks
 
@@ -11,6 +12,11 @@ from sbc.lab.rtp import RtpStream
 from sbc.lab.world import BORDER, UPPER
 from sbc.sip import NameAddr
 from tests.flow.scene import Calls, until
+
+LAMP = """<?xml version="1.0"?>
+<dialog-info xmlns="urn:ietf:params:xml:ns:dialog-info" version="0" state="full" entity="sip:carol@pbx.example.com">
+<dialog id="1" call-id="{call}" local-tag="{tag}" remote-tag="{caller}" direction="recipient"><local><target
+uri="{contact}"/></local><state>early</state></dialog></dialog-info>"""
 
 HOSTS = {"alice": "127.0.0.4", "bob": "127.0.0.5", "carol": "127.0.0.6"}
 
@@ -246,6 +252,46 @@ class Transfers(Calls):
             b"%b;local-tag=%b;remote-tag=%b" % (near.call_id, *(tag.encode() for tag in tags)),
         )
         yield call.hang_up()
+
+    @inlineCallbacks
+    def test_a_call_is_picked_up_that_a_lamp_showed(self):
+        """Carol's phone rings; the upper server tells Bob's (RFC 4235), who takes the call in her place (RFC 3891)."""
+        yield self.ready()
+        bob = yield self.on_phone("bob")
+        carol = yield self.awake("carol", transport="udp", host=HOSTS["carol"], talks=True, answer_delay=None)
+        call = self.upper.place_call("carol")
+        yield until(lambda: 180 in self.heard(call), "it rings")
+        ringing = [entry.detail for entry in call.diary.all("provisional")][-1]
+        contact, tag = ringing.contacts[0].uri.render().decode(), ringing.to_tag.decode()
+        body = LAMP.format(call=call.call_id.decode(), tag=tag, caller=call.tag.decode(), contact=contact)
+        more = [
+            (b"event", b"dialog"),
+            (b"subscription-state", b"active"),
+            (b"content-type", b"application/dialog-info+xml"),
+        ]
+        response = yield self.upper.send("NOTIFY", "bob", headers=more, body=body.encode())
+        self.assertEqual(response.status, 200)
+        shown = ElementTree.fromstring(bob.saw("NOTIFY")[-1].request.body)
+        dialog, target = shown[0], shown[0][0][0]
+        self.assertEqual(dialog.get("call-id") == call.call_id.decode(), not self.masked)
+        named = "{};to-tag={};from-tag={}".format(
+            *(dialog.get(each) for each in ("call-id", "local-tag", "remote-tag"))
+        )
+        taking = OutgoingCall(bob, RtpStream(bob.reactor, bob.host, bob.username), bob.identity)
+        bob.calls.append(taking)
+        me, uri = bob._aor("bob"), target.get("uri").encode()
+        replaced = [(b"replaces", named.encode())]
+        taking.invite(uri, bob._wire(), from_=b"<%b>" % me, to=b"<%b>" % uri, route=[bob._route()], headers=replaced)
+        yield until(lambda: len(carol.saw("INVITE")) == 2, "it comes to Carol's phone")
+        heard = carol.saw("INVITE")[-1].request
+        near = carol.calls[0]
+        self.assertEqual(
+            heard.first(b"replaces").decode(),
+            f"{near.call_id.decode()};to-tag={near.tag.decode()};from-tag={call.tag.decode()}",
+        )
+        taking.cancel()
+        call.cancel()
+        yield self.final(call)
 
 
 def replaces_from(call):
