@@ -53,6 +53,7 @@ from sbc.recording import PushRecords, own_addresses, push_configuration
 from sbc.security.guard import Guard
 from sbc.security.settings import SecuritySettings
 from sbc.settings import Configuration, NodeSettings
+from sbc.sip.values import split_commas
 from sbc.store import queries
 from sbc.store.records import Subscriber, UpperRegistration, User
 from sbc.store.records import Target as Device
@@ -328,6 +329,11 @@ class Sbc(MultiService):
         writes, reads, _ = self.store.waiting
         transactions = len(self.driver.table) / self.configuration[ProxySettings].transactions
         return level(self.lag.lasting(), transactions, writes / WRITES_WAITING, reads / READS_WAITING)
+
+    def rerouted(self, user: User, row: UpperRegistration) -> None:
+        """A refresh may have brought a user another Service-Route: its next request takes it."""
+        routes = tuple(split_commas(row.service_route.encode()))
+        self.registrar.live.reroute(user.username, user.domain, row.upper, routes)
 
     def needs_wake(self, user: User, row: UpperRegistration) -> None:
         """A registration that only its app can keep alive."""

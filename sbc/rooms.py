@@ -153,7 +153,7 @@ def registrar(sbc: Sbc, secret: Secret) -> Registrar:
 def refresher(sbc: Sbc) -> Refresher:
     """What keeps registrations at upper servers alive."""
     return Refresher(
-        ledger=Ledger(sbc.store, lambda: sbc.derived.ledger, sbc.needs_wake),
+        ledger=Ledger(sbc.store, lambda: sbc.derived.ledger, sbc.needs_wake, sbc.rerouted),
         driver=sbc.driver,
         watch=sbc.uppers.watch,
         router=sbc.uppers.router,

@@ -9,8 +9,8 @@ from sbc.registrar.outbound import Outbound, path_of, understands_path
 from sbc.sip.errors import ParseError
 from sbc.sip.message import Request, Response
 from sbc.sip.uri import Uri
-from sbc.sip.values import NameAddr
 from sbc.store.records import Subscriber
+from sbc.upper.given import GRUUS
 from sbc.upper.servers import UpperServer
 
 HIDDEN = (b"route", b"record-route", b"service-route", b"path", b"contact", b"expires", b"flow-timer")
@@ -73,7 +73,7 @@ def gruus(response: Response, contact: bytes, request: Request, server: UpperSer
     for shown in response.contacts:
         if shown.uri.user != user:
             continue
-        for name in (b"pub-gruu", b"temp-gruu"):
+        for name in GRUUS:
             try:
                 gruu = Uri.parse((shown.params.get(name) or b"").strip(b'"'))
             except ParseError:
@@ -82,18 +82,6 @@ def gruus(response: Response, contact: bytes, request: Request, server: UpperSer
                 gruu = gruu.replace(host=known.host, port=known.port)
             found[name] = b'"%s"' % gruu.render()
     return found
-
-
-def service_route(response: Response) -> tuple[bytes, ...]:
-    """The Service-Route values of a 2xx (RFC 3608), in order; what is no address is none."""
-    found = []
-    for value in response.each(b"service-route"):
-        try:
-            NameAddr.parse(value)
-        except ParseError:
-            return ()
-        found.append(value)
-    return tuple(found)
 
 
 def bound(known: Subscriber | None, now_at: float) -> list[bytes]:

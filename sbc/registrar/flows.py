@@ -6,7 +6,7 @@ accounts: then the Contact or the From of a request tells whose it is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sbc.push.tokens import PushToken
 from sbc.store.records import device_of
@@ -18,6 +18,9 @@ datagram flow that was looked at the longest ago is forgotten."""
 
 MAX_CROWD = 200_000
 """Devices remembered on one flow, about 1 kB each: more phones than a proxy before us serves over one connection."""
+
+MAX_REROUTED = 100_000
+"""Users whose newest Service-Route is remembered until they register again, about 300 bytes each."""
 
 SILENCE = 120.0
 """Seconds without any datagram, keep-alives included, after which the address may be somebody else's behind a NAT."""
@@ -90,6 +93,7 @@ class LiveFlows:
         self._streams: dict[str, Resident | Crowd] = {}
         self._datagrams: dict[str, _Lodging] = {}
         """The one that was looked at the longest ago comes first."""
+        self._rerouted: dict[tuple[str, str], tuple[str, tuple[bytes, ...]]] = {}
 
     def __len__(self) -> int:
         return len(self._streams) + len(self._datagrams)
@@ -98,6 +102,7 @@ class LiveFlows:
         """A device of this user registered on the flow for so many seconds. Nobody lives on a connection that ended."""
         if not flow.open:
             return
+        self._rerouted.pop((resident.username, resident.domain), None)
         token = flow.token
         if flow.reliable:
             known = self._streams.get(token)
@@ -119,7 +124,19 @@ class LiveFlows:
         if found is None:
             lodging = self._datagrams.get(token)
             found = lodging.resident if lodging is not None and lodging.until > now else None
-        return found.find(username, contact, now) if isinstance(found, Crowd) else found
+        if isinstance(found, Crowd):
+            found = found.find(username, contact, now)
+        newest = self._rerouted.get((found.username, found.domain)) if found is not None and self._rerouted else None
+        if found is None or newest is None:
+            return found
+        return replace(found, held_by=newest[0], service_route=newest[1])
+
+    def reroute(self, username: str, domain: str, held_by: str, service_route: tuple[bytes, ...]) -> None:
+        """A refresh of ours brought this user another Service-Route, or another server that holds the registration."""
+        self._rerouted.pop((username, domain), None)
+        while len(self._rerouted) >= MAX_REROUTED:
+            del self._rerouted[next(iter(self._rerouted))]
+        self._rerouted[username, domain] = held_by, service_route
 
     def leave(self, token: str, username: str | None = None, identity: str | None = None) -> None:
         """The flow ended; or, with a name, this user is not on it any more, or only this device of it."""

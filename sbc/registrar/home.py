@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sbc.registrar import record
 from sbc.registrar.keeping import save
-from sbc.registrar.local import Said, proof, spared
+from sbc.registrar.local import Said, last_said, proof, spared
 from sbc.registrar.settling import saved
 from sbc.sip.build import respond
 from sbc.sip.message import Request, Response
@@ -34,7 +34,11 @@ def answered_here(visit: Visit) -> bool:
     if spare is None or said is Said.WRONG:
         return False
     if said is Said.PROVED:
-        save(visit, None, 0).addCallbacks(partial(saved, visit), visit.broken, callbackArgs=(None, spare.seconds))
+        visit.at, visit.upper_contact = registrar.servers.get(spare.row.upper) or visit.at, spare.row.contact.encode()
+        answer = respond(visit.request, 200, to_tag=registrar.identifiers.tag(), headers=last_said(spare.row))
+        save(visit, None, 0).addCallbacks(
+            partial(saved, visit), visit.broken, callbackArgs=(answer, spare.seconds, spare.seconds)
+        )
         return True
     asked = registrar.door.challenge(
         known.user, now_at, registrar.identifiers.cnonce(), stale=bool(visit.request.lines(b"authorization"))

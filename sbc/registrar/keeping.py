@@ -16,6 +16,7 @@ from sbc.sip.message import Request
 from sbc.store.dead import StopKeeping
 from sbc.store.operations import Saved, SaveRegistration
 from sbc.store.records import Binding
+from sbc.upper.given import Given
 from sbc.upper.registration import refresh_at
 
 if TYPE_CHECKING:
@@ -24,13 +25,16 @@ if TYPE_CHECKING:
 
 log = Logger()
 
+NOTHING = Given()
+"""What a server gave that was not asked."""
 
-def save(visit: Visit, sent: Request | None, granted: int, service_route: tuple[bytes, ...] = ()) -> Deferred[Saved]:
+
+def save(visit: Visit, sent: Request | None, granted: int, given: Given = NOTHING) -> Deferred[Saved]:
     """Write user, device, tokens and upper registration.
 
     `sent`: the REGISTER that went up, None where none did and only the device changes; `granted`: seconds that the
-    upper server gave; `service_route`: its Service-Route values. Says in `visit.refreshed` whether the registration is
-    refreshed from here with this phone's HA1.
+    upper server gave, `given` what else it did. Says in `visit.refreshed` whether the registration is refreshed from
+    here with this phone's HA1.
     """
     registrar, plan, request = visit.registrar, visit.plan, visit.request
     now_at = registrar.clock_at()
@@ -64,7 +68,10 @@ def save(visit: Visit, sent: Request | None, granted: int, service_route: tuple[
         purr=visit.purr,
         unbind_tokens=unbind,
         held_by=visit.at.name,
-        service_route=b", ".join(service_route).decode("utf-8", "replace"),
+        service_route=given.service_route,
+        associated=given.associated,
+        gruus=given.gruus,
+        contact_params=visit.contact_params.decode("utf-8", "replace"),
         mirror=visit.mirror,
         upper_contact=visit.upper_contact.decode() if held else None,
         upper_call_id=registrar.identifiers.call_id().decode(),

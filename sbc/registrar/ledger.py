@@ -13,6 +13,7 @@ from sbc.store.housekeeping import LeaseRegistrations
 from sbc.store.operations import ForgetHa1, RemoveBinding, UpdateUpperRegistration
 from sbc.store.records import UpperRegistration, User
 from sbc.store.service import Store
+from sbc.upper.given import Given
 from sbc.upper.registration import Standing
 
 log = Logger()
@@ -34,14 +35,20 @@ class LedgerRules:
 
 
 class Ledger:
-    """Leases due registrations and writes how they stand."""
+    """Leases due registrations and writes how they stand. `wake`: only the app can refresh this one; `rerouted`:
+    the upper server may have said another Service-Route for it."""
 
     def __init__(
-        self, store: Store, rules: Callable[[], LedgerRules], wake: Callable[[User, UpperRegistration], None]
+        self,
+        store: Store,
+        rules: Callable[[], LedgerRules],
+        wake: Callable[[User, UpperRegistration], None],
+        rerouted: Callable[[User, UpperRegistration], None],
     ) -> None:
         self._store = store
         self._rules = rules
         self._wake = wake
+        self._rerouted = rerouted
 
     def due(self, now_at: float, limit: int, lease: float) -> Deferred[list[tuple[User, UpperRegistration]]]:
         """See `sbc.upper.refresher.Ledger`."""
@@ -83,6 +90,7 @@ class Ledger:
 
     def stand(self, user: User, row: UpperRegistration, standing: Standing, now_at: float) -> None:
         """See `sbc.upper.refresher.Ledger`. Where a REGISTER came while the refresh was on its way, that one counts."""
+        given = standing.given or Given(row.service_route, row.associated, row.gruus)
         stands = replace(
             row,
             state=standing.state,
@@ -93,7 +101,12 @@ class Ledger:
             next_at=standing.next_at,
             failures=standing.failures,
             node=self._rules().node,
+            service_route=given.service_route,
+            associated=given.associated,
+            gruus=given.gruus,
         )
+        if given.service_route or row.service_route:
+            self._rerouted(user, stands)
         if standing.state == NEEDS_WAKE:
             self._ask(user, replace(stands, expires_at=row.expires_at, failures=0), row, now_at)
         elif standing.state == "rejected":

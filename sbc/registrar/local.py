@@ -114,9 +114,10 @@ class Door:
 
 @dataclass(frozen=True, slots=True)
 class Spared:
-    """A REGISTER that need not go up; the phone may count on `seconds`."""
+    """A REGISTER that need not go up; the phone may count on `seconds`. `row`: its registration there."""
 
     seconds: int
+    row: UpperRegistration
 
 
 def spared(
@@ -133,8 +134,15 @@ def spared(
             continue
         left = row.expires_at - now_at
         if left >= SOON:
-            return Spared(plan.expires if row.next_at is not None else min(plan.expires, int(left)))
+            return Spared(plan.expires if row.next_at is not None else min(plan.expires, int(left)), row)
     return None
+
+
+def last_said(row: UpperRegistration) -> list[tuple[bytes, bytes]]:
+    """The headers of the upper server's last 2xx that concern more than its time, to be said again in its place."""
+    said = ((b"Service-Route", row.service_route), (b"P-Associated-URI", row.associated))
+    contact = (b"Contact", f"<{row.contact}>{row.gruus}".encode())
+    return [contact, *((name, value.encode()) for name, value in said if value)]
 
 
 def proof(

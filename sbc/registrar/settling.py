@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 from sbc.push.indication import feature_caps
 from sbc.registrar import decide
-from sbc.registrar.answers import accepted, gruus, service_route
+from sbc.registrar.answers import accepted, gruus
 from sbc.registrar.decide import Wish
 from sbc.registrar.flows import Awake, Resident
 from sbc.registrar.guests import place
 from sbc.registrar.keeping import binding
 from sbc.registrar.outbound import flow_timer, path_of
-from sbc.sip.build import respond
 from sbc.sip.message import Response
 from sbc.store.operations import Saved
 from sbc.store.records import User
+from sbc.upper.given import service_route
 
 if TYPE_CHECKING:
     from sbc.registrar.visit import Visit
@@ -37,14 +37,11 @@ def entertain(visit: Visit, response: Response, granted: int) -> None:
     _registered(visit, decide.settled(plan, response, granted, self_refreshed=False), response)
 
 
-def saved(visit: Visit, result: Saved, response: Response | None, granted: int) -> None:
-    """The device is in the store. `response`: the upper server's 2xx; None where it was not asked."""
+def saved(visit: Visit, result: Saved, response: Response, granted: int, seconds: int | None = None) -> None:
+    """The device is in the store. `response`: the upper server's 2xx, or one in its place, which says `seconds`."""
     plan, registrar = visit.plan, visit.registrar
-    seconds = granted
-    if response is not None:
+    if seconds is None:
         seconds = decide.settled(plan, response, granted, self_refreshed=visit.refreshed)
-    else:
-        response = respond(visit.request, 200, to_tag=registrar.identifiers.tag())
     if plan.wish is not Wish.BIND:
         visit.answer(success(visit, response, decide.answer_contact(visit.request, plan, seconds)))
         return
@@ -94,7 +91,7 @@ def _registered(visit: Visit, seconds: int, response: Response) -> None:
         visit.server.name,
         plan.identity,
         plan.contact,
-        service_route(response) if visit.upper_contact else visit.known_route(),
+        service_route(response),
         visit.at.name,
     )
     registrar.live.settle(visit.flow, resident, registrar.driver.clock(), seconds)

@@ -16,7 +16,7 @@ from sbc.push import dialects
 from sbc.push.indication import KEEP, SHORTEST, feature_caps, promise, too_short
 from sbc.push.tokens import PushToken
 from sbc.registrar import decide, record
-from sbc.registrar.answers import bound, refused, service_route
+from sbc.registrar.answers import bound, refused
 from sbc.registrar.decide import Plan, Wish
 from sbc.registrar.home import answered_here, proof_for
 from sbc.registrar.keeping import save
@@ -27,13 +27,13 @@ from sbc.registrar.writing import device_params, upward
 from sbc.sip.build import respond
 from sbc.sip.errors import RemoteError
 from sbc.sip.message import Request, Response
-from sbc.sip.values import split_commas
 from sbc.store import queries
 from sbc.store.operations import RemoveBinding
 from sbc.store.records import Subscriber, UpperRegistration
 from sbc.transaction.server import ServerTransaction
 from sbc.transport.flow import Flow
 from sbc.upper.face import contact, path, via
+from sbc.upper.given import given
 from sbc.upper.registration import granted_expires, minimum_expires
 from sbc.upper.servers import UpperServer
 
@@ -48,7 +48,20 @@ class Visit:
     users of that domain are stored, `at` the one that answered."""
 
     __slots__ = (
-        *("at", "bare", "expires", "flow", "handover", "known", "known_ha1", "mirror", "outbound", "plan", "promise"),
+        *(
+            "at",
+            "bare",
+            "contact_params",
+            "expires",
+            "flow",
+            "handover",
+            "known",
+            "known_ha1",
+            "mirror",
+            "outbound",
+            "plan",
+            "promise",
+        ),
         *("proved", "purr", "reach", "refreshed", "registrar", "request", "rows", "server", "servers", "txn"),
         "upper_contact",
     )
@@ -81,7 +94,7 @@ class Visit:
         """An HA1 to answer the upper server's challenge with in the phone's place, once: its sender has it."""
         self.expires = 0
         self.handover = handover
-        self.upper_contact = b""
+        self.upper_contact = self.contact_params = b""
         self.reach = flow
         self.promise = KEEP
         self.purr = ""
@@ -136,11 +149,6 @@ class Visit:
             return
         refreshed = (self.handover.ha1 is not None or bool(self.known_ha1)) and self.registrar.rules().keep != "off"
         self.promise = promise(self.handover, self.registrar.serving(), seconds=seconds, refreshed=refreshed)
-
-    def known_route(self) -> tuple[bytes, ...]:
-        """The Service-Route that the upper server gave with an earlier registration (RFC 3608)."""
-        kept = next((row.service_route for row in self.rows if row.upper == self.at.name), "")
-        return tuple(split_commas(kept.encode()))
 
     @property
     def tokens(self) -> tuple[PushToken, ...]:
@@ -243,6 +251,7 @@ class Visit:
         contacts = []
         if plan.wish is not Wish.FETCH:
             params = device_params(self.bare.contacts[0]) if self.mirror and not plan.everyone else b""
+            self.contact_params = params
             for identity in self.identities:
                 self.upper_contact = contact(flow.listener, self.token(identity).encode())
                 contacts.append(b"<%s>%s;expires=%d" % (self.upper_contact, params, expires))
@@ -334,7 +343,7 @@ class Visit:
         if self.handover.query is not None and self.plan.wish is Wish.BIND:
             entertain(self, response, granted)
             return
-        save(self, sent, granted, service_route(response)).addCallbacks(
+        save(self, sent, granted, given(response, self.upper_contact)).addCallbacks(
             partial(saved, self), self.broken, callbackArgs=(response, granted)
         )
         former = self._former() if self.plan.wish is Wish.BIND and not self.plan.instance else ""

@@ -129,7 +129,7 @@ class UpdateUpperRegistration(Operation[bool]):
         row, before = self.registration, self.before
         values = (
             row.upper, row.state, row.call_id, row.cseq, row.last_code, row.last_reason, row.expires_at, row.next_at,
-            row.failures, row.node, row.nonce, row.id,
+            row.failures, row.node, row.nonce, row.service_route, row.associated, row.gruus, row.id,
         )  # fmt: skip
         if before is None:
             changed = session.execute(_UPDATE_UPPER, values)
@@ -143,7 +143,7 @@ class UpdateUpperRegistration(Operation[bool]):
 _NEVER = -1.0
 _UPDATE = """
     UPDATE upper_registrations SET upper = ?, state = ?, call_id = ?, cseq = ?, last_code = ?, last_reason = ?,
-      expires_at = ?, next_at = ?, failures = ?, node = ?, nonce = ?
+      expires_at = ?, next_at = ?, failures = ?, node = ?, nonce = ?, service_route = ?, associated = ?, gruus = ?
     WHERE id = ?
     """
 _UPDATE_UPPER = Statement(f"{_UPDATE} RETURNING id")

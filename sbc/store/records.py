@@ -99,7 +99,9 @@ class UpperRegistration:
 
     `state` is `registered`, `failing`, `rejected`, `needs_wake` or `ended`. `binding_id` is set where each device is a
     Contact of its own. `call_id` and `cseq` are those of the SBC's own refreshes. `service_route`: the Service-Route
-    values that the server gave, separated by commas (RFC 3608). `nonce`: one of the server's that may be used again.
+    values that the server gave, separated by commas (RFC 3608), `associated` its P-Associated-URI values, `gruus` the
+    GRUUs of the Contact as parameters. `contact_params`: what names the device behind the Contact, where it is one of
+    its own. `nonce`: one of the server's that may be used again.
     """
 
     id: int = 0
@@ -118,6 +120,9 @@ class UpperRegistration:
     node: str = ""
     service_route: str = ""
     nonce: str = ""
+    contact_params: str = ""
+    associated: str = ""
+    gruus: str = ""
 
 
 @dataclass(frozen=True, slots=True)

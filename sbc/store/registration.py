@@ -54,7 +54,7 @@ class SaveRegistration(Operation[Saved]):
     all alone. `next_at` None leaves the refreshes of a row that is there as they are. `upper_call_id` is only kept when
     the row is new, since refreshes go on in one call. `mirror`: the upper Contact is this device's alone and goes with
     it. `held_by`: the server that holds the registration, where that is another than the `upper` of the user.
-    `service_route`: the Service-Route values of its 2xx (RFC 3608), in order, separated by commas.
+    `service_route`, `associated`, `gruus`, `contact_params`: see `records.UpperRegistration`.
     """
 
     Result = Saved
@@ -78,6 +78,9 @@ class SaveRegistration(Operation[Saved]):
     mirror: bool = False
     held_by: str = ""
     service_route: str = ""
+    associated: str = ""
+    gruus: str = ""
+    contact_params: str = ""
     node: str = ""
 
     def run(self, session: Session, secret: Secret) -> Callable[[], Saved]:
@@ -160,7 +163,7 @@ class SaveRegistration(Operation[Saved]):
     def _upper(self, contact: str) -> Values:
         return (
             self.held_by or self.upper, contact, contact_user(contact), self.upper_call_id, self.upper_expires_at,
-            self.next_at, self.node, self.service_route,
+            self.next_at, self.node, self.service_route, self.associated, self.gruus, self.contact_params,
         )  # fmt: skip
 
 
@@ -183,7 +186,8 @@ _TOKEN = {
 }  # fmt: skip
 _UPPER = {
     "upper": "text", "contact": "text", "contact_user": "text", "call_id": "text", "expires_at": "double precision",
-    "next_at": "double precision", "node": "text", "service_route": "text",
+    "next_at": "double precision", "node": "text", "service_route": "text", "associated": "text",
+    "gruus": "text", "contact_params": "text",
 }  # fmt: skip
 
 _USER_ROW = """
@@ -219,7 +223,8 @@ _UPPER_TAIL = """
       binding_id = excluded.binding_id, upper = excluded.upper, state = 'registered', last_code = 200,
       last_reason = 'OK', expires_at = excluded.expires_at,
       next_at = COALESCE(excluded.next_at, upper_registrations.next_at), failures = 0, node = excluded.node,
-      service_route = excluded.service_route
+      service_route = excluded.service_route, associated = excluded.associated, gruus = excluded.gruus,
+      contact_params = excluded.contact_params
     RETURNING id
     """
 # Contacts of before our address or the upper server changed: a call that still comes to one finds its user.

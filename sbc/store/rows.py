@@ -26,6 +26,7 @@ TOKEN = (
 UPPER = (
     "id", "user_id", "binding_id", "upper", "contact", "state", "call_id", "cseq", "last_code", "last_reason",
     "expires_at", "next_at", "failures", "node", "service_route", "nonce",
+    "contact_params", "associated", "gruus",
 )  # fmt: skip
 
 _TOKENS_AT = len(USER) + len(BINDING)

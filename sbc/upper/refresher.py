@@ -43,6 +43,9 @@ STAND_IN = 300.0
 """Seconds for which a registration stays at a stand-in at most, while the server that it belongs to is not known to be
 down: nobody tells when that one is well again, for nobody noticed more than one silence."""
 
+SUPPORTED = {b"gruu": b"+sip.instance=", b"outbound": b"reg-id="}
+"""Option tags of a REGISTER, and the Contact parameters that mean nothing without them (RFC 5627, RFC 5626)."""
+
 
 class Ledger(Protocol):
     """Where registrations are kept."""
@@ -297,11 +300,19 @@ class _Run:
         address = b"<sip:%s@%s>" % (escape_user(account.username), account.domain.encode())
         user, _, _ = account.contact.partition("@")
         ours = contact(flow.listener, user.removeprefix("sip:").encode())
-        headers = [(b"Contact", b"<%s>;expires=%d" % (ours, register.expires)), (b"Expires", b"%d" % register.expires)]
+        device = self.row.contact_params.encode()
+        headers = [
+            (b"Contact", b"<%s>%s;expires=%d" % (ours, device, register.expires)),
+            (b"Expires", b"%d" % register.expires),
+        ]
         if account.user_agent:
             headers.append((b"User-Agent", account.user_agent.encode()))
+        options = [option for option, param in SUPPORTED.items() if param in device]
         if self.server.path:
-            headers += [(b"Path", b"<%s>" % path(flow.listener)), (b"Supported", b"path")]
+            headers.append((b"Path", b"<%s>" % path(flow.listener)))
+            options.append(b"path")
+        if options:
+            headers.append((b"Supported", b", ".join(options)))
         if register.credentials is not None:
             headers.append(register.credentials)
         request = make_request(

@@ -14,6 +14,7 @@ from sbc.sip.digest import Challenge, algorithm_of, answer, can_answer
 from sbc.sip.errors import ParseError
 from sbc.sip.message import Response
 from sbc.sip.uri import Uri
+from sbc.upper.given import Given, given
 from sbc.upper.nonces import Nonce, next_nonce
 
 MIN_BACKOFF = 5.0
@@ -68,6 +69,8 @@ class Standing:
     next_at: float | None
     failures: int
     cseq: int
+    given: Given | None = None
+    """What the server gave with a registration; None: nothing was heard of it."""
 
 
 REJECTIONS: dict[int, str] = {
@@ -162,6 +165,7 @@ class Refresh:
             refresh_at(granted, now_at, self.uniform(), self._longest),
             0,
             self.cseq,
+            given(response, self.account.contact.encode()),
         )
 
     def _challenged(self, response: Response, cnonce: bytes, now_at: float) -> Register | Standing:

@@ -7,9 +7,11 @@ from twisted.internet.defer import inlineCallbacks
 from sbc.lab.party import new_branch, new_tag
 from sbc.lab.upper import Reply
 from sbc.sip.build import make_request
-from tests.flow.scene import FlowCase
+from tests.flow.scene import FlowCase, until
 
 INSTANCE = "urn:uuid:00000000-0000-1000-8000-000a95a0e1%02d"
+SOON = (b"expires", b"2")
+"""What makes the SBC refresh at once."""
 GRUU = [(b"supported", b"gruu")]
 
 
@@ -47,6 +49,35 @@ class Routes(FlowCase):
         self.assertEqual(row["service_route"], b", ".join(self.route).decode())
 
     @inlineCallbacks
+    def test_what_a_refresh_brings_counts_from_then_on(self):
+        yield self.begin()
+        self.upper.answering["echo"] = 0.05
+        own = b"<sip:in@%b:%d;lr>" % (self.upper.host.encode(), self.upper.port)
+        old, new = [[own, b"<sip:%b.core.example;lr>" % name] for name in (b"old", b"new")]
+        self.upper.script.plan("REGISTER", Reply(status=200, headers=((b"service-route", b", ".join(old)), SOON)))
+        self.upper.script.always("REGISTER", Reply(status=200, headers=((b"service-route", b", ".join(new)),)))
+        phone = yield self.awake()
+        kept = b", ".join(new).decode()
+        query = "select service_route from upper_registrations"
+        yield until(lambda: self.rows(query)[0]["service_route"] == kept, "refreshed", 10)
+        status = yield self.final(phone.call("echo"))
+        self.assertEqual(status, 200)
+        came = [heard.message for heard in self.upper._party.heard if heard.what == "INVITE"]
+        self.assertEqual([each.lines(b"route") for each in came], [new[1:]])
+
+    @inlineCallbacks
+    def test_a_phone_that_is_answered_here_hears_what_the_server_last_said(self):
+        yield self.begin(registrar="answer_locally = true")
+        told = ((b"p-associated-uri", b"<tel:+49301>"), (b"expires", b"600"))
+        self.upper.script.plan("REGISTER", Reply(), Reply(status=200, headers=told))
+        phone = yield self.awake()
+        before = len(self.upper.saw("REGISTER"))
+        accepted = yield phone.register()
+        self.assertEqual(accepted.status, 200)
+        self.assertEqual(accepted.lines(b"p-associated-uri"), [b"<tel:+49301>"])
+        self.assertEqual(len(self.upper.saw("REGISTER")), before)
+
+    @inlineCallbacks
     def test_others_do_not_take_it(self):
         yield self.registered()
         self.upper.script.always("REGISTER", Reply(status=200))
@@ -78,6 +109,28 @@ class Gruus(FlowCase):
         for number, phone in enumerate(devices, 1):
             self.assertEqual(self.given(phone), f"sip:bob@pbx.example.com;gr={INSTANCE % number}")
             self.assertTrue(self.given(phone, b"temp-gruu").startswith("sip:tgruu."))
+
+    @inlineCallbacks
+    def test_they_outlive_a_refresh_of_ours(self):
+        yield self.begin(registrar='mode = "mirror"\nanswer_locally = true')
+        self.upper.rules.gruu, self.upper.rules.expires, self.upper.rules.min_expires = True, 2, 1
+        phone = yield self.awake(instance=INSTANCE % 1, headers=GRUU)
+        came = len(self.upper.saw("REGISTER"))
+        self.upper.rules.expires = 600
+        refreshed = "select gruus from upper_registrations where cseq > 1"
+        yield until(lambda: self.rows(refreshed), "refreshed", 10)
+        sent = self.upper.saw("REGISTER")[came].request
+        self.assertEqual(sent.contacts[0].params[b"+sip.instance"], b'"<%b>"' % (INSTANCE % 1).encode())
+        self.assertIn(b"gruu", sent.each(b"supported"))
+        came = len(self.upper.saw("REGISTER"))
+        yield phone.register()
+        self.assertEqual(len(self.upper.saw("REGISTER")), came, "answered here")
+        self.assertEqual(self.given(phone), f"sip:bob@pbx.example.com;gr={INSTANCE % 1}")
+        self.assertIn(self.given(phone, b"temp-gruu").partition("@")[0], self.rows(refreshed)[0]["gruus"])
+
+        alice = yield self.awake("alice", host="127.0.0.7")
+        response = yield alice.party.ask(self.message(alice, self.given(phone)), alice.wire)
+        self.assertEqual((response.status, len(phone.saw("MESSAGE"))), (200, 1))
 
     @inlineCallbacks
     def test_a_call_to_one_reaches_that_device_alone(self):

@@ -117,7 +117,9 @@ class World:
         numbers = itertools.count(1)
         rules = LedgerRules(node="edge", remove_rejected=True, max_offline=MONTH)
         self.refresher = Refresher(
-            ledger=Ledger(self.books, lambda: rules, lambda user, row: self.push(user.username)),
+            ledger=Ledger(
+                self.books, lambda: rules, lambda user, row: self.push(user.username), lambda user, row: None
+            ),
             driver=self,
             watch=SimpleNamespace(
                 servers=self.servers, ways=self, served=lambda *seen: None, silent=lambda *seen: None

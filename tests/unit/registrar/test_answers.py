@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sbc.registrar.answers import accepted, gruus, refused, service_route
+from sbc.registrar.answers import accepted, gruus, refused
 from sbc.registrar.outbound import Outbound, flow_timer, outbound
 from sbc.sip.build import respond
 from sbc.sip.errors import RemoteError
@@ -103,13 +103,6 @@ def test_a_gruu_of_another_domain_stays():
     response = given(b'<sip:opaque@203.0.113.5>;pub-gruu="sip:bob@example.org;gr=urn:uuid:1"')
     found = gruus(response, b"sip:opaque@203.0.113.5", register(), PBX)
     assert found == {b"pub-gruu": b'"sip:bob@example.org;gr=urn:uuid:1"'}
-
-
-def test_a_service_route_that_cannot_be_read_is_none():
-    routes = [(b"Service-Route", b"<sip:a.example.com;lr>, <sip:b.example.com;lr>")]
-    read = service_route(respond(register(), 200, headers=routes))
-    assert read == (b"<sip:a.example.com;lr>", b"<sip:b.example.com;lr>")
-    assert service_route(respond(register(), 200, headers=[(b"Service-Route", b"nonsense")])) == ()
 
 
 def test_an_app_that_knows_another_domain_hears_what_its_digest_is_for():

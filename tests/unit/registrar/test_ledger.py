@@ -29,7 +29,7 @@ def stood(state, *, applies, wake="auto"):
     """What was asked of the store, and who was woken, after a refresh ended so."""
     store, woken = Store(applies), []
     rules = LedgerRules(node="n", remove_rejected=True, max_offline=0.0, wake=wake)
-    ledger = Ledger(store, lambda: rules, lambda user, row: woken.append(user))
+    ledger = Ledger(store, lambda: rules, lambda user, row: woken.append(user), lambda user, row: None)
     ledger.stand(BOB, ROW, Standing(state, 403, "Forbidden", None, None, 1, 6), NOW)
     return store.asked, woken
 

@@ -171,10 +171,10 @@ def judged(user=BOB, rows=(ROW,), token="opaque", agent="App/1", expires=600, **
 
 
 def test_the_upper_server_is_spared_what_it_knows():
-    assert judged() == Spared(600)
-    assert judged(expires=86_400) == Spared(86_400), "we refresh it"
-    assert judged(rows=(replace(ROW, next_at=None),), expires=86_400) == Spared(3000), "nobody does"
-    assert judged(ha1=HA1) == Spared(600)
+    assert judged() == Spared(600, ROW)
+    assert judged(expires=86_400) == Spared(86_400, ROW), "we refresh it"
+    assert judged(rows=(replace(ROW, next_at=None),), expires=86_400).seconds == 3000, "nobody does"
+    assert judged(ha1=HA1) == Spared(600, ROW)
 
 
 @pytest.mark.parametrize(
