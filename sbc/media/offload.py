@@ -54,8 +54,10 @@ class Offload(Protocol):
 
     #: What it is called in metrics and in the log.
     name: str
-    #: How it does it, in words for the log.
-    account: str
+
+    @property
+    def account(self) -> str:
+        """How it does it now, in words for the log."""
 
     def pin(self, flow: Flow) -> bool:
         """Forward it from now on; False when that is not possible (address families differ, no route, a local

@@ -227,6 +227,8 @@ class ProcessEngine:
             self.on_fault(key, Fault(message["cause"], message["text"]))
         elif message["event"] == "counts":
             self._counts = message
+        elif message["event"] == "uses":
+            self._say(message)
 
     # The connection
 

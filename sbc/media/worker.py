@@ -58,6 +58,7 @@ class Worker:
         self._line: Line | None = None
         self._alone_at: float | None = monotonic()
         self._told: dict[str, int] = {}
+        self._uses: Message = {}
         self._orders = {
             "hello": self._hello,
             "reload": self._reload,
@@ -133,8 +134,8 @@ class Worker:
             for key in self.relay.keys:
                 self._keep(key)
         name, how = ("python", "") if self._offload is None else (self._offload.name, self._offload.account)
-        uses: Message = {"name": name, "how": how, "why": self._why}
-        return {"fits": fits, **uses, "legs": self.relay.keys, "pid": os.getpid(), "files": self.relay.open_files()}
+        self._uses = {"name": name, "how": how, "why": self._why, "files": self.relay.open_files()}
+        return {"fits": fits, **self._uses, "legs": self.relay.keys, "pid": os.getpid()}
 
     def _understood(self, message: Message) -> MediaSettings | None:
         """The settings in a greeting; None when it is one of another version."""
@@ -206,6 +207,9 @@ class Worker:
             counts = {"streams": relay.streams, "packets": relay.packets, "exhausted": relay.exhausted}
             counts["pinned"] = len(relay.forwarder.pins)
             self._line.send({"event": "counts", **counts, "free": relay.free_pairs})
+            if self._offload is not None and self._uses and self._uses["how"] != self._offload.account:
+                self._uses["how"] = self._offload.account
+                self._line.send({"event": "uses", **self._uses})
         elif self._alone_at is not None:
             patience = ORPHANED if relay.keys else IDLE
             self.ending = self.ending or monotonic() - self._alone_at >= patience

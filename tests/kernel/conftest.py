@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from sbc.media import kernel
 from sbc.media.kernel import bpffs
 from sbc.media.kernel.offload import KernelOffload
-from sbc.media.offload import UnavailableError
+from sbc.media.offload import Counts, Flow, UnavailableError
 from tests.kernel.stream import Stream, Streams
 from tests.kernel.wires import Wires
 from tests.peers.program import unavailable
@@ -26,7 +26,7 @@ def wires() -> Iterator[Wires]:
 
 
 @pytest.fixture
-def load(wires: Wires, tmp_path: Path) -> Iterator[Callable[..., KernelOffload]]:
+def load(wires: Wires, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., KernelOffload]]:
     """Loads the program on the relay's machine, for the node whose state is in `tmp_path`."""
     loaded: list[KernelOffload] = []
 
@@ -36,6 +36,13 @@ def load(wires: Wires, tmp_path: Path) -> Iterator[Callable[..., KernelOffload]]
                 loaded.append(kernel.load(str(tmp_path), keep_privileges=True, **options))
         except UnavailableError as why:
             unavailable(f"no forwarding in the kernel: {why}")
+        look = loaded[-1].look
+
+        def there() -> Iterable[tuple[Flow, Counts]]:
+            with wires.inside("r"):  # a new interface is one of that machine
+                return look()
+
+        monkeypatch.setattr(loaded[-1], "look", there)
         return loaded[-1]
 
     yield load

@@ -19,6 +19,8 @@ from sbc.media.kernel import bpffs
 from sbc.media.process import ProcessEngine
 from sbc.media.relay import SWEEP
 from sbc.media.settings import MediaSettings
+from tests.kernel.machine import On
+from tests.kernel.test_giving_up import POLICY, TEMPLATE
 from tests.kernel.wires import PHONE, RELAY, Wires, ip
 from tests.long.engine_contract import A, B, Contract, pause
 from tests.peers.program import unavailable
@@ -27,20 +29,6 @@ from tests.unit.media.relay_world import Phone
 STRANGER = "127.0.0.66"
 #: Where the contract's phones are here.
 PLACES = {A: ("a", PHONE["a"][4]), B: ("b", PHONE["b"][4]), STRANGER: ("a", "10.71.1.66")}
-
-
-class OnTheRelay:
-    """The reactor, but processes begin on the relay's machine."""
-
-    def __init__(self, wires: Wires) -> None:
-        self._wires = wires
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(reactor, name)
-
-    def spawnProcess(self, *arguments: Any, **more: Any) -> Any:
-        with self._wires.inside("r"):
-            return reactor.spawnProcess(*arguments, **more)  # type: ignore[attr-defined]
 
 
 class Kernel(Contract, TestCase):
@@ -56,7 +44,7 @@ class Kernel(Contract, TestCase):
         observer = lambda event: self.lines.append(formatEvent(event))  # noqa: E731
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
-        return ProcessEngine(settings, OnTheRelay(self.wires), self.state, self.wanted)
+        return ProcessEngine(settings, On(self.wires, "r"), self.state, self.wanted)
 
     @inlineCallbacks
     def ready(self) -> Any:
@@ -146,6 +134,24 @@ class Kernel(Contract, TestCase):
         yield self.until(lambda: not list(bpffs.directory(str(self.state)).glob("link-3")), "its link is let go of")
         self.wires.connect("b")
         yield self.talk(a, b)
+        yield self.until(lambda: self.said()[-1].endswith("at wa, wb)"), "the new interface has the program")
+        yield self.until(lambda: self.engine.pinned == 2, "the kernel has the call again")
+        yield self.alone(a, b)
+
+    @inlineCallbacks
+    def test_policies_that_encrypt_end_it_for_their_time(self) -> Any:
+        yield self.begin()
+        a, b = self.phone(A), self.phone(B)
+        yield self.call(a, b)
+        yield self.until(lambda: self.engine.pinned == 2, "both directions are counted as pinned")
+        ip("-n", self.wires.names["r"], "xfrm", "policy", "add", *POLICY, "out", *TEMPLATE)
+        yield self.until(lambda: self.engine.pinned == 0, "nothing is pinned")
+        self.assertIn("resting, as IPsec policies would be passed by", self.said()[-1])
+        ip("-n", self.wires.names["r"], "xfrm", "policy", "flush")
+        yield self.until(lambda: self.engine.pinned == 2, "the kernel has the call again")
+        self.assertEqual(self.said()[-1], self.said()[0])
+        yield self.talk(a, b)
+        yield self.alone(a, b)
 
     @inlineCallbacks
     def test_a_wire_that_was_out_for_a_moment(self) -> Any:

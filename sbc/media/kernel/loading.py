@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 from time import CLOCK_MONOTONIC, clock_gettime
 
-from sbc.media.kernel import calls, capabilities, elf, ipsec, layout
+from sbc.media.kernel import calls, capabilities, elf, layout
 from sbc.media.kernel.attachment import PROGRAM, Attachment
 from sbc.media.kernel.bpffs import ROOT, Names, directory
+from sbc.media.kernel.ipsec import Policies
 from sbc.media.kernel.network import Network
 from sbc.media.kernel.offload import MAX_FLOWS, KernelOffload, leased
 from sbc.media.kernel.table import Table
@@ -38,29 +39,33 @@ def load(state: str, *, keep_privileges: bool = False, tcx: bool = True) -> Kern
     except (OSError, elf.ObjectError) as problem:
         raise UnavailableError(str(problem)) from problem
     names: Names | None = None
+    policies: Policies | None = None
     try:
         names, fleeting = _names(state)
-        if ipsec.encrypts():
+        policies = Policies()
+        if policies.encrypt:
             raise UnavailableError("IPsec policies of this machine would be passed by")
-        offload = _load(program, network, names, tcx)
+        offload = _load(program, network, policies, names, tcx)
     except (OSError, UnavailableError) as problem:
         network.close()
+        if policies is not None:
+            policies.close()
         if names is not None:
             names.clear()  # what an earlier process left would go on with nobody to look after it
             names.close()
         if isinstance(problem, UnavailableError):
             raise
         raise UnavailableError(_REFUSALS.get(problem.errno or 0) or f"the kernel says: {problem.strerror}") from problem
-    offload.account += fleeting
+    offload.remark(fleeting)
     try:
         if not keep_privileges and not capabilities.drop(offload.works):
-            offload.account += "; CAP_BPF is kept, as this kernel demands it for every change"
+            offload.remark("CAP_BPF is kept, as this kernel demands it for every change")
     except OSError as problem:
-        offload.account += f"; its privileges are kept ({problem.strerror})"
+        offload.remark(f"its privileges are kept ({problem.strerror})")
     return offload
 
 
-def _load(program: elf.Program, network: Network, names: Names | None, tcx: bool) -> KernelOffload:
+def _load(program: elf.Program, network: Network, policies: Policies, names: Names | None, tcx: bool) -> KernelOffload:
     maps = _maps(names)
     opened = list(maps.values())
     try:
@@ -72,11 +77,10 @@ def _load(program: elf.Program, network: Network, names: Names | None, tcx: bool
         for descriptor in opened:
             os.close(descriptor)
         raise
-    os.close(code)
     if names is not None:
         _tidy(names)
     flows, lease = (Table(maps[name], *MAPS[name][1:3]) for name in ("flows", "lease"))
-    return KernelOffload(flows, lease, network, attachment, names)
+    return KernelOffload(flows, lease, network, policies, attachment, names)
 
 
 def _names(state: str) -> tuple[Names | None, str]:
@@ -84,10 +88,10 @@ def _names(state: str) -> tuple[Names | None, str]:
     be of the user who has the state directory."""
     try:
         if os.stat(state).st_uid != os.geteuid():
-            return None, "; flows end with this process, as the next one will have no powers to take them over"
+            return None, "flows end with this process, as the next one will have no powers to take them over"
         return Names(directory(state)), ""
     except OSError as problem:
-        return None, f"; flows end with this process ({problem.filename or ROOT}: {problem.strerror})"
+        return None, f"flows end with this process ({problem.filename or ROOT}: {problem.strerror})"
 
 
 def _tidy(names: Names) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from collections.abc import Iterable, Mapping
 from time import CLOCK_MONOTONIC, clock_gettime
 
@@ -10,7 +11,10 @@ from sbc.media.addresses import Address
 from sbc.media.kernel import layout
 from sbc.media.kernel.attachment import Attachment
 from sbc.media.kernel.bpffs import Names
+from sbc.media.kernel.ipsec import Policies
+from sbc.media.kernel.layout import Way
 from sbc.media.kernel.network import Network
+from sbc.media.kernel.rtnetlink import Interface
 from sbc.media.kernel.table import Table
 from sbc.media.offload import Counts, Flow
 
@@ -29,18 +33,27 @@ def leased(lease: Table) -> float:
 
 
 class KernelOffload:
-    """Flows by the name under which the program finds them. `survives`: whether they go on when the process dies;
-    `account`: where and how it works, in words for the log."""
+    """Flows by the name under which the program finds them. `survives`: whether they go on when the process dies."""
 
     name = "kernel"
 
     def __init__(
-        self, flows: Table, lease: Table, network: Network, attachment: Attachment, names: Names | None
+        self,
+        flows: Table,
+        lease: Table,
+        network: Network,
+        policies: Policies,
+        attachment: Attachment,
+        names: Names | None,
     ) -> None:
         self.attachment = attachment
-        at = ", ".join(sorted(each.name for each in attachment.interfaces.values()))
-        self.account = f"eBPF by {attachment.how} at {at}"
         self.survives = names is not None
+        self._remarks: list[str] = []
+        self._policies = policies
+        self._news = select.epoll()
+        for each in (network.fileno(), policies.fileno()):
+            if each >= 0:
+                self._news.register(each, select.EPOLLIN)
         self._flows, self._lease = flows, lease
         self._network, self._names = network, names
         self._pinned: dict[bytes, Flow] = {}
@@ -50,11 +63,27 @@ class KernelOffload:
         if self._left:
             self._renew()
 
+    @property
+    def account(self) -> str:
+        """See `Offload.account`: by what, at which interfaces, and what is not as it should be."""
+        at, without = (_named(each.values()) for each in (self.attachment.interfaces, self.attachment.refused))
+        told = [f"eBPF by {self.attachment.how} at {at}", *self._remarks]
+        if without:
+            told.append(f"not at {without}, which came when the powers for that were gone")
+        if self._policies.encrypt:
+            told.append("resting, as IPsec policies would be passed by")
+        return "; ".join(told)
+
+    def remark(self, words: str) -> None:
+        """Something for the `account`; nothing if empty."""
+        if words:
+            self._remarks.append(words)
+
     def pin(self, flow: Flow) -> bool:
         """See `Offload.pin`."""
         name = layout.key(flow.local)
         left = self._left.pop(name, None)
-        way = self._network.way(flow.sender[0], flow.destination[0]) if layout.alike(flow) else None
+        way = self._way(flow) if layout.alike(flow) else None
         counted = bytes(layout.COUNTED.size)
         if left == flow:
             counted = (self._flows.get(name) or bytes(layout.FLOW_SIZE))[layout.FIXED.size :]
@@ -92,14 +121,19 @@ class KernelOffload:
 
     def fileno(self) -> int:
         """See `Offload.fileno`."""
-        return self._network.fileno()
+        return self._news.fileno()
 
     def look(self) -> Iterable[tuple[Flow, Counts]]:
         """See `Offload.look`."""
         change = self._network.look()
         for ifindex in change.gone:
             self.attachment.gone(ifindex)
-        if change.routes or change.down:
+        if change.routes:
+            self.attachment.complete()
+        self._policies.look()
+        if self._policies.encrypt:
+            self.settle()
+        if change.routes or change.down or self._policies.encrypt:
             lost = [flow for name, flow in self._pinned.items() if not self._goes_on(name, flow)]
             return [(flow, self.unpin(flow)) for flow in lost]
         return []
@@ -117,7 +151,9 @@ class KernelOffload:
             os.close(table.descriptor)
         if self._names is not None:
             self._names.close()
+        self._news.close()
         self._network.close()
+        self._policies.close()
 
     def works(self) -> bool:
         """Whether flows can be changed with the powers the process has now."""
@@ -137,10 +173,18 @@ class KernelOffload:
             return False
         return True
 
+    def _way(self, flow: Flow) -> Way | None:
+        """Where its packets are to go; None also when there is no way to who sends them, or no program on it, or
+        packets may have to be encrypted."""
+        back = self._network.way(flow.local[0], flow.source[0])
+        if back is None or back.ifindex not in self.attachment.interfaces or self._policies.encrypt:
+            return None
+        return self._network.way(flow.sender[0], flow.destination[0])
+
     def _goes_on(self, name: bytes, flow: Flow) -> bool:
         """Whether the way of a pinned flow is still the one it was pinned with."""
         value = self._flows.get(name)
-        way = self._network.way(flow.sender[0], flow.destination[0])
+        way = self._way(flow)
         return value is not None and way is not None and layout.way(value) == way
 
     def _renew(self) -> None:
@@ -148,3 +192,7 @@ class KernelOffload:
         if now - self._renewed >= RENEWED or not self._renewed:
             self._renewed = now
             self._lease.put(_LEASE_KEY, int((now + LEASE) * 1e9).to_bytes(8, "little"))
+
+
+def _named(interfaces: Iterable[Interface]) -> str:
+    return ", ".join(sorted(each.name for each in interfaces))

@@ -82,7 +82,7 @@ def ask_all(kind: int, body: bytes) -> bytes:
 def interface(body: bytes) -> Interface:
     """What a message of type `NEW_LINK` or `DELETED_LINK` says."""
     _, kind, index, flags, _ = _LINK.unpack_from(body)
-    told = _attributes(body[_LINK.size :])
+    told = attributes(body[_LINK.size :])
     return Interface(
         index=index,
         name=told.get(_NAME, b"").rstrip(b"\0").decode("utf-8", "replace"),
@@ -105,8 +105,8 @@ def route(data: bytes) -> Route | None:
     """The answer; None when the address is ours, or there is no way."""
     for kind, body in messages(data):
         if kind == _NEW_ROUTE and _ROUTE.unpack_from(body)[7] == _UNICAST:
-            told = _attributes(body[_ROUTE.size :])
-            metrics = _attributes(told.get(_METRICS, b""))
+            told = attributes(body[_ROUTE.size :])
+            metrics = attributes(told.get(_METRICS, b""))
             ifindex, mtu = (
                 int.from_bytes(each, sys.byteorder)
                 for each in (told.get(_INTERFACE, b""), metrics.get(_METRIC_MTU, b""))
@@ -144,7 +144,8 @@ def _attribute(kind: int, value: bytes) -> bytes:
     return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
 
 
-def _attributes(data: bytes) -> dict[int, bytes]:
+def attributes(data: bytes) -> dict[int, bytes]:
+    """Values by type."""
     found = {}
     at = 0
     while at + _ATTRIBUTE.size <= len(data):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sbc.media.kernel import rtnetlink
+from sbc.media.kernel.ipsec import Policies
 from sbc.media.kernel.rtnetlink import Interface, Route
 
 
@@ -66,3 +67,33 @@ def test_acknowledgements_and_errors() -> None:
 @given(st.binary(max_size=200))
 def test_garbage_ends(data: bytes) -> None:
     assert len(list(rtnetlink.messages(data))) <= len(data) // 16
+
+
+def test_policies_of_ipsec() -> None:
+    """Numbered as the kernel numbers them; the first word of what follows the selector and the limits."""
+
+    def policy(number: int, direction: int = 1) -> bytes:
+        return bytes(156) + pack("=IBBBBxxxx", number, direction, 0, 0, 0)
+
+    def deleted(number: int) -> bytes:
+        return bytes(64) + attribute(7, policy(number))
+
+    policies = Policies.__new__(Policies)
+    policies._out, policies._missed = set(), False
+    for kind, body, encrypt in (
+        (0x13, policy(8, 0), False),  # for what comes in
+        (0x13, policy(9), True),
+        (0x13, policy(17), True),
+        (0x14, deleted(9), True),
+        (0x14, deleted(8), True),
+        (0x14, bytes(64), True),  # says nothing
+        (0x14, deleted(17), False),
+        (0x19, policy(25), True),
+        (0x1B, policy(25) + bytes(8), True),  # its soft limit
+        (0x1B, policy(25) + b"\1" + bytes(7), False),
+        (0x13, policy(9), True),
+        (0x1D, attribute(16, bytes(4)), False),
+        (0x13, b"\0" * 20, False),
+    ):
+        policies.told(kind, body)
+        assert policies.encrypt is encrypt, (hex(kind), body)
