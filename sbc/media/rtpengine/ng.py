@@ -43,7 +43,8 @@ def offer(key: str, offer: Offer, was: Protection, mode: Mode | None) -> Command
     if wanted == "sdes":
         command["SDES"] = ["pad"]
     if was.mode in ("dtls", "web"):
-        command["DTLS"] = "passive"  # else it says its first word before the party has the answer, and is not heard
+        # Else the daemon begins the handshake before the party has the answer, which then fails for good.
+        command["DTLS-reverse"] = "passive"
     return command
 
 

@@ -71,6 +71,15 @@ def test_each_party_is_asked_for_what_it_needs(body: bytes, wanted: str, protoco
     assert (command.get("transport-protocol"), command["ICE"]) == (protocol, ice)
 
 
+def test_browsers_begin_the_handshake() -> None:
+    """They do not hear who begins it before they have the answer, as a daemon does that is not told otherwise."""
+    command = asked(WEB)
+    assert (command["DTLS-reverse"], "DTLS" in command) == ("passive", False)
+    assert "DTLS-reverse" not in asked(PLAIN, "web")
+    session = parse(PLAIN)
+    assert ng.answer("leg", session, "b", "127.0.0.4", "127.0.0.9", ng.protection(parse(WEB)))["DTLS"] == "passive"
+
+
 def test_addresses_of_the_other_family() -> None:
     assert asked(PLAIN, toward="2001:db8::1")["address-family"] == "IP6"
     assert asked(PLAIN)["received-from"] == ["IP4", "127.0.0.3"]
