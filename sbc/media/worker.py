@@ -23,7 +23,7 @@ from typing import Any
 from sbc.media import control
 from sbc.media.control import SOCKET, Message
 from sbc.media.engine import Fault
-from sbc.media.keeper import die_with_parent, keep
+from sbc.media.keeper import keep
 from sbc.media.line import Line
 from sbc.media.offload import Offload, UnavailableError
 from sbc.media.relay import SWEEP, Relay
@@ -236,14 +236,14 @@ def listen(state: Path) -> socket.socket:
     return listening
 
 
-def offload(state: Path, engine: str) -> tuple[Offload | None, str]:
+def offload(state: Path, engine: str, place: Path | None = None) -> tuple[Offload | None, str]:
     """What the kernel can do for us, if that is wanted, else why not."""
     if engine == "python":
         return None, ""
     from sbc.media.kernel import load  # of no use to the engine without it
 
     try:
-        return load(str(state)), ""
+        return load(str(state), place=place), ""
     except UnavailableError as problem:
         return None, str(problem)
     except Exception as problem:  # noqa: BLE001 - a bug there, or a kernel that says what nobody expected
@@ -260,11 +260,9 @@ def become_owner(state: Path) -> None:
         os.setuid(owner.st_uid)
 
 
-def serve(state: Path, engine: str, settings: MediaSettings) -> None:
+def serve(state: Path, engine: str, settings: MediaSettings, place: Path | None) -> None:
     """Relay; returns when that is over in order."""
-    helper, why = offload(state, engine)
-    become_owner(state)
-    die_with_parent()  # once more: who changes the user is let off
+    helper, why = offload(state, engine, place)
     listening = listen(state)
     ours = (state / SOCKET).stat().st_ino
     worker = Worker(settings, listening, helper, why)
@@ -284,11 +282,16 @@ def main(arguments: list[str]) -> None:
     if os.getpgrp() != os.getpid():
         os.setsid()  # an interrupt at the terminal ends the signalling process first
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if engine == "python":  # else each child needs what it was started with, for a moment
+    place = None
+    if engine == "python":
         become_owner(state)
+    else:  # each child needs a part of what we were started with, for a moment
+        from sbc.media.kernel import confine
+
+        place = confine(str(state))
     gc.collect()
     gc.freeze()
-    keep(lambda: serve(state, engine, settings))
+    keep(lambda: serve(state, engine, settings, place))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ engines, and the audio that the kernel forwards needs no process."""
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
 from pathlib import Path
@@ -26,6 +27,9 @@ from tests.long.engine_contract import A, B, Contract, pause
 from tests.peers.program import unavailable
 from tests.unit.media.relay_world import Phone
 
+NOBODY = 65534
+#: Capabilities as `/proc` shows them: none, and CAP_NET_ADMIN with CAP_BPF.
+NONE, TWO = f"{0:016x}", f"{1 << 12 | 1 << 39:016x}"
 STRANGER = "127.0.0.66"
 #: Where the contract's phones are here.
 PLACES = {A: ("a", PHONE["a"][4]), B: ("b", PHONE["b"][4]), STRANGER: ("a", "10.71.1.66")}
@@ -176,6 +180,54 @@ class Kernel(Contract, TestCase):
         self.assertFalse(there.exists())
 
 
+class Handed(Kernel):
+    """The node began as root and goes on as somebody else, who has the state directory: see `twistd --uid`."""
+
+    def make(self, settings: MediaSettings) -> Engine:
+        made = super().make(settings)
+        os.chown(self.state, NOBODY, NOBODY)
+        names = bpffs.directory(str(self.state))
+        self.addCleanup(shutil.rmtree, names, ignore_errors=True)
+        return made
+
+    @inlineCallbacks
+    def test_who_the_processes_are_and_what_they_may(self) -> Any:
+        yield self.begin()
+        a, b = self.phone(A), self.phone(B)
+        yield self.call(a, b)
+        yield self.alone(a, b)
+        worker = status(self.engine.pid)  # type: ignore[attr-defined]
+        keeper = status(int(worker["PPid"]))
+        for each in (worker, keeper):
+            self.assertEqual(set(each["Uid"].split()) | set(each["Gid"].split()), {str(NOBODY)})
+            self.assertEqual(
+                (each["Groups"], each["NoNewPrivs"], each["CapInh"], each["CapAmb"]), ("", "1", *2 * [NONE])
+            )
+        self.assertEqual((worker["CapPrm"], worker["CapEff"]), (NONE, NONE))
+        self.assertEqual((keeper["CapPrm"], keeper["CapEff"]), (TWO, TWO))
+        os.kill(int(keeper["Pid"]), signal.SIGKILL)
+        yield self.until(lambda: not Path(f"/proc/{worker['Pid']}").exists(), "one does not go without the other")
+        yield self.until(lambda: self.engine.pinned == 2, "the next one has the call")
+
+
+class Rooted(Kernel):
+    """The node remains root's: its media process has nothing of it but the user's number."""
+
+    @inlineCallbacks
+    def test_who_the_processes_are_and_what_they_may(self) -> Any:
+        yield self.begin()
+        worker = status(self.engine.pid)  # type: ignore[attr-defined]
+        keeper = status(int(worker["PPid"]))
+        for each, powers in ((worker, NONE), (keeper, TWO)):
+            self.assertEqual((each["CapPrm"], each["CapEff"], each["NoNewPrivs"]), (powers, powers, "1"))
+
+
+def status(pid: int) -> dict[str, str]:
+    """`/proc/PID/status`."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
 class Refused(Kernel):
     """Where the kernel cannot, one line says so, and the relay does the work."""
 
@@ -198,5 +250,12 @@ class Refused(Kernel):
         self.assertEqual(self.engine.name, "python")
 
 
-for name in [name for name in dir(Refused) if name.startswith("test_") and name != "test_one_line_says_why"]:
-    setattr(Refused, name, None)  # the contract without the kernel is tested elsewhere
+OWN = {
+    Refused: {"test_one_line_says_why"},  # the contract without the kernel is tested elsewhere
+    Handed: {"test_who_the_processes_are_and_what_they_may", "test_audio_goes_on_while_the_process_is_dead",
+             "test_an_interface_that_vanishes_gives_the_call_back"},
+    Rooted: {"test_who_the_processes_are_and_what_they_may"},
+}  # fmt: skip
+for case, kept in OWN.items():
+    for name in [name for name in dir(case) if name.startswith("test_") and name not in kept]:
+        setattr(case, name, None)

@@ -181,7 +181,7 @@ def test_a_relay_that_never_comes_back_is_not_replaced_for_ever(
 def test_without_a_bpf_file_system_flows_end_with_the_process(
     wires: Wires, load: Load, streams: Streams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "_names", lambda state: (None, ""))
+    monkeypatch.setattr(loading, "_names", lambda state, place: (None, ""))
     offload = load()
     assert not offload.survives
     stream = streams()

@@ -24,9 +24,11 @@ _DIRECTORY, _LINK = "sbc-", "link-"
 class Names:
     """The directory of one node. One process at a time has it; a lock, gone with its process, keeps others out."""
 
-    def __init__(self, path: Path, tries: int = TRIES) -> None:
-        """Raises `OSError` when there can be no such directory, `UnavailableError` when another process has it."""
+    def __init__(self, path: Path, tries: int = TRIES, *, reserved: bool = False) -> None:
+        """Raises `OSError` when there can be no such directory, `UnavailableError` when another process has it.
+        `reserved`: the path comes from `reserve`, so that it is no link of somebody else's."""
         self.path = path
+        self._flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if reserved else os.O_NOFOLLOW)
         for left in reversed(range(tries)):
             self.path.mkdir(mode=0o700, exist_ok=True)
             try:
@@ -38,7 +40,7 @@ class Names:
 
     def _lock_it(self) -> int:
         """The directory's descriptor, once nobody else has it. Raises `OSError`."""
-        opened = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        opened = os.open(self.path, self._flags)
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
             found = os.fstat(opened)
@@ -111,6 +113,23 @@ def directory(state: str) -> Path:
         if os.access(root, os.W_OK | os.X_OK, effective_ids=True):
             return root / name
     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(mounted[0]))
+
+
+def reserve(state: str, uid: int, gid: int) -> Path | None:
+    """As root: see to it that there is a BPF file system, and make that directory this user's. The answer is a way into
+    it for this process and its children, once they are that user and may not go the usual one; None for root. Raises
+    `OSError`."""
+    path = directory(state)
+    if not uid:
+        return None
+    if not path.exists():
+        path.mkdir(mode=0o700)
+    opened = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if os.fstat(opened).st_uid == 0:  # else they wrote there, and nothing in it is to be trusted
+        for name in os.listdir(opened):
+            os.chown(name, uid, gid, dir_fd=opened, follow_symlinks=False)
+        os.fchown(opened, uid, gid)
+    return Path(f"/proc/self/fd/{opened}")
 
 
 def _get(path: Path) -> int | None:

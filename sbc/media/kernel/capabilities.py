@@ -8,13 +8,31 @@ from collections.abc import Callable
 from struct import Struct
 
 _NET_ADMIN, _SYS_ADMIN, _PERFMON, _BPF = 12, 21, 38, 39
-#: What loading needs; SYS_ADMIN stands for all of it.
-_LOADING = (_NET_ADMIN, _SYS_ADMIN, _PERFMON, _BPF)
+#: What loading needs.
+_NEEDED = (_NET_ADMIN, _BPF)
+#: What is of use for it; SYS_ADMIN stands for all of it.
+_LOADING = (*_NEEDED, _SYS_ADMIN, _PERFMON)
 _VERSION = 0x20080522
 _SETS = Struct("=6I")  # effective, permitted, inheritable: low words, then high words
-_AMBIENT, _AMBIENT_LOWER = 47, 3  # prctl
+_KEEP, _NO_NEW, _AMBIENT, _AMBIENT_LOWER, _AMBIENT_CLEAR = 8, 38, 47, 3, 4  # prctl
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def confine(uid: int, gid: int) -> None:
+    """Be this user from now on, if root, and keep what loading needs, as far as it is there; nothing that is executed
+    will have more. For a process with one thread."""
+    if os.geteuid() == 0 and uid:
+        _libc.prctl(_KEEP, 1, 0, 0, 0)
+        os.setgroups([])
+        os.setgid(gid)
+        os.setuid(uid)
+    sets = _get()
+    low, high = (sum(1 << each % 32 for each in _NEEDED if each // 32 == place) for place in (0, 1))
+    low, high = sets[1] & low, sets[4] & high
+    _set([low, low, 0, high, high, 0])
+    _libc.prctl(_AMBIENT, _AMBIENT_CLEAR, 0, 0, 0)
+    _libc.prctl(_NO_NEW, 1, 0, 0, 0)
 
 
 def drop(works: Callable[[], bool]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from functools import cache
 from pathlib import Path
 from time import CLOCK_MONOTONIC, clock_gettime
 
@@ -27,25 +28,34 @@ MAPS = {
 _REFUSALS = {errno.EPERM: "CAP_BPF and CAP_NET_ADMIN are needed", errno.ENOSYS: "no bpf(2) in this kernel"}
 
 
-def load(state: str, *, keep_privileges: bool = False, tcx: bool = True) -> KernelOffload:
+@cache
+def program() -> elf.Program:
+    """The program. Raises `UnavailableError`."""
+    try:
+        return elf.read(OBJECT.read_bytes())
+    except (OSError, elf.ObjectError) as problem:
+        raise UnavailableError(str(problem)) from problem
+
+
+def load(state: str, *, place: Path | None = None, keep_privileges: bool = False, tcx: bool = True) -> KernelOffload:
     """The kernel's forwarding for the node with this state directory, in the network namespace of the process.
 
     Needs CAP_BPF and CAP_NET_ADMIN (or CAP_SYS_ADMIN), which this thread is rid of afterwards unless they are to be
-    kept. Raises `UnavailableError`. `tcx`: False for the way of older kernels.
+    kept. Raises `UnavailableError`. `tcx`: False for the way of older kernels; `place`: see `confine`.
     """
+    code = program()
     try:
-        program = elf.read(OBJECT.read_bytes())
         network = Network()
-    except (OSError, elf.ObjectError) as problem:
+    except OSError as problem:
         raise UnavailableError(str(problem)) from problem
     names: Names | None = None
     policies: Policies | None = None
     try:
-        names, fleeting = _names(state)
+        names, fleeting = _names(state, place)
         policies = Policies()
         if policies.encrypt:
             raise UnavailableError("IPsec policies of this machine would be passed by")
-        offload = _load(program, network, policies, names, tcx)
+        offload = _load(code, network, policies, names, tcx)
     except (OSError, UnavailableError) as problem:
         network.close()
         if policies is not None:
@@ -83,13 +93,13 @@ def _load(program: elf.Program, network: Network, policies: Policies, names: Nam
     return KernelOffload(flows, lease, network, policies, attachment, names)
 
 
-def _names(state: str) -> tuple[Names | None, str]:
+def _names(state: str, place: Path | None) -> tuple[Names | None, str]:
     """The directory for what is to outlive the process; or why nothing can, in words for the log. The next process will
     be of the user who has the state directory."""
     try:
         if os.stat(state).st_uid != os.geteuid():
             return None, "flows end with this process, as the next one will have no powers to take them over"
-        return Names(directory(state)), ""
+        return Names(place or directory(state), reserved=place is not None), ""
     except OSError as problem:
         return None, f"flows end with this process ({problem.filename or ROOT}: {problem.strerror})"
 

@@ -29,7 +29,7 @@ MESSAGES = some.dictionaries(some.text(max_size=8), some.integers() | some.text(
 
 
 def test_auto_and_kernel_try_and_say_why_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def load(state: str) -> Any:
+    def load(state: str, place: Path | None) -> Any:
         raise UnavailableError("no CAP_BPF")
 
     monkeypatch.setattr(kernel, "load", load)
@@ -38,7 +38,7 @@ def test_auto_and_kernel_try_and_say_why_not(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_a_bug_in_what_the_kernel_does_costs_no_call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def load(state: str) -> Any:
+    def load(state: str, place: Path | None) -> Any:
         raise IndexError("an attribute is cut off")
 
     monkeypatch.setattr(kernel, "load", load)
