@@ -23,7 +23,8 @@ from sbc.lab.rtp import RtpStream
 from sbc.lab.upper import Upper
 from sbc.media.kernel import bpffs, calls, layout, loading
 from sbc.media.kernel.table import Table
-from tests.flow.scene import migrated, pause, until
+from tests.flow.waits import pause, until
+from tests.flow.within import migrated
 from tests.kernel.machine import On
 from tests.kernel.nat import INSIDE, Nat
 from tests.kernel.wires import PHONE, RELAY
