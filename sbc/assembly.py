@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -15,12 +14,13 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
-from sbc import gauges, rooms
+from sbc import collecting, gauges, rooms
 from sbc.admin.build import admin_service
 from sbc.admin.ports import Node
 from sbc.admin.settings import AdminSettings
 from sbc.bookkeeping import BanRecords, call_log, expire_bindings, restore_bans
 from sbc.clocks import Clocks
+from sbc.collecting import Collecting
 from sbc.counted import Counted
 from sbc.credentials import ApiKeys
 from sbc.derived import derive
@@ -79,9 +79,6 @@ log = Logger()
 
 DRAIN = 10.0
 """Seconds that calls may go on after SIGTERM before both sides get a BYE; new ones are refused meanwhile."""
-
-GC_THRESHOLDS = (50_000, 20, 50)
-"""Allocations between two collections: what is there at the start is frozen, transactions form no cycles."""
 
 EXPIRE_EVERY = 60.0
 """Seconds between two looks for bindings without push whose time has passed."""
@@ -246,9 +243,8 @@ class Sbc(MultiService):
         self.clocks.every(1.0, lambda: self.guard.bans.expire(time.time()))
         restore_bans(self.store, self.guard.bans)
         self.serving = True
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
+        self.clocks.every(collecting.LOOK, Collecting(lambda: len(self.driver.table), time.monotonic).look)
+        collecting.settle()
 
     def stopService(self) -> Deferred[None]:
         """Drain: no new calls; those there are may end by themselves for `DRAIN` seconds, then both sides get a BYE."""

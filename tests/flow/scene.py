@@ -80,6 +80,7 @@ class FlowCase(TestCase):
             assembly.DRAIN = patience
             self._folder.cleanup()
             gc.unfreeze()
+            gc.set_threshold(700, 10, 10)  # Python's own: other tests have no quiet moments
         yield pause(0.02)  # the sockets that were closed are gone
 
     @property

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import sys
 from pathlib import Path
 
 from twisted.internet.defer import inlineCallbacks
@@ -179,3 +181,14 @@ class Providers(FlowCase):
         yield self.record(call)
         for row in self.rows("select * from call_events"):
             self.assertNotIn(phone.token.prid, row["detail"])
+
+
+class Stalls(FlowCase):
+    @inlineCallbacks
+    def test_neither_garbage_nor_another_thread_holds_a_call_up_for_long(self):
+        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
+        yield self.begin()
+        new, *older = gc.get_threshold()
+        self.assertLessEqual(new, 1_000, "more of them take longer than a call should wait")
+        self.assertTrue(all(times > 1e9 for times in older), "these are for quiet moments")
+        self.assertLessEqual(sys.getswitchinterval(), 0.0011, "a look-up waits some five times for a busy reactor")
