@@ -17,6 +17,6 @@ and what reads and edits descriptions: `bodies.py`, `sdp.py`, `rewrite.py`.
 
 Where the parties encrypt differently, read `negotiation.py`: which lines of a leg end at the relay. Such a line is a
 `crossing.py` of `component.py`s, ports that decrypt, check and encrypt by `srtp.py` with keys out of descriptions or
-agreed on by `dtls.py`. Pure are `protection.py` (what a description says of all this), `interwork.py` (what it must say
-to the other party), `sdes.py`, `ice.py` and `stun.py`.
+agreed on by `dtls.py`, and a book (`indexes.py`) of what was sent with them. Pure are `protection.py` (what a
+description says of all this), `interwork.py` (what it must say to the other party), `sdes.py`, `ice.py` and `stun.py`.
 """

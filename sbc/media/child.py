@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 import sbc
 from sbc.media import control
+from sbc.media.indexes import SIZE
 from sbc.media.settings import MediaSettings
 
 #: Seconds that a media process must live so that the next one may begin at once; else the pause doubles, up to the
@@ -42,7 +43,7 @@ class _Ending(ProcessProtocol):
 
 
 class Child:
-    """One media process at a time; `died(how)` is called when it ends."""
+    """One media process at a time; `died(how)` is called when it ends. All have the same memory of indexes."""
 
     def __init__(self, reactor: Any, state: Path, wanted: str, died: Callable[[str], None]) -> None:
         self._reactor = reactor
@@ -50,6 +51,7 @@ class Child:
         self._wanted = wanted
         self._died = died
         self._process: Any = None
+        self._memory = -1
         self._began_at = 0.0
         self._pause = 0.0
 
@@ -73,6 +75,9 @@ class Child:
         arguments = [str(self._state), self._wanted, json.dumps(control.from_settings(settings))]
         root = str(Path(sbc.__file__).parents[1])
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+        if self._memory < 0:
+            self._memory = os.memfd_create("sbc-media")
+            os.ftruncate(self._memory, SIZE)
         nothing = os.open(os.devnull, os.O_RDWR)
         try:
             self._process = self._reactor.spawnProcess(
@@ -81,7 +86,8 @@ class Child:
                 [sys.executable, "-m", "sbc.media.worker", *arguments],
                 env={**os.environ, "PYTHONPATH": path},
                 path="/",
-                childFDs={0: nothing, 1: nothing, 2: "r"},  # nothing of ours stays open when we die
+                # nothing else of ours stays open when we die
+                childFDs={0: nothing, 1: nothing, 2: "r", control.MEMORY: self._memory},
             )
         finally:
             os.close(nothing)
@@ -97,6 +103,12 @@ class Child:
             except PermissionError:
                 return False
         return True
+
+    def close(self) -> None:
+        """There will be no other one: what the one could go on with is of no use any more."""
+        if self._memory >= 0:
+            os.close(self._memory)
+            self._memory = -1
 
     def _ended(self, how: str) -> None:
         self._process = None

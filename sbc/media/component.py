@@ -3,18 +3,19 @@ and handed to the component that faces the other party, which encrypts it anew."
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sbc.media.dtls import Association, Identity
+from sbc.media.dtls import Association, Identity, Keys
 from sbc.media.end import End
 from sbc.media.forward import Forwarder
 from sbc.media.ice import IceLite
+from sbc.media.indexes import Book, Page
 from sbc.media.latch import Source
 from sbc.media.protection import Fingerprint
 from sbc.media.rtp import HEADER_SIZE
-from sbc.media.sdes import Suite
+from sbc.media.sdes import BY_NAME, Suite
 from sbc.media.srtp import Opener, Refused, Sealer
 
 #: Seconds in which keys must be agreed on after an answer: what RFC 7675 gives a path that was there.
@@ -28,12 +29,15 @@ _RTCP_SIZE = 8
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What components need of the process: the forwarder that serves their sockets, `later(seconds, call)`, the
-    certificate (made when first asked for), and so many random bytes."""
+    certificate (made when first asked for), so many random bytes, the indexes of SRTP streams. `changed` is called when
+    there is something new to remember that no description said."""
 
     forwarder: Forwarder
     later: Callable[..., Any]
     identity: Callable[[], Identity]
     random: Callable[[int], bytes]
+    book: Book
+    changed: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +114,14 @@ class Component:
 
     def key(self, suite: Suite, inbound: bytes, outbound: bytes) -> None:
         """Keys are agreed on. The ones there are go on where they are the same."""
+        book = self._surroundings.book
         if self.opener is None or not self.opener.same(suite, inbound):
-            self.opener = Opener(suite, inbound)
+            self._give_back(self.opener)
+            self.opener = Opener(suite, inbound, book.take())
         if self.sealer is None or not self.sealer.same(suite, outbound):
-            self.sealer = Sealer(suite, outbound)
+            self._give_back(self.sealer)
+            self.sealer = Sealer(suite, outbound, book.take())
+        self._change()
 
     def associate(self, fingerprints: frozenset[Fingerprint], setup: bytes) -> None:
         """Agree on keys by DTLS with a peer that has one of these certificates and wants this role; `actpass` leaves
@@ -136,7 +144,8 @@ class Component:
     def unkey(self) -> None:
         """Forget keys and association."""
         self.close()
-        self.opener = self.sealer = self.dtls = self._keyed = None
+        self._change()
+        self.dtls = self._keyed = None
         self.failure = ""
         self._asked_at = None
 
@@ -146,10 +155,63 @@ class Component:
             self._say(self.dtls.begin(), self.end.destination)
 
     def close(self) -> None:
-        """Stop what is under way."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """Stop what is under way; the keys are not used any more."""
+        self._cease()
+        for cipher in (self.opener, self.sealer):
+            self._give_back(cipher)
+        self.opener = self.sealer = None
+
+    # Going on in another process
+
+    def memory(self) -> dict[str, Any] | None:
+        """What `recall` needs, as JSON has it: keys among it. None when another process cannot go on with them."""
+        ciphers = [None if each is None else _written(each) for each in (self.opener, self.sealer)]
+        if any(each is not None and each[2] < 0 for each in ciphers):
+            return None
+        dtls = self.dtls
+        prints = None if dtls is None else [[each.hash.decode(), each.digest.hex()] for each in dtls.fingerprints]
+        return {
+            "clear": self.clear,
+            "proven": self.proven,
+            "failure": self.failure,
+            "ice": None if self.ice is None else self.ice.memory,
+            "dtls": None if dtls is None else [prints, dtls.active, dtls.keys is not None],
+            "ciphers": ciphers,
+        }
+
+    def recall(self, memory: Mapping[str, Any], now: float) -> None:
+        """Be what the component was whose `memory` this is. Raises `LookupError` when that cannot be."""
+        self.clear, self.proven, self.failure = memory["clear"], memory["proven"], memory["failure"]
+        inbound, outbound = memory["ciphers"]
+        self.opener = None if inbound is None else Opener(*self._read(inbound))
+        self.sealer = None if outbound is None else Sealer(*self._read(outbound))
+        if memory["ice"] is not None:
+            self.ice = IceLite.recall(memory["ice"], now)
+        if self.proven:
+            self.end.settle(None if self.ice is None else self.ice.selected)
+        if memory["dtls"] is not None:
+            prints, active, agreed = memory["dtls"]
+            fingerprints = frozenset(Fingerprint(name.encode(), bytes.fromhex(digest)) for name, digest in prints)
+            keys = None
+            if agreed and self.opener is not None and self.sealer is not None:
+                keys = Keys(self.opener.suite, self.opener.key, self.sealer.key)
+            self.dtls = Association(self._surroundings.identity(), fingerprints, active=active, keys=keys)
+            self._keyed = None if keys is None else self.dtls
+
+    def _read(self, cipher: list[Any]) -> tuple[Suite, bytes, Page]:
+        name, key, number, tag = cipher
+        page = self._surroundings.book.find(number, tag)
+        if page is None:
+            raise LookupError("nobody knows what was sent with these keys")
+        return BY_NAME[name.encode()], bytes.fromhex(key), page
+
+    def _give_back(self, cipher: Opener | Sealer | None) -> None:
+        if cipher is not None:
+            self._surroundings.book.give(cipher.page)
+
+    def _change(self) -> None:
+        self.end.changes += 1
+        self._surroundings.changed()
 
     def look(self, now: float) -> None:
         """Notice that the party is gone (RFC 7675): nothing more is sent; or that it never agreed on keys."""
@@ -212,6 +274,7 @@ class Component:
             self._put(answer, source)
         if self.proven and self.ice.selected != self.end.destination:
             self.end.settle(self.ice.selected)
+            self._surroundings.changed()
             self.begin()
 
     def _handshake(self, data: bytes, source: Source, now: float) -> None:
@@ -231,10 +294,15 @@ class Component:
     def _say(self, datagrams: list[bytes], destination: Source) -> None:
         for datagram in datagrams:
             self._put(datagram, destination)
-        self.close()
+        self._cease()
         wait = None if self.dtls is None else self.dtls.wait()
         if wait is not None:
             self._timer = self._surroundings.later(wait, self._repeat)
+
+    def _cease(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _repeat(self) -> None:
         self._timer = None
@@ -246,3 +314,7 @@ class Component:
             self.end.send(data, destination)
         except OSError:
             self.end.unsent += 1
+
+
+def _written(cipher: Opener | Sealer) -> list[Any]:
+    return [cipher.suite.name.decode(), cipher.key.hex(), cipher.page.number, cipher.page.tag]

@@ -17,9 +17,11 @@ from sbc.media.settings import MediaSettings
 from sbc.settings import Ports
 
 #: Changes when the two sides would not understand each other.
-VERSION = 1
+VERSION = 2
 #: The socket's name in the state directory.
 SOCKET = "media.sock"
+#: The descriptor under which a media process finds the memory for its `Book` of indexes.
+MEMORY = 3
 #: Bytes of a frame: a description has 64 KiB at most, and JSON may write six characters for one.
 MAX_FRAME = 512 * 1024
 #: Bytes that may wait to be sent before the other side counts as dead.

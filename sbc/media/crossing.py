@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sbc.media import sdes
 from sbc.media.component import Component, Onward, Surroundings
@@ -139,6 +141,36 @@ class Party:
         """This line is on the port of another one."""
         self.rtp, self.rtcp = first.rtp, first.rtcp
 
+    def memory(self) -> dict[str, Any] | None:
+        """What `recall` needs, as JSON has it: keys among it. None when another process cannot go on with them."""
+        components = [component.memory() for component in self.own]
+        if None in components:
+            return None
+        chosen = self._chosen
+        return {
+            "mode": self.mode,
+            "protocol": self.protocol.decode("latin-1"),
+            "muxed": self.muxed,
+            "mid": None if self.mid is None else self.mid.decode("latin-1"),
+            "shown": self._shown,
+            "chosen": None if chosen is None else [chosen.tag, chosen.suite.name.decode(), chosen.key.hex()],
+            "keys": {suite.name.decode(): key.hex() for suite, key in self._keys.items()},
+            "components": components,
+        }
+
+    def recall(self, memory: Mapping[str, Any], now: float) -> None:
+        """Be what the party was whose `memory` this is. Raises `LookupError` when that cannot be."""
+        self.mode, self._shown, self.muxed = memory["mode"], memory["shown"], memory["muxed"]
+        self.protocol = memory["protocol"].encode("latin-1")
+        self.mid = None if memory["mid"] is None else memory["mid"].encode("latin-1")
+        if memory["chosen"] is not None:
+            tag, name, key = memory["chosen"]
+            self._chosen = Crypto(tag, sdes.BY_NAME[name.encode()], bytes.fromhex(key))
+        self._keys = {sdes.BY_NAME[name.encode()]: bytes.fromhex(key) for name, key in memory["keys"].items()}
+        for component, each in zip(self.own, memory["components"], strict=True):
+            component.recall(each, now)
+        self.rtp, self.rtcp = self.own[0], self.own[0] if self.muxed else self.own[1]
+
     def _hear_ice(self, said: Protection, offer: bool) -> None:
         component = self.own[0]
         ice = self._ice() if said.ice is not None else None
@@ -198,6 +230,19 @@ class Crossing:
                 party.rtp.by_format.clear()
             if shared[side]:
                 party.rtp.by_format.update(dict.fromkeys(formats, onward))
+
+    def memory(self) -> dict[str, Any] | None:
+        """Both parties'; see there."""
+        a, b = self.parties["a"].memory(), self.parties["b"].memory()
+        if a is None or b is None:
+            return None
+        return {"a": a, "b": b, "joined": self.parties["a"].own[0].onward is not None}
+
+    def recall(self, memory: Mapping[str, Any], now: float) -> bool:
+        """See `Party.recall`. Returns whether it was joined."""
+        for side, party in self.parties.items():
+            party.recall(memory[side], now)
+        return bool(memory["joined"])
 
     def failure(self, now: float) -> str:
         """Why this line can carry nothing any more; empty while it can."""

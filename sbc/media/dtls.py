@@ -6,14 +6,19 @@ datagrams only from where the peer has proven or is plausible to be: a single fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from struct import Struct
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from OpenSSL import SSL
 
 from sbc.media.protection import Fingerprint
@@ -53,22 +58,12 @@ _HASHES: dict[bytes, hashes.HashAlgorithm] = {
 
 
 class Identity:
-    """The certificate of this process, made when it starts: an elliptic curve key, since some peers take no RSA."""
+    """The certificate of a relay, made when it is first needed: an elliptic curve key, since some peers take no RSA.
+    With the `memory` of another one it is that one."""
 
-    def __init__(self, now_at: datetime | None = None) -> None:
-        now_at = now_at or datetime.now(UTC)
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "media")])
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now_at - timedelta(days=1))
-            .not_valid_after(now_at + timedelta(days=VALID_DAYS))
-            .sign(key, hashes.SHA256())
-        )
+    def __init__(self, memory: bytes = b"") -> None:
+        key, certificate = _recalled(memory) if memory else _made(datetime.now(UTC))
+        self._key, self._certificate = key, certificate
         self.fingerprint = Fingerprint(b"sha-256", certificate.fingerprint(hashes.SHA256()))
         self.context = SSL.Context(SSL.DTLS_METHOD)
         # Certificates are self-signed: they are judged by their fingerprint once the handshake is done.
@@ -78,11 +73,34 @@ class Identity:
         self.context.set_cipher_list(_CIPHERS)
         self.context.set_tlsext_use_srtp(b":".join(_PROFILES))
 
+    @property
+    def memory(self) -> bytes:
+        """Private key and certificate."""
+        key = self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return key + self._certificate.public_bytes(Encoding.PEM)
 
-@cache
-def identity() -> Identity:
-    """The one of this process; making it takes some milliseconds."""
-    return Identity()
+
+def _made(now_at: datetime) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "media")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now_at - timedelta(days=1))
+        .not_valid_after(now_at + timedelta(days=VALID_DAYS))
+        .sign(key, hashes.SHA256())
+    )
+    return key, certificate
+
+
+def _recalled(memory: bytes) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    key = load_pem_private_key(memory, None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise TypeError("not the key of an identity")
+    return key, x509.load_pem_x509_certificate(memory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +108,25 @@ class Keys:
     """What a handshake gave: master key and salt of each direction."""
 
     suite: Suite
-    inbound: bytes
-    outbound: bytes
+    inbound: bytes = field(repr=False)
+    outbound: bytes = field(repr=False)
 
 
 class Association:
     """One handshake, as the client (`active`) or the server. `keys` once it succeeded, `failure` once it cannot any
-    more: the peer's certificate has none of `fingerprints`, or there is no SRTP profile in common."""
+    more: the peer's certificate has none of `fingerprints`, or there is no SRTP profile in common.
 
-    def __init__(self, identity: Identity, fingerprints: frozenset[Fingerprint], *, active: bool) -> None:
+    With `keys` it is one that succeeded in another process: there is nothing left to say.
+    """
+
+    def __init__(
+        self, identity: Identity, fingerprints: frozenset[Fingerprint], *, active: bool, keys: Keys | None = None
+    ) -> None:
         self.fingerprints = fingerprints
         self.active = active
-        self.keys: Keys | None = None
+        self.keys = keys
         self.failure = ""
-        self.begun = False
+        self.begun = self._elsewhere = keys is not None
         self._identity = identity
         self._attempts = 0
         self._connection = self._connect()
@@ -122,7 +145,7 @@ class Association:
 
     def receive(self, datagram: bytes) -> list[bytes]:
         """Take a datagram; what to send. Never raises."""
-        if self.failure or not _plausible(datagram, encrypted=self.keys is not None):
+        if self.failure or self._elsewhere or not _plausible(datagram, encrypted=self.keys is not None):
             return []
         self.begun = True
         self._connection.bio_write(datagram)

@@ -167,8 +167,8 @@ class Engine(Protocol):
 
     def restore(self, key: str, text: str) -> Deferred[bool]:
         """Relay a leg again on its old ports; False when the ports are taken or the text is not understood. Its
-        parties' packets latch anew; where they were heard last is where packets for them go until then. Of a leg whose
-        keys were the relay's, and died with it, only its end can be restored: `on_fault` will tell."""
+        parties' packets latch anew; where they were heard last is where packets for them go until then. A leg whose
+        keys were the relay's goes on if that still has it; else only its end can be restored: `on_fault` will tell."""
 
     def close(self, key: str) -> Deferred[Statistics]:
         """End a leg and free its ports; empty statistics for an unknown key."""

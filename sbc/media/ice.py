@@ -7,7 +7,9 @@ it is taken for gone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from sbc.media import stun
 from sbc.media.latch import Source
@@ -23,7 +25,7 @@ class Credentials:
     """User fragment and password of one agent."""
 
     ufrag: bytes
-    password: bytes
+    password: bytes = field(repr=False)
 
 
 class IceLite:
@@ -40,6 +42,29 @@ class IceLite:
         self.selected: Source | None = None
         self.valid_at: float | None = None
         self._valid: dict[Source, None] = {}
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What `recall` needs, as JSON has it: passwords among it."""
+        return {
+            "local": _written(self.local),
+            "before": None if self._before is None else _written(self._before),
+            "remote": None if self.remote_ufrag is None else self.remote_ufrag.decode("latin-1"),
+            "selected": self.selected,
+            "valid": list(self._valid),
+        }
+
+    @classmethod
+    def recall(cls, memory: Mapping[str, Any], now: float) -> IceLite:
+        """One that goes on as the one did whose `memory` this is. Who was there has until `CONSENT` after `now` to come
+        back."""
+        ice = cls(_read(memory["local"]))
+        ice._before = None if memory["before"] is None else _read(memory["before"])
+        ice.remote_ufrag = None if memory["remote"] is None else memory["remote"].encode("latin-1")
+        ice.selected = None if memory["selected"] is None else tuple(memory["selected"])
+        ice._valid = {tuple(source): None for source in memory["valid"]}
+        ice.valid_at = now if ice._valid else None
+        return ice
 
     def restart(self, local: Credentials) -> None:
         """The peer restarts ICE: new credentials on our side too. What was valid stays so until something newer is, so
@@ -95,6 +120,14 @@ class IceLite:
             self._before = None
         if (nominated and current) or self.selected is None:
             self.selected = source
+
+
+def _written(credentials: Credentials) -> list[str]:
+    return [credentials.ufrag.decode("latin-1"), credentials.password.decode("latin-1")]
+
+
+def _read(words: list[str]) -> Credentials:
+    return Credentials(*(word.encode("latin-1") for word in words))
 
 
 def _small(answer: bytes, question: bytes) -> bytes | None:

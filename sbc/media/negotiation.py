@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from sbc.media.component import Component, Surroundings
 from sbc.media.crossing import Crossing, Plan, treat
@@ -17,6 +18,9 @@ from sbc.sip.errors import RemoteError
 
 #: RTP and RTCP ends of a line by side.
 Ends = tuple[dict[Side, End], dict[Side, End]]
+
+#: What `Negotiation.recall` raises.
+Unusable = (LookupError, ValueError, TypeError, AttributeError)
 
 
 class Negotiation:
@@ -96,11 +100,10 @@ class Negotiation:
         usable = [index for index, media in enumerate(answer.session.media) if media.port]
         self._bundle(answer.from_, bundled(answer.session), usable)
         self._bundle(asked, self._groups.get(asked, []), usable)
-        for index, crossing in self.crossings.items():
+        for index in self.crossings:
             if index < len(answer.session.media):
                 self._formats.setdefault(index, {})[answer.from_] = _formats(answer.session, index)
-            formats = frozenset[int]().union(*self._formats.get(index, {}).values())
-            crossing.join(formats, {side: index in self._bundles[side] for side in crossing.parties})
+            self._join(index)
 
     def offer_faces(self, side: Side, ports: Mapping[int, Ports], plans: Mapping[int, Plan | None]) -> dict[int, Face]:
         """What the other party is shown of an offer of `side`."""
@@ -160,6 +163,52 @@ class Negotiation:
             if crossing is not None:
                 crossing.close()
 
+    def memory(self) -> dict[str, Any] | None:
+        """What `recall` needs, as JSON has it: keys among it. None when another process cannot go on with them."""
+        crossings = {index: crossing.memory() for index, crossing in self.crossings.items()}
+        drafts = {index: crossing.memory() for index, crossing in self._drafts.items()}
+        if None in crossings.values() or None in drafts.values():
+            return None
+        return {
+            "crossings": crossings,
+            "drafts": drafts,
+            "groups": {side: [mid.decode("latin-1") for mid in group] for side, group in self._groups.items()},
+            "bundles": self._bundles,
+            "formats": {
+                index: {side: sorted(each) for side, each in formats.items()}
+                for index, formats in self._formats.items()
+            },
+        }
+
+    def recall(self, memory: Mapping[str, Any], ends: Mapping[int, Ends]) -> None:
+        """Go on as the one did whose `memory` this is, as it was made of JSON, on the ends of its lines. Raises one of
+        `Unusable` when that cannot be; then `close` what is there."""
+        now = self._surroundings.forwarder.clock()
+        self._groups = {side: [mid.encode("latin-1") for mid in memory["groups"][side]] for side in memory["groups"]}
+        self._bundles = {"a": list(memory["bundles"]["a"]), "b": list(memory["bundles"]["b"])}
+        self._formats = {
+            int(index): {side: frozenset(formats[side]) for side in formats}
+            for index, formats in memory["formats"].items()
+        }
+        joined = []
+        for place, each in memory["drafts"].items():
+            draft = self._drafts[int(place)] = Crossing(*ends[int(place)], self._surroundings)
+            draft.recall(each, now)
+        for place, each in memory["crossings"].items():
+            crossing = Crossing(*ends[int(place)], self._surroundings)
+            self._cross(int(place), crossing)
+            if crossing.recall(each, now):
+                joined.append(int(place))
+        for side, lines in self._bundles.items():
+            self._share(side, lines)
+        for index in joined:
+            self._join(index)
+
+    def _join(self, index: int) -> None:
+        crossing = self.crossings[index]
+        formats = frozenset[int]().union(*self._formats.get(index, {}).values())
+        crossing.join(formats, {side: index in self._bundles[side] for side in crossing.parties})
+
     def _line(self, index: int) -> Crossing:
         return self.crossings.get(index) or self._drafts[index]
 
@@ -186,6 +235,9 @@ class Negotiation:
             if index in usable and crossing.parties[side].mode == "web" and crossing.parties[side].mid in group
         ]
         self._bundles[side] = lines
+        self._share(side, lines)
+
+    def _share(self, side: Side, lines: list[int]) -> None:
         for index in lines[1:]:
             self.crossings[index].parties[side].share(self.crossings[lines[0]].parties[side])
 

@@ -1,7 +1,8 @@
 """The relay in a process of its own (`worker.py`): started, told what to do, started again and told again.
 
-Whichever of the two processes dies, calls go on: a new media process is told all legs with their ports and latches; a
-new signalling process finds the old media process and takes it over.
+Whichever of the two processes dies, calls go on: a new media process is told all legs with their ports, latches and
+keys; a new signalling process finds the old media process and takes it over. Keys are in the memory of both and nowhere
+else.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class ProcessEngine:
         self._lasting: dict[str, str] = {}
         self._offers: dict[tuple[str, str], Message] = {}
         self._unclaimed: set[str] = set()
+        self._identity = ""
         self._pid = 0
         self._counts: Message = {}
         self._before = {"packets": 0, "exhausted": 0}
@@ -248,7 +250,7 @@ class ProcessEngine:
             return False
         self._link = link
         hello = {"do": "hello", "version": control.VERSION, "settings": control.from_settings(self._settings)}
-        request = Request(hello, self._reactor.seconds())
+        request = Request({**hello, "identity": self._identity}, self._reactor.seconds())
         request.answer.addCallback(self._greeted).addErrback(self._misunderstood)
         link.put(request)
         return True
@@ -260,6 +262,7 @@ class ProcessEngine:
             return
         self._say(reply)
         self._pid = reply["pid"]
+        self._identity = reply["identity"]
         there = set(reply["legs"])
         self._unclaimed = there - self._carried
         self._carried |= there
@@ -310,7 +313,7 @@ class ProcessEngine:
             log.warn("a call's media could not be taken over: {key}", key=key)
             self._carried.discard(key)
             if self._kept.get(key) != ENCRYPTED:  # of those the media process itself will tell, when phones are back
-                self.on_fault(key, Fault("lost", "its ports could not be had again"))
+                self.on_fault(key, Fault("lost", "its ports or its keys could not be had again"))
 
     def _end_unclaimed(self) -> None:
         """Those that nobody has asked for: an answer that is still on its way is a claim too."""
@@ -370,6 +373,7 @@ class ProcessEngine:
 
     def _let_go(self) -> None:
         """Whatever has become of it."""
+        self._child.close()
         if self._stopping is not None and not self._stopping.called:
             self._stopping.callback(None)
 

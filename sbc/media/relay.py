@@ -7,15 +7,17 @@ from random import Random, SystemRandom
 from secrets import token_bytes
 from typing import Any
 
-from sbc.media import dtls, snapshot
+from sbc.media import snapshot
 from sbc.media.addresses import canonical
 from sbc.media.channels import Channels
 from sbc.media.component import GONE, Surroundings
+from sbc.media.dtls import Identity
 from sbc.media.engine import Answer, Fault, Offer, Side, Statistics, other
 from sbc.media.forward import Forwarder
+from sbc.media.indexes import Book
 from sbc.media.interwork import Face, dress, open_bundle, reject, undress
 from sbc.media.leg import Channel, Guard, Leg, carried
-from sbc.media.negotiation import Negotiation
+from sbc.media.negotiation import Ends, Negotiation, Unusable
 from sbc.media.ports import PortPool
 from sbc.media.rewrite import Ports, forwardable, redirect
 from sbc.media.sdp import Session
@@ -41,8 +43,9 @@ SOCKETS_PER_PAIR = 3
 class Relay:
     """What an `Engine` does, at once: methods return what an engine's Deferreds give, or raise `RemoteError`.
 
-    `clock()` are seconds, `later(seconds, call)` calls later and returns something with `cancel()`. Whoever owns it
-    lets `forwarder.turn` be called when packets came and calls `sweep` every `SWEEP` seconds.
+    `clock()` are seconds, `later(seconds, call)` calls later and returns something with `cancel()`; `book` is what
+    another process may go on with. Whoever owns it lets `forwarder.turn` be called when packets came and calls `sweep`
+    every `SWEEP` seconds.
     """
 
     def __init__(
@@ -51,18 +54,24 @@ class Relay:
         clock: Callable[[], float],
         later: Callable[..., Any],
         random: Random | None = None,
+        book: Book | None = None,
     ) -> None:
         self._clock = clock
+        self._identity: Identity | None = None
         self._pool = PortPool(settings.ports.first, settings.ports.last, random or SystemRandom())
         self._sockets = Sockets(self._pool)
         self.forwarder = Forwarder()
         self._channels = Channels(self.forwarder, self._sockets)
-        self._surroundings = Surroundings(self.forwarder, later, dtls.identity, token_bytes)
+        self._surroundings = Surroundings(
+            self.forwarder, later, lambda: self.identity, token_bytes, book or Book(), lambda: self.on_change()
+        )
         self.reload(settings)
         self._guard = Guard(self.forwarder, settings.ports.first, settings.ports.last)
         self._legs: dict[str, Leg] = {}
         self._lost: dict[str, float] = {}
         self.on_fault: Callable[[str, Fault], None] = lambda key, fault: None
+        #: Called when `memory` of some leg may have changed though nobody asked for anything.
+        self.on_change: Callable[[], None] = lambda: None
         #: Offers refused since the start because no port was free.
         self.exhausted = 0
 
@@ -71,6 +80,17 @@ class Relay:
         self._patience = Patience(settings.timeout, settings.timeout_one)
         self._sockets.dscp = self.forwarder.pins.dscp = settings.dscp
         self.forwarder.strangers = settings.latch == "open"
+
+    @property
+    def identity(self) -> Identity:
+        """Whose certificate the parties of DTLS see; made when it is first asked for."""
+        if self._identity is None:
+            self._identity = Identity()
+        return self._identity
+
+    def adopt(self, identity: Identity) -> None:
+        """Have the certificate of an earlier relay; before any legs are restored."""
+        self._identity = identity
 
     @property
     def streams(self) -> int:
@@ -127,9 +147,7 @@ class Relay:
             self.exhausted += 1
             raise
         self._legs[key] = leg
-        negotiation.offered(
-            offer, plans, {index: (channel.rtp, channel.rtcp) for index, channel in leg.channels.items()}
-        )
+        negotiation.offered(offer, plans, _ends(leg))
         self._guard.addresses.update(leg.addresses.values())
         leg.pending[offer.from_] = offer
         if not leg.answered:
@@ -166,14 +184,12 @@ class Relay:
     def snapshot(self, key: str) -> str | None:
         """See `Engine.snapshot`."""
         leg = self._legs.get(key)
-        return None if leg is None or not leg.answered else self.memory(key)
+        return None if leg is None or not leg.answered else snapshot.write(leg)
 
     def memory(self, key: str) -> str | None:
-        """As `snapshot`, of legs without an answer, too."""
+        """As `snapshot`, of legs without an answer, too, and with keys: for no disk and no log."""
         leg = self._legs.get(key)
-        if leg is None:
-            return None
-        return snapshot.ENCRYPTED if leg.negotiation.crossed else snapshot.write(leg)
+        return None if leg is None else snapshot.write(leg, keys=True)
 
     def changes(self, key: str) -> int:
         """A number that changes when `memory` may have."""
@@ -193,14 +209,18 @@ class Relay:
         try:
             for each in memory.channels:
                 leg.channels[each.index] = self._channels.open(leg.addresses, each.kind, each.carries, now, each.ports)
-        except RemoteError:
-            for channel in leg.channels.values():
+                each.recall(leg.channels[each.index], self.forwarder)
+            if memory.keys is not None:
+                negotiation.recall(memory.keys, _ends(leg))
+        except (RemoteError, *Unusable):
+            for index, channel in leg.channels.items():
+                negotiation.close(index)
                 self._channels.close(channel, now)
             return False
-        for each in memory.channels:
-            each.recall(leg.channels[each.index], self.forwarder)
-            for end in leg.channels[each.index].rtp.values():
+        for channel in leg.channels.values():
+            for end in channel.rtp.values():
                 self.forwarder.resume(end)
+        negotiation.begin()
         self._legs[key] = leg
         self._guard.addresses.update(leg.addresses.values())
         return True
@@ -299,6 +319,10 @@ class Relay:
             leg.negotiation.close(index)
             self._channels.close(channel, now)
         return Statistics(streams)
+
+
+def _ends(leg: Leg) -> dict[int, Ends]:
+    return {index: (channel.rtp, channel.rtcp) for index, channel in leg.channels.items()}
 
 
 def _outlived(channel: Channel, now: float) -> bool:

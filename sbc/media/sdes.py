@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,8 @@ CM_80 = Suite(b"AES_CM_128_HMAC_SHA1_80", 16, 14)
 CM_32 = Suite(b"AES_CM_128_HMAC_SHA1_32", 16, 14)
 #: What is offered, best first.
 SUITES = (GCM_256, GCM_128, CM_80, CM_32)
-_BY_NAME = {suite.name: suite for suite in SUITES}
+#: The same by name.
+BY_NAME = {suite.name: suite for suite in SUITES}
 
 #: Session parameters (RFC 4568 section 6.3) that change what is on the wire and are not supported. The key derivation
 #: rate, window size and sender's own FEC order do not concern who only has the master key; `KDR=0` is the default.
@@ -40,7 +41,7 @@ class Crypto:
 
     tag: int
     suite: Suite
-    key: bytes
+    key: bytes = field(repr=False)
 
     def render(self) -> bytes:
         """The value of the attribute."""
@@ -53,7 +54,7 @@ def parse(value: bytes) -> Crypto | None:
     words = value.split()
     if len(words) < 3 or not words[0].isdigit() or len(words[0]) > 9:
         return None
-    suite = _BY_NAME.get(words[1].upper())
+    suite = BY_NAME.get(words[1].upper())
     method, _, rest = words[2].partition(b":")
     fields = rest.split(b"|")
     if suite is None or method.lower() != b"inline" or any(b":" in field for field in fields[1:]):

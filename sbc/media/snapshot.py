@@ -1,7 +1,8 @@
 """A leg as text, so that calls outlive a restart.
 
-What is kept: the ports, what each carries, and the latches. Not kept: counts, which media lines were rejected, and
-keys: of a leg with lines that are decrypted here only that is kept.
+What is kept: the ports, what each carries, and the latches. Not kept: counts, and which media lines were rejected. Keys
+are for the memory of the process that signals, so that its next media process can go on with them; what outlives that
+process on a disk says of a leg with lines that are decrypted here only that.
 """
 
 from __future__ import annotations
@@ -46,16 +47,22 @@ class ChannelMemory:
 
 @dataclass(frozen=True, slots=True)
 class LegMemory:
-    """A leg."""
+    """A leg. `keys`: what `Negotiation.recall` takes; None when nothing is decrypted here."""
 
     addresses: dict[Side, str]
     held: dict[Side, bool]
     channels: list[ChannelMemory]
     answered: bool
+    keys: dict[str, Any] | None
 
 
-def write(leg: Leg) -> str:
-    """JSON; a few hundred bytes for a call with one stream."""
+def write(leg: Leg, *, keys: bool = False) -> str:
+    """JSON; a few hundred bytes for a call with one stream, some thousand with `keys`."""
+    crossed = None
+    if leg.negotiation.crossed:
+        crossed = leg.negotiation.memory() if keys else None
+        if crossed is None:
+            return ENCRYPTED
     channels = [
         {
             "index": index,
@@ -68,6 +75,8 @@ def write(leg: Leg) -> str:
     whole = {"version": VERSION, "addresses": leg.addresses, "held": leg.held, "channels": channels}
     if not leg.answered:
         whole["answered"] = False
+    if crossed is not None:
+        whole["keys"] = crossed
     return json.dumps(whole, separators=(",", ":"))
 
 
@@ -79,9 +88,8 @@ def read(text: str) -> LegMemory | None:
             return None
         addresses: dict[Side, str] = {side: str(whole["addresses"][side]) for side in SIDES}
         held: dict[Side, bool] = {side: bool(whole["held"].get(side)) for side in SIDES}
-        return LegMemory(
-            addresses, held, [_channel(each) for each in whole["channels"]], bool(whole.get("answered", True))
-        )
+        channels = [_channel(each) for each in whole["channels"]]
+        return LegMemory(addresses, held, channels, bool(whole.get("answered", True)), whole.get("keys"))
     except (ValueError, TypeError, KeyError, IndexError, AttributeError):
         return None
 

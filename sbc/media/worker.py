@@ -11,18 +11,22 @@ from __future__ import annotations
 
 import gc
 import json
+import mmap
 import os
 import signal
 import socket
 import sys
 import traceback
 from pathlib import Path
+from secrets import token_bytes
 from time import monotonic
 from typing import Any
 
 from sbc.media import control
 from sbc.media.control import SOCKET, Message
+from sbc.media.dtls import Identity
 from sbc.media.engine import Fault
+from sbc.media.indexes import SIZE, Book
 from sbc.media.keeper import keep
 from sbc.media.line import Line
 from sbc.media.offload import Offload, UnavailableError
@@ -45,11 +49,18 @@ class Worker:
     """The relay and whom it obeys. `offload` is what the kernel does, `why` why it does nothing."""
 
     def __init__(
-        self, settings: MediaSettings, listening: socket.socket, offload: Offload | None = None, why: str = ""
+        self,
+        settings: MediaSettings,
+        listening: socket.socket,
+        offload: Offload | None = None,
+        why: str = "",
+        book: Book | None = None,
     ) -> None:
         self.timers = Timers(monotonic)
-        self.relay = Relay(settings, monotonic, self.timers.later)
+        self.relay = Relay(settings, monotonic, self.timers.later, book=book)
         self.relay.on_fault = self._fault
+        self.relay.on_change = self._changed
+        self._keeping = False
         self.ending = False
         self._draining = False
         self._settings = settings
@@ -131,11 +142,14 @@ class Worker:
         if fits and settings is not None:
             self._told.clear()
             self.relay.reload(settings)
+            if message["identity"] and not self.relay.keys:
+                self.relay.adopt(Identity(message["identity"].encode("ascii")))
             for key in self.relay.keys:
                 self._keep(key)
         name, how = ("python", "") if self._offload is None else (self._offload.name, self._offload.account)
         self._uses = {"name": name, "how": how, "why": self._why, "files": self.relay.open_files()}
-        return {"fits": fits, **self._uses, "legs": self.relay.keys, "pid": os.getpid()}
+        identity = self.relay.identity.memory.decode("ascii")
+        return {"fits": fits, **self._uses, "identity": identity, "legs": self.relay.keys, "pid": os.getpid()}
 
     def _understood(self, message: Message) -> MediaSettings | None:
         """The settings in a greeting; None when it is one of another version."""
@@ -194,6 +208,17 @@ class Worker:
             if text is not None:
                 self._line.send({"event": "kept", "key": key, "text": text, "lasting": self.relay.snapshot(key)})
 
+    def _changed(self) -> None:
+        """What nobody asked for is told before the next packets are served."""
+        if not self._keeping:
+            self._keeping = True
+            self.timers.later(0.0, self._keep_all)
+
+    def _keep_all(self) -> None:
+        self._keeping = False
+        for key in self.relay.keys:
+            self._keep(key)
+
     def _fault(self, key: str, fault: Fault) -> None:
         if self._line is not None:
             self._line.send({"event": "fault", "key": key, "cause": fault.cause, "text": fault.text})
@@ -201,8 +226,7 @@ class Worker:
     def _sweep(self) -> None:
         relay = self.relay
         relay.sweep()
-        for key in relay.keys:
-            self._keep(key)
+        self._keep_all()
         if self._line is not None:
             counts = {"streams": relay.streams, "packets": relay.packets, "exhausted": relay.exhausted}
             counts["pinned"] = len(relay.forwarder.pins)
@@ -251,6 +275,14 @@ def offload(state: Path, engine: str, place: Path | None = None) -> tuple[Offloa
         return None, f"{type(problem).__name__}: {problem}"
 
 
+def book() -> Book:
+    """The indexes of the process before us; without the memory for them, some that nobody will go on with."""
+    try:
+        return Book(memoryview(mmap.mmap(control.MEMORY, SIZE)), token_bytes)
+    except (OSError, ValueError):
+        return Book()
+
+
 def become_owner(state: Path) -> None:
     """Run on as the owner of the state directory: privileges were needed before only."""
     owner = state.stat()
@@ -265,7 +297,7 @@ def serve(state: Path, engine: str, settings: MediaSettings, place: Path | None)
     helper, why = offload(state, engine, place)
     listening = listen(state)
     ours = (state / SOCKET).stat().st_ino
-    worker = Worker(settings, listening, helper, why)
+    worker = Worker(settings, listening, helper, why, book())
 
     def drain(*_: Any) -> None:
         worker.drain()

@@ -79,7 +79,7 @@ class Phone:
     def packet(self, payload: bytes = b"x" * 160) -> bytes:
         """The next RTP packet."""
         self._sequence += 1
-        return HEADER.pack(0x80, 0, self._sequence, self._sequence * 160, 0x1234) + payload
+        return HEADER.pack(0x80, 0, self._sequence & 0xFFFF, self._sequence * 160 & 0xFFFFFFFF, 0x1234) + payload
 
     def say(self, payload: bytes = b"x" * 160, sock: socket.socket | None = None) -> bytes:
         """Send one packet; returns it."""

@@ -6,9 +6,10 @@ import os
 
 import pytest
 
+from sbc.media.indexes import MAX_SOURCES
 from sbc.media.rtp import HEADER
 from sbc.media.sdes import SUITES, Suite
-from sbc.media.srtp import MAX_SOURCES, Opener, Refused, Sealer
+from sbc.media.srtp import Opener, Refused, Sealer
 
 
 def packet(sequence: int, source: int = 1) -> bytes:
