@@ -15,6 +15,7 @@ import gc
 import sqlite3
 import tempfile
 import time
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from sbc import assembly
 from sbc.lab.call import IncomingCall
 from sbc.lab.phone import Manners, Phone
 from sbc.lab.world import PHONE, World
+from sbc.proxy import branch, passing
 from sbc.store.operation import Execute
 from sbc.transport.flow import Flow
 from tests.flow.strangers import Raw, Stranger
@@ -46,6 +48,9 @@ class FlowCase(TestCase):
 
     timeout = 120
     world: World
+    doubt = 15.0
+    """Seconds of silence until a phone that looked awake is doubted: no stall is to do it. `next_moment` makes them
+    pass."""
 
     @inlineCallbacks
     def begin(
@@ -59,6 +64,8 @@ class FlowCase(TestCase):
     ) -> Any:
         """Put up push services, upper server and SBC. `sections` are lines for the sections of its configuration, by
         name (two underscores for a dot); `child` makes it a process of its own."""
+        for module in (branch, passing):
+            self.patch(module, "DOUBT", self.doubt)
         folder = tempfile.TemporaryDirectory(prefix="sbc-flow-")
         named = {name.replace("__", "."): text for name, text in sections.items()}
         own = {name: text for name, text in named.items() if name in OWN}
@@ -172,9 +179,10 @@ class FlowCase(TestCase):
         return entry.detail
 
     def heard(self, call: Any) -> list[int]:
-        """The provisional statuses that the caller heard, without 100."""
+        """The provisional statuses that the caller heard, without 100. One that is repeated, as datagrams are, counts
+        once."""
         statuses = [entry.detail.status for entry in call.diary.all("provisional")]
-        return [status for status in statuses if status != 100]
+        return [status for status, _ in groupby(statuses) if status != 100]
 
     def rows(self, query: str, *parameters: object) -> list[Row]:
         """Rows of the SBC's database."""
@@ -201,14 +209,20 @@ class FlowCase(TestCase):
         waiting = self.sbc.calls.open
         yield until(lambda: waiting and all(each.fork.waiting for each in waiting), "a request that waits")
         yield until(lambda: len(self.rows("select id from pushes")) >= count, f"{count} pushes")
-        self.next_moment()
+        yield self.next_moment()
 
-    def next_moment(self) -> None:
-        """What requests on their way wait for by the clock comes now: the end of a wait, of a doubt, of ringing."""
-        for attempt in tuple(self.sbc.calls.open):
+    @inlineCallbacks
+    def next_moment(self, count: int = 1) -> Any:
+        """`count` requests are on their way, and what they wait for by the clock comes now: the end of a wait, of a
+        doubt, of ringing."""
+        waiting = self.sbc.calls.open
+        yield until(
+            lambda: len(waiting) >= count and all(each.fork.deadline() is not None for each in waiting),
+            f"{count} requests that wait",
+        )
+        for attempt in tuple(waiting):
             at = attempt.fork.deadline()
-            if at is not None:
-                attempt._run(attempt.fork.expire(at), at)
+            attempt._run(attempt.fork.expire(at), at)
 
     @inlineCallbacks
     def written(self) -> Any:

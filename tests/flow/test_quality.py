@@ -8,7 +8,7 @@ from sbc.lab.upper import Reply
 from sbc.upper import quality
 from tests.flow.test_failover import TwoServers
 
-ON = 'health_interval = "60s"\nfailover_after = "1s"\nquality = true'
+ON = 'health_interval = "60s"\nfailover_after = "30s"\nquality = true'
 BY_SPARE = 'name = "direct"\ncalled = ["+49301*"]\nupper = ["spare"]'
 """Numbers of the same destination that the spare takes: so that something is known of both."""
 NUMBER, KNOWN, ELSEWHERE = "+49302", "+49301", "+43123"
@@ -76,8 +76,16 @@ class Quality(TwoServers):
     @inlineCallbacks
     def test_it_takes_long_until_it_rings(self):
         yield self.ready(**{"[route]": BY_SPARE})
+        self.passed, arrived = 0.0, self.upper.arrived
+        now = self.sbc.driver.clock()
+        self.sbc.driver.clock = lambda: now + self.passed  # no stall makes the spare slow
+
+        def slowly(txn, request):
+            self.passed += 5.0 if request.method == b"INVITE" else 0.0
+            arrived(txn, request)
+
+        self.patch(self.upper, "arrived", slowly)
         yield self.calls(KNOWN, 4)
-        self.upper.script.plan("INVITE", *[Reply(delay=0.5)] * 4)
         seen = yield self.calls(NUMBER, 4)
         self.assertEqual(seen, [("pbx", 200)] * 4)
         why = self.sbc.uppers.router.quality.demoted(["pbx", "spare"], "4930", self.sbc.driver.clock())

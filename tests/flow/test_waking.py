@@ -32,7 +32,8 @@ class Waking(FlowCase):
             told, "invite", "asleep", "push_sent", "waiting", "push_accepted", "woken", "delivered", "ringing",
             "answered", "bye", "ended",
         )  # fmt: skip
-        self.assertEqual(len([heard for heard in phone.party.heard if heard.what == "INVITE"]), 1)
+        if transport == "tcp":  # datagrams are repeated until they are answered
+            self.assertEqual(len([heard for heard in phone.party.heard if heard.what == "INVITE"]), 1)
 
     def test_one_push_and_one_invite_over_udp(self):
         return self.wakes_one("udp")
@@ -87,16 +88,19 @@ class Waking(FlowCase):
         call = self.upper.place_call("bob")
         status = yield self.final(call)
         self.assertEqual(status, 200)
-        self.assertEqual(phone.diary.count("registered"), 4)
+        yield self.happened(phone.diary, "registered", 4)
         self.assertEqual(len(phone.saw("INVITE")), 1)
 
     @inlineCallbacks
     def hears(self, setting, *statuses):
         yield self.begin(routing=f'waiting_answer = "{setting}"')
-        yield self.asleep(wake_delay=0.3)
+        phone = yield self.asleep(killed=True)
         call = self.upper.place_call("bob")
+        yield self.happened(phone.diary, "push")
+        yield until(lambda: self.heard(call) == [*statuses], "what is said while it sleeps")
+        yield phone.wake()
         yield self.final(call)
-        self.assertEqual(self.heard(call), [*statuses, 180])
+        self.assertEqual(self.heard(call), [*dict.fromkeys([*statuses, 180])])
 
     def test_the_caller_hears_nothing_but_100_meanwhile(self):
         return self.hears("none")
@@ -175,6 +179,7 @@ class Waking(FlowCase):
         phone = yield self.awake(transport="udp")
         phone.sleep(silently=True)
         call = self.upper.place_call("bob")
+        yield self.next_moment()
         status = yield self.final(call)
         self.assertEqual(status, 200)
         self.assertEqual(len(self.pushes(phone)), 1)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from twisted.internet.defer import gatherResults, inlineCallbacks
 
 from sbc.lab.world import BORDER
+from sbc.proxy import passing
 from tests.flow.scene import FlowCase, pause, until
 
 
@@ -113,6 +114,7 @@ class Dialogs(FlowCase):
     @inlineCallbacks
     def test_statement_41_a_silent_datagram_flow_is_doubted(self):
         phone, call = yield self.sleeping(transport="udp")
+        self.patch(passing, "DOUBT", 0.5)
         self.sbc.transports.flow(self.rows("select flow from bindings")[0]["flow"]).heard_at -= 60
         response = yield call.ask(b"INFO")
         self.assertEqual(response.status, 200)
