@@ -124,6 +124,8 @@ class Leg:
     from_: bytes = b""
     to: bytes = b""
     cseq: int = 0
+    shown_from: bytes = b""
+    """`from_` as side B knows it, where that is another: by a rule, or with the domain in the place of our address."""
     until: float | None = None
     """When a leg that is no call ends by itself: its subscription's expiry."""
     offer: str = ""

@@ -92,7 +92,7 @@ class Endings:
         to = leg.to + b";tag=" + dialog.tag
         dialog.cseq_a += 1
         dialog.cseq_b += 1
-        self._bye_to(leg, dialog.b, leg.from_, to, dialog.cseq_a, header)
+        self._bye_to(leg, dialog.b, leg.shown_from or leg.from_, to, dialog.cseq_a, header)
         self._bye_to(leg, dialog.a, to, leg.from_, dialog.cseq_b, header)
         self.over(Inside(dialog, True), by, reason)
 
@@ -132,13 +132,14 @@ class Endings:
             return
         self.acknowledge(Inside(dialog, True), leg.cseq)
         if first:
-            self._bye_to(leg, dialog.b, leg.from_, leg.to + b";tag=" + tag, leg.cseq + 1, COMPLETED_ELSEWHERE)
+            caller = leg.shown_from or leg.from_
+            self._bye_to(leg, dialog.b, caller, leg.to + b";tag=" + tag, leg.cseq + 1, COMPLETED_ELSEWHERE)
 
     def acknowledge(self, inside: Inside, cseq: int) -> None:
         """The ACK of a 2xx to the INVITE of that number, in the name of its sender."""
         dialog, leg, side = inside.dialog, inside.dialog.leg, inside.receiver
         ours = leg.to + b";tag=" + dialog.tag
-        from_, to = (leg.from_, ours) if inside.from_a else (ours, leg.from_)
+        from_, to = (leg.shown_from or leg.from_, ours) if inside.from_a else (ours, leg.from_)
         if not self._routable(leg, side, "ACK"):
             return
 

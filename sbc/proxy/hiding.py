@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 
 from sbc.proxy.header_rules import KEEP_ALL, NOTHING, HeaderRules
 from sbc.sip.message import Request, Response
-from sbc.sip.uri import escape_user
 from sbc.sip.values import NameAddr
 
 OURS = (
@@ -113,12 +112,6 @@ def renamed(value: bytes, ours: frozenset[bytes], domain: bytes) -> bytes:
     if address.uri.host.lower() not in ours:
         return value
     return address.replace(uri=address.uri.replace(host=domain, port=None)).render()
-
-
-def called_by(value: bytes, user: str) -> bytes:
-    """A From value with another user part; a URI that is no SIP URI stays."""
-    address = NameAddr.parse(value)
-    return address.replace(uri=address.uri.replace(user=escape_user(user))).render() if address.uri.is_sip else value
 
 
 def _param(name: bytes, value: bytes | None) -> bytes:

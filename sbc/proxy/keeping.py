@@ -42,6 +42,7 @@ def written(dialog: Dialog, media: str | None, now: float, now_at: float) -> str
             "tag_b": _text(dialog.tag),
             "from": _text(leg.from_),
             "to": _text(leg.to),
+            **({} if not leg.shown_from else {"shown_from": _text(leg.shown_from)}),
             "cseq_a": dialog.cseq_a,
             "cseq_b": dialog.cseq_b,
             "a": _side(leg.a),
@@ -77,6 +78,7 @@ def restored(
             from_=_bytes(kept["from"]),
             to=_bytes(kept["to"]),
             cseq=int(kept["cseq_a"]) + CSEQ_LEAP,
+            shown_from=_bytes(kept.get("shown_from", "")),
         )
         tag = _bytes(kept["tag_b"])
         dialog = Dialog(leg, tag, b, confirmed=True, cseq_a=leg.cseq, cseq_b=int(kept["cseq_b"]) + CSEQ_LEAP)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from sbc.proxy.branch import Branch
 from sbc.proxy.dialog import OPENING, Leg, Side
 from sbc.proxy.dialog_info import as_known
-from sbc.proxy.hiding import called_by, outward, renamed, show_contact
+from sbc.proxy.hiding import outward, renamed, show_contact
+from sbc.proxy.identities import called_by, identified
 from sbc.proxy.loops import mark
 from sbc.proxy.references import mapped
 from sbc.proxy.target import Target, through
@@ -85,6 +86,9 @@ def request_for(attempt: Attempt, branch: Branch[Target], flow: Flow, body: byte
                 out.set(name, shown)
     if attempt.shown_caller and (target.server is not None or attempt.origin is not None):
         out.set(b"from", called_by(out.first(b"from") or b"", attempt.shown_caller))
+        identified(out, request.from_.uri.username, attempt.shown_caller)
+    if branch.leg is not None and out.first(b"from") != branch.leg.from_:
+        branch.leg.shown_from = out.first(b"from") or b""
     return out
 
 

@@ -62,7 +62,7 @@ def bring(calls: Calls, inside: Inside, response: Response, came: Flow) -> None:
         b"INVITE",
         inside.sender.contact,
         via=asked.vias[0],
-        from_=response.first(b"from") or b"",
+        from_=inside.dialog.leg.from_ if inside.from_a else response.first(b"from") or b"",
         to=response.first(b"to") or b"",
         call_id=inside.sender.call_id,
         cseq=asked.number,

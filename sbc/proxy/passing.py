@@ -12,10 +12,11 @@ from sbc.observe import kinds
 from sbc.proxy import overdue
 from sbc.proxy.codes import FLOW_FAILED
 from sbc.proxy.describing import described
-from sbc.proxy.dialog import REFRESHING, Inside, contact_of, next_hop
+from sbc.proxy.dialog import REFRESHING, Inside, Leg, contact_of, next_hop
 from sbc.proxy.dialog_info import as_known
 from sbc.proxy.ends import moved
 from sbc.proxy.hiding import homeward, outward
+from sbc.proxy.identities import identified, name_of
 from sbc.proxy.references import mapped
 from sbc.proxy.sleepers import DOUBT, FRESH, Hold
 from sbc.registrar.flows import Awake
@@ -278,8 +279,22 @@ def passed_on(calls: Calls, request: Request, inside: Inside, flow: Flow, body: 
         references=mapped(request, calls.dialogs, inside.sender, inside.receiver, calls.mask()),
         hops=(70 if hops is None else hops) - 1,
     )
+    leg = inside.dialog.leg
+    if leg.shown_from:
+        _show_caller(out, leg, inside)
     if body is request.body:
         body = as_known(request, body, calls.dialogs, inside.receiver)
     if body is not request.body:
         out.body = body
     return out
+
+
+def _show_caller(out: Request, leg: Leg, inside: Inside) -> None:
+    """The caller has the name that this side knows it by, as in the request that began the dialog."""
+    if not inside.from_a:
+        out.set(b"to", leg.from_)
+        return
+    out.set(b"from", leg.shown_from)
+    before, shown = name_of(leg.from_), name_of(leg.shown_from)
+    if before != shown:
+        identified(out, before, shown)

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from sbc.observe import kinds
 from sbc.proxy.asking import Asking
 from sbc.proxy.branch import WAITING, Branch
-from sbc.proxy.hiding import called_by
+from sbc.proxy.identities import called_by
 from sbc.proxy.target import PUSH_TYPES, Target, party
 from sbc.push.habits import habit, push_again
 from sbc.push.orders import Outcome, PushOrder, PushResult, PushType

@@ -63,14 +63,30 @@ class Rules(Routed):
         yield self.begin(**{"[route]": rule})
         self.upper.answering["+4930123456"] = 0.05
         phone = yield self.awake()
-        call = phone.call("004930123456")
+        said = [(b"p-preferred-identity", b"<sip:bob@pbx.example.com>"), (b"diversion", b"<sip:bob@pbx.example.com>")]
+        call = phone.call("004930123456", headers=said)
         status = yield self.final(call)
         self.assertEqual(status, 200)
         [seen] = self.upper.saw("INVITE")
         self.assertEqual(seen.request.parsed_uri.username, "+4930123456")
         self.assertEqual(seen.request.from_.uri.username, "+4955o")
-        yield call.hang_up()
+        self.assertEqual(seen.request.lines(b"p-preferred-identity"), [b"<sip:+4955o@pbx.example.com>"])
+        self.assertEqual(seen.request.lines(b"diversion"), [said[1][1]])
+
+        response = yield call.ask(b"INFO", (b"p-asserted-identity", b"<sip:bob@pbx.example.com>"))
+        self.assertEqual((response.status, response.from_.uri.username), (200, "bob"))
+        [seen] = self.upper.saw("INFO")
+        self.assertEqual(seen.request.from_, self.upper.saw("INVITE")[0].request.from_, "the same to the end")
+        self.assertEqual(seen.request.lines(b"p-asserted-identity"), [b"<sip:+4955o@pbx.example.com>"])
+        response = yield self.upper.calls[-1].ask(b"INFO")
+        self.assertEqual((response.status, response.to.uri.username), (200, "+4955o"))
+        self.assertEqual(phone.saw("INFO")[0].request.to.uri.username, "bob", "its own name")
+
+        self.sbc.calls.end_all("the operator ends it")
         yield self.happened(self.upper.calls[-1].diary, "ended")
+        yield self.happened(call.diary, "ended")
+        self.assertEqual(self.upper.saw("BYE")[0].request.from_.uri.username, "+4955o")
+        self.assertEqual(phone.saw("BYE")[0].request.to.uri.username, "bob")
 
     @inlineCallbacks
     def test_the_caller_from_outside_gets_another_name(self):
