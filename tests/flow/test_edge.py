@@ -10,6 +10,7 @@ from twisted.internet.defer import inlineCallbacks
 from sbc.lab.world import BORDER
 from tests.flow.edge import Edge, route_of
 from tests.flow.scene import FlowCase, until
+from tests.flow.waits import PATIENCE
 
 INSTANCE = "urn:uuid:00000000-0000-1000-8000-000a95a0e128"
 
@@ -213,7 +214,7 @@ class Elsewhere(EdgeCase):
         listener = Edge((BORDER, self.world.sip), host="127.0.0.9")
         self.addCleanup(listener.close)
         forged = f"<sip:x@127.0.0.9:{listener.address[1]};transport=tcp;lr>"
-        with closing(sqlite3.connect(self.world.border.database)) as database, database:
+        with closing(sqlite3.connect(self.world.border.database, timeout=PATIENCE)) as database, database:
             database.execute("update bindings set path = ?", (forged,))
         self.edge.cut()
         yield until(lambda: not self.edge.streams, "the connection is gone")

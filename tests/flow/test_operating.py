@@ -10,7 +10,7 @@ from pathlib import Path
 from twisted.internet.defer import inlineCallbacks
 
 from sbc import assembly, service
-from tests.flow.scene import FlowCase, pause, until
+from tests.flow.scene import FlowCase, until
 
 TEMPLATE = {"aps": {"alert": {"title": "TITLE", "body": "BODY"}}, "mark": "MINE", "who": "FROMUSERNAME"}
 
@@ -50,9 +50,11 @@ class Reloading(FlowCase):
         yield self.final(call)
         carol = yield self.asleep("carol", killed=True)
         self.world.border.rewrite("no_wake_code = 480", "no_wake_code = 404")
-        self.world.border.rewrite("[push]\n", '[push]\nmax_wait = "1s"\n')
+        self.world.border.rewrite("[push]\n", '[push]\nmax_wait = "33s"\n')
         yield self.sbc.operations.reload("SIGHUP")
+        self.assertEqual(self.sbc.derived.calls.max_wait, 33.0)
         missed = self.upper.place_call("carol")
+        yield self.in_vain()
         status = yield self.final(missed)
         self.assertEqual(status, 404)
         self.assertEqual(len(self.pushes(carol)), 1)
@@ -80,11 +82,12 @@ class Reloading(FlowCase):
 
     @inlineCallbacks
     def test_a_mistake_in_the_file_changes_nothing(self):
-        yield self.begin(push='max_wait = "1s"')
-        self.world.border.rewrite('max_wait = "1s"', 'max_wate = "9s"')
+        yield self.begin(push='max_wait = "2s"')
+        self.world.border.rewrite('max_wait = "2s"', 'max_wate = "9s"')
         told = yield self.sbc.operations.reload("SIGHUP")
         self.assertIn("max_wate", told[0])
         self.assertEqual(told[-1], "nothing was changed")
+        self.assertEqual(self.sbc.derived.calls.max_wait, 2.0)
         yield self.asleep(killed=True)
         status = yield self.final(self.upper.place_call("bob"))
         self.assertEqual(status, 480)
@@ -106,6 +109,20 @@ class Stopping(FlowCase):
         yield stopped
         [cdr] = self.rows("select * from cdrs")
         self.assertEqual((cdr["code"], cdr["ended_by"]), (200, "sbc"))
+
+    @inlineCallbacks
+    def test_it_ends_with_its_last_call_and_waits_no_longer(self):
+        yield self.begin()
+        phone = yield self.awake()
+        call = self.upper.place_call("bob")
+        yield self.final(call)
+        yield self.happened(self.ringing(phone).diary, "ack")
+        self.patch(assembly, "DRAIN", 3600.0)
+        stopped = self.world.border.stop()
+        response = yield call.ask(b"INFO")
+        self.assertEqual((response.status, stopped.called), (200, False), "the call goes on")
+        yield call.hang_up()
+        yield stopped
 
     @inlineCallbacks
     def test_a_caller_who_waits_for_a_phone_is_not_left_without_an_answer(self):
@@ -177,7 +194,6 @@ class Providers(FlowCase):
         call = self.upper.place_call("bob")
         yield self.final(call)
         yield call.hang_up()
-        yield pause(0.05)
         yield self.record(call)
         for row in self.rows("select * from call_events"):
             self.assertNotIn(phone.token.prid, row["detail"])

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shutil
-import time
+import sqlite3
 
-from twisted.internet import reactor
+import treq
 from twisted.internet.defer import inlineCallbacks
 
 from tests.flow.scene import FlowCase, pause, until
+from tests.flow.waits import PATIENCE
 
 
 class Processes(FlowCase):
-    timeout = 40
+    timeout = 150
 
     @inlineCallbacks
     def talking(self, **more):
@@ -28,26 +29,42 @@ class Processes(FlowCase):
         contact = self.upper.contact_of(user)
         return contact.updated_at if contact is not None else 0
 
+    def fall_due(self):
+        """Registrations are to be refreshed as soon as somebody looks."""
+        with sqlite3.connect(self.world.border.database, timeout=PATIENCE) as database:
+            database.execute("update upper_registrations set next_at = 1")
+
+    @inlineCallbacks
+    def healthy(self):
+        """Whether the SBC says that it serves."""
+        response = yield treq.get(f"{self.world.border.web}/healthz", persistent=False)
+        yield treq.content(response)
+        return response.code == 200
+
+    def reloads(self):
+        """How often it was told that the configuration was read again."""
+        return len(self.rows("select id from audit where action = 'reload'"))
+
     def signal(self, name):
         self.world.border._process.signalProcess(name)
 
     @inlineCallbacks
     def test_killed_and_started_again(self):
         """Registrations and dialogs are there again; a sleeping phone is still reached."""
-        yield self.begin(child=True, push="upper_expires = 3")
-        self.upper.rules.min_expires, self.upper.rules.expires = 1, 3
+        yield self.begin(child=True)
         sleeper = yield self.asleep("carol")
         phone, call = yield self.talking(transport="udp")
         yield until(lambda: self.rows("select * from dialogs"), "the dialog is kept")
+        bound = self.bound_at("carol")
+        self.fall_due()
         yield self.world.restart(crash=True)
-        restarted = reactor.seconds()
         response = yield call.ask(b"INFO")
         self.assertEqual(response.status, 200, "a request inside the dialog passes")
         response = yield self.ringing(phone).hang_up()
         self.assertEqual(response.status, 200)
         yield self.happened(call.diary, "ended")
         yield until(lambda: not self.rows("select * from dialogs"), "the dialog is gone")
-        yield until(lambda: self.bound_at("carol") > restarted, "the upper registration is resumed")
+        yield until(lambda: self.bound_at("carol") > bound, "the upper registration is resumed")
         waking = self.upper.place_call("carol")
         status = yield self.final(waking)
         self.assertEqual(status, 200)
@@ -87,39 +104,37 @@ class Processes(FlowCase):
         phone, call = yield self.talking()
         ended = self.world.border.diary.when("ended")
         self.signal("TERM")
-        yield pause(0.3)
+        while (yield self.healthy()):
+            yield pause(0.05)
         refused = self.upper.place_call("bob")
         status = yield self.final(refused)
         self.assertEqual(status, 503)
         response = yield call.ask(b"INFO")
         self.assertEqual(response.status, 200, "the call goes on")
         self.assertFalse(ended.called)
-        started = time.monotonic()
         response = yield call.hang_up()
         self.assertEqual(response.status, 200)
         yield self.happened(self.ringing(phone).diary, "ended")
         yield ended
-        self.assertLess(time.monotonic() - started, 3, "and the SBC ends with it")
         [cdr] = self.rows("select * from cdrs where call_id = ?", call.call_id.decode())
         self.assertEqual((cdr["code"], cdr["ended_by"]), (200, "caller"))
 
     @inlineCallbacks
     def test_sighup_reads_credentials_and_templates_again(self):
-        yield self.begin(child=True, push='max_wait = "2s"')
+        yield self.begin(child=True)
         authority = self.world.authority
         key = authority.apns_key()
         hidden = key.with_suffix(".away")
         phone = yield self.asleep()
         shutil.move(key, hidden)
         self.signal("HUP")
-        yield until(lambda: "reload" in self.world.border.output, "the reload is told")
-        yield pause(0.2)
+        yield until(lambda: self.reloads() == 1, "the reload is told")
         status = yield self.final(self.upper.place_call("bob"))
         self.assertEqual(status, 480, "no key, no push")
         self.assertEqual(self.pushes(phone), [])
         shutil.move(hidden, key)
         self.signal("HUP")
-        yield pause(0.5)
+        yield until(lambda: self.reloads() == 2, "the second one")
         call = self.upper.place_call("bob")
         status = yield self.final(call)
         self.assertEqual(status, 200)

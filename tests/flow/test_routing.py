@@ -12,6 +12,7 @@ from twisted.internet.defer import inlineCallbacks
 from sbc import uppers
 from sbc.lab.upper import Reply, Upper
 from tests.flow.scene import DOMAIN, USERS, FlowCase, until
+from tests.flow.waits import PATIENCE
 
 ELSEWHERE = "127.0.0.5"
 
@@ -27,7 +28,7 @@ class Routed(FlowCase):
 
     def write(self, statement, *values):
         """An operator at the database."""
-        with sqlite3.connect(self.world.border.database) as database:
+        with sqlite3.connect(self.world.border.database, timeout=PATIENCE) as database:
             database.execute(statement, values)
 
 
