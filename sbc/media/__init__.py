@@ -5,8 +5,8 @@ send on, naming the relay's own ports; statistics at the end of a call; word of 
 
 Read `calls.py` first: it is what a proxy uses and decides whether media is relayed at all. `engine.py` is the port
 behind which relays live, `engines.py` chooses one: `process.py` has a media process (`child.py`; itself `worker.py`
-under a `keeper.py`) and speaks with it (`control.py`; `link.py` here, `line.py` there); `inline.py` has the relay in
-this process; `rtpengine/` asks other programs.
+under a `keeper.py`) and speaks with it (`control.py`; `link.py` here, `line.py` there; `remembered.py`: what the next
+one is told); `inline.py` has the relay in this process; `rtpengine/` asks other programs.
 
 `relay.py` is the relay itself, which knows no Twisted: a `leg.py` for each leg, whose sockets (`sockets.py`,
 `channels.py`, `end.py`) `forward.py` serves; `snapshot.py` carries legs over a restart. `offload.py` is the port behind

@@ -25,13 +25,13 @@ log = Logger()
 
 
 class Request:
-    """A question to the media process. `asked_at`: when it was put, seconds."""
+    """A question to the media process. `asked_at`: when it was asked, `put_at`: when it was sent, seconds."""
 
-    __slots__ = ("answer", "asked_at", "message")
+    __slots__ = ("answer", "asked_at", "message", "put_at")
 
     def __init__(self, message: Message, asked_at: float) -> None:
         self.message = message
-        self.asked_at = asked_at
+        self.asked_at = self.put_at = asked_at
         self.answer: Deferred[Message] = Deferred()
 
     def settle(self, reply: Message) -> None:
@@ -64,17 +64,27 @@ class Link(Protocol):
     def put(self, request: Request) -> None:
         """Send a request; its Deferred fires when the answer is here."""
         self._number += 1
+        request.put_at = self._clock()
         self._open[self._number] = request
         self.transport.write(control.frame({**request.message, "id": self._number}))
 
-    def kill(self) -> None:
-        """End the other side at once, as far as we may, and the connection."""
-        if self.pid:
-            try:
+    def owes(self) -> float:
+        """Seconds for which the other side has said nothing though it was asked something."""
+        oldest = next(iter(self._open.values()), None)
+        return 0.0 if oldest is None else self._clock() - max(oldest.put_at, self.heard_at)
+
+    def kill(self) -> bool:
+        """End the other side at once, and the connection. False when it may be there still."""
+        killed = self.pid != 0
+        try:
+            if killed:
                 os.kill(self.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                pass
+        except ProcessLookupError:
+            pass
+        except PermissionError:
+            killed = False
         self.transport.abortConnection()
+        return killed
 
     def dataReceived(self, data: bytes) -> None:
         """Answers and events."""

@@ -22,6 +22,7 @@ from sbc.media.child import Child
 from sbc.media.control import Message
 from sbc.media.engine import Answer, Fault, Offer, Statistics
 from sbc.media.link import Link, Request, connect
+from sbc.media.remembered import Remembered
 from sbc.media.settings import MediaSettings
 from sbc.media.snapshot import ENCRYPTED
 from sbc.sip.errors import RemoteError
@@ -32,10 +33,15 @@ SEEK = 0.05
 PATIENCE = 5.0
 #: Questions that may wait for a media process.
 MAX_WAITING = 10_000
-#: Seconds of silence, against a word every two, after which a media process is killed.
-HANGING = 20.0
+#: Seconds without a word after which a media process that was asked something is killed: calls that it had go on in the
+#: next one sooner than new ones could be refused.
+SLOW = 2.0
+#: The same when nothing was asked; it has a word to say every two.
+HANGING = 6.0
+#: Seconds in which a keeper that had a media process has the next one: more than its longest pause. Else it hangs, too.
+REVIVAL = 8.0
 #: Seconds between two looks at what takes too long.
-LOOK = 1.0
+LOOK = 0.5
 #: Seconds in which a signalling process that took over a media process claims its calls; the others are ended.
 CLAIM = 30.0
 #: Seconds that a media process gets to end in order.
@@ -58,12 +64,7 @@ class ProcessEngine:
         self._link: Link | None = None
         self._ready = False
         self._waiting: deque[Request] = deque()
-        self._carried: set[str] = set()
-        self._known: set[str] = set()
-        self._kept: dict[str, str] = {}
-        self._lasting: dict[str, str] = {}
-        self._offers: dict[tuple[str, str], Message] = {}
-        self._unclaimed: set[str] = set()
+        self._legs = Remembered()
         self._identity = ""
         self._pid = 0
         self._counts: Message = {}
@@ -72,6 +73,7 @@ class ProcessEngine:
         self._seeking: Any = None
         self._stopping: Deferred[None] | None = None
         self._looked_at = 0.0
+        self._alone_at: float | None = None
         self._looking = LoopingCall(self._look)
         self._looking.clock = reactor
 
@@ -109,11 +111,11 @@ class ProcessEngine:
 
     def carries(self, key: str) -> bool:
         """See `Engine.carries`."""
-        return key in self._carried
+        return key in self._legs.carried
 
     def snapshot(self, key: str) -> str | None:
         """See `Engine.snapshot`."""
-        return self._lasting.get(key)
+        return self._legs.lasting.get(key)
 
     def reload(self, settings: MediaSettings) -> None:
         """See `Engine.reload`."""
@@ -163,27 +165,27 @@ class ProcessEngine:
 
     def offer(self, key: str, offer: Offer) -> Deferred[bytes]:
         """See `Engine.offer`."""
-        self._known.add(key)
+        self._legs.known.add(key)
         request = {"do": "offer", "key": key, **control.from_offer(offer)}
         return self._ask(request).addCallback(self._offered, key, request)
 
     def answer(self, key: str, answer: Answer) -> Deferred[bytes]:
         """See `Engine.answer`."""
-        if key not in self._carried:
+        if key not in self._legs.carried:
             return fail(RemoteError(503, b"Media Lost"))
-        self._offers.pop((key, "b" if answer.from_ == "a" else "a"), None)
+        self._legs.answered(key, answer.from_)
         return self._ask({"do": "answer", "key": key, **control.from_answer(answer)}).addCallback(_description)
 
     def restore(self, key: str, text: str) -> Deferred[bool]:
         """See `Engine.restore`."""
-        self._known.add(key)
+        self._legs.known.add(key)
         return self._ask({"do": "restore", "key": key, "text": text}).addCallback(self._restored, key)
 
     def close(self, key: str) -> Deferred[Statistics]:
         """See `Engine.close`."""
-        if key not in self._known and key not in self._carried:
+        if key not in self._legs:
             return succeed(Statistics())
-        self._forget(key)
+        self._legs.forget(key)
         return self._ask({"do": "close", "key": key}).addCallbacks(self._closed, _nothing, callbackArgs=(key,))
 
     # What it answered
@@ -191,40 +193,28 @@ class ProcessEngine:
     def _offered(self, reply: Message, key: str, request: Message) -> bytes:
         self._count(reply)
         if reply["carried"]:
-            self._carried.add(key)
-            self._offers[key, request["from"]] = request
+            self._legs.offered(key, request["from"], request)
         return _description(reply)
 
     def _restored(self, reply: Message, key: str) -> bool:
         self._count(reply)
-        self._unclaimed.discard(key)
+        self._legs.unclaimed.discard(key)
         if reply["there"]:
-            self._carried.add(key)
+            self._legs.carried.add(key)
         return bool(reply["there"])
 
     def _closed(self, reply: Message, key: str) -> Statistics:
-        self._forget(key)
+        self._legs.forget(key)
         self._count(reply)
         return control.to_statistics(reply["streams"])
 
     def _count(self, reply: Message) -> None:
         self._counts["streams"] = reply["streams_now"]
 
-    def _forget(self, key: str) -> None:
-        self._carried.discard(key)
-        self._known.discard(key)
-        self._unclaimed.discard(key)
-        self._kept.pop(key, None)
-        self._lasting.pop(key, None)
-        for side in "ab":
-            self._offers.pop((key, side), None)
-
     def _event(self, message: Message) -> None:
         key = message.get("key", "")
         if message["event"] == "kept":
-            self._kept[key] = message["text"]
-            if message["lasting"] is not None:
-                self._lasting[key] = message["lasting"]
+            self._legs.keep(key, message["text"], message["lasting"])
         elif message["event"] == "fault":
             self.on_fault(key, Fault(message["cause"], message["text"]))
         elif message["event"] == "counts":
@@ -263,13 +253,10 @@ class ProcessEngine:
         self._say(reply)
         self._pid = reply["pid"]
         self._identity = reply["identity"]
-        there = set(reply["legs"])
-        self._unclaimed = there - self._carried
-        self._carried |= there
-        self._ready = True
-        for key in [key for key in self._carried if key not in there]:
+        self._ready, self._alone_at = True, None
+        for key in self._legs.found(reply["legs"]):
             self._retell(key)
-        if self._unclaimed:
+        if self._legs.unclaimed:
             self._reactor.callLater(CLAIM, self._end_unclaimed)
         waiting, self._waiting = self._waiting, deque()
         for request in waiting:
@@ -298,32 +285,33 @@ class ProcessEngine:
 
     def _retell(self, key: str) -> None:
         """A new media process: it learns of a leg of the one before."""
-        text = self._kept.get(key)
+        text = self._legs.kept(key)
         if text is None:
-            self._carried.discard(key)
+            self._legs.carried.discard(key)
             self.on_fault(key, Fault("lost", "the media process ended"))
             return
         self._ask({"do": "restore", "key": key, "text": text}).addCallback(self._retold, key).addErrback(_told)
-        for side in "ab":
-            if (offer := self._offers.get((key, side))) is not None:
-                self._ask(offer).addErrback(_told)
+        for offer in self._legs.open_offers(key):
+            self._ask(offer).addErrback(_told)
 
     def _retold(self, reply: Message, key: str) -> None:
-        if not reply["there"] and key in self._carried:
+        if not reply["there"] and key in self._legs.carried:
             log.warn("a call's media could not be taken over: {key}", key=key)
-            self._carried.discard(key)
-            if self._kept.get(key) != ENCRYPTED:  # of those the media process itself will tell, when phones are back
+            self._legs.carried.discard(key)
+            if self._legs.kept(key) != ENCRYPTED:  # of those the media process itself will tell, when phones are back
                 self.on_fault(key, Fault("lost", "its ports or its keys could not be had again"))
 
     def _end_unclaimed(self) -> None:
         """Those that nobody has asked for: an answer that is still on its way is a claim too."""
-        for key in self._unclaimed - self._known:
+        for key in self._legs.unclaimed - self._legs.known:
             self.close(key)
 
     def _gone(self, unanswered: list[Request]) -> None:
         """The connection is lost, and with it, most likely, the media process."""
         known = self._ready
         self._link, self._ready, self._pid = None, False, 0
+        if known:
+            self._alone_at = self._reactor.seconds()
         self._before = {name: count + int(self._counts.pop(name, 0)) for name, count in self._before.items()}
         self._waiting.extendleft(each for each in reversed(unanswered) if each.message["do"] not in ("hello", "end"))
         if self._stopping is not None:
@@ -342,6 +330,7 @@ class ProcessEngine:
             return
         if self._child.may_begin:
             self._child.begin(self._settings)
+            self._alone_at = None  # it takes as long as it takes
         self._seeking = self._reactor.callLater(SEEK, self._seek)
 
     def _look(self) -> None:
@@ -352,10 +341,13 @@ class ProcessEngine:
             return
         while self._waiting and now - self._waiting[0].asked_at >= PATIENCE:
             self._waiting.popleft().answer.errback(RemoteError(503, b"Media Relay Away"))
-        if self._link is not None and now - self._link.heard_at >= HANGING:
-            log.error("the media process hangs and is killed")
+        if self._link is not None:
+            if self._link.owes() >= SLOW or now - self._link.heard_at >= HANGING:
+                log.error("the media process hangs and is killed")
+                if not self._link.kill():
+                    self._child.kill()
+        elif self._alone_at is not None and now - self._alone_at >= REVIVAL:
             self._child.kill()
-            self._link.kill()  # it need not be a child of ours
 
     # The process
 

@@ -130,6 +130,34 @@ class Python(Contract, TestCase):
         yield self.until(lambda: not crashed._child.runs, "it has ended")
 
     @inlineCallbacks
+    def test_what_one_that_hangs_was_asked_is_answered_by_the_next(self) -> Any:
+        self.patch(process, "HANGING", 1000.0)
+        yield self.begin()
+        a, b = self.phone(A), self.phone(B)
+        yield self.call(a, b)
+        yield self.until(lambda: self.calls.snapshot("leg"), "the leg is kept")
+        before = self.engine.pid  # type: ignore[attr-defined]
+        os.kill(before, signal.SIGSTOP)
+        yield self.call(self.phone(A), self.phone(B), key="second")
+        self.assertNotEqual(self.engine.pid, before)  # type: ignore[attr-defined]
+        yield self.talk(a, b)
+        self.assertEqual(self.faults, [])
+
+    @inlineCallbacks
+    def test_a_keeper_that_hangs_too_is_replaced(self) -> Any:
+        self.patch(process, "PATIENCE", 1000.0)
+        self.patch(process, "REVIVAL", 1.0)
+        yield self.begin()
+        a, b = self.phone(A), self.phone(B)
+        yield self.call(a, b)
+        yield self.until(lambda: self.calls.snapshot("leg"), "the leg is kept")
+        keeper = self.engine._child.pid  # type: ignore[attr-defined]
+        os.killpg(keeper, signal.SIGSTOP)
+        yield self.call(self.phone(A), self.phone(B), key="second")
+        self.assertNotEqual(self.engine._child.pid, keeper)  # type: ignore[attr-defined]
+        yield self.talk(a, b)
+
+    @inlineCallbacks
     def test_one_that_hangs_and_is_no_child_of_the_new_master_is_killed(self) -> Any:
         yield self.begin()
         a, b = self.phone(A), self.phone(B)
@@ -142,13 +170,11 @@ class Python(Contract, TestCase):
         yield self.until(lambda: crashed._link is None, "the old master is gone")
         os.kill(worker, signal.SIGSTOP)
 
-        patience = self.patch(process, "HANGING", 1.0)
         self.engine = ProcessEngine(self.settings, reactor, self.state, "python")
         self.calls = MediaCalls(self.settings, self.engine)
         self.calls.privilegedStartService()
         self.calls.startService()
         yield self.until(lambda: self.engine.pid not in (0, worker), "another takes its place")  # type: ignore[attr-defined]
-        patience.restore()
         yield self.call(a, b)
         yield self.talk(a, b)
         self.assertNotEqual(self.engine.pid, worker)

@@ -36,7 +36,7 @@ class Survival(Conversation, TestCase):
     def killed(self, *, keeper: bool = False) -> Any:
         """The media process dies (with what would begin the next one at once)."""
         engine: Any = self.engine
-        yield self.until(lambda: engine._kept.get("leg"), "the leg is remembered")
+        yield self.until(lambda: engine._legs.kept("leg"), "the leg is remembered")
         before = engine.pid
         if keeper:
             engine._child.kill()

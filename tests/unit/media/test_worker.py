@@ -76,8 +76,8 @@ def test_a_call_whose_ports_are_taken_meanwhile_is_over(kept: str, told: list[st
     engine: Any = process.ProcessEngine(MediaSettings(), _NoReactor(), Path("/nowhere"), "python")
     causes: list[str] = []
     engine.on_fault = lambda key, fault: causes.append(fault.cause)
-    engine._carried.add("leg")
-    engine._kept["leg"] = kept
+    engine._legs.carried.add("leg")
+    engine._legs.keep("leg", kept, None)
     engine._retold({"there": False}, "leg")
     assert causes == told
 
