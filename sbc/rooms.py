@@ -17,6 +17,7 @@ from sbc.proxy.ending import Endings
 from sbc.proxy.ends import Ends
 from sbc.proxy.lasting import Lasting
 from sbc.proxy.mailbox import Mailbox
+from sbc.proxy.returning import Returns
 from sbc.proxy.sleepers import Sleepers
 from sbc.proxy.switch import Switch
 from sbc.proxy.terms import Terms
@@ -89,6 +90,7 @@ def calls(sbc: Sbc, dialogs: Dialogs) -> Calls:
         call_later=sbc.reactor.callLater,
         dialogs=dialogs,
         waiting=waiting,
+        returns=Returns(waiting, sbc.shown_call_id),
         lasting=sbc.lasting,
         endings=endings,
         terms=Terms(dialogs, endings, sbc.lasting, sbc.driver.clock),

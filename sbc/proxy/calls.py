@@ -16,7 +16,6 @@ from sbc.observe.metrics import Metrics
 from sbc.proxy import overdue
 from sbc.proxy.absence import Absences
 from sbc.proxy.attempt import Attempt
-from sbc.proxy.branch import best
 from sbc.proxy.describing import described
 from sbc.proxy.dialog import Dialogs, Inside
 from sbc.proxy.edges import Edges
@@ -26,6 +25,7 @@ from sbc.proxy.header_rules import HeaderRules
 from sbc.proxy.lasting import Lasting
 from sbc.proxy.mailbox import Mailbox
 from sbc.proxy.passing import Passing, passed_on
+from sbc.proxy.returning import Returns
 from sbc.proxy.sleepers import Sleepers
 from sbc.proxy.target import party
 from sbc.proxy.terms import Terms
@@ -41,7 +41,6 @@ from sbc.sip.errors import RemoteError
 from sbc.sip.message import Request, Response
 from sbc.soon import when_there
 from sbc.store.operations import RemoveBinding, TouchToken
-from sbc.store.records import User
 from sbc.transaction.driver import Driver
 from sbc.transaction.identifiers import Identifiers
 from sbc.transaction.retry import Retry
@@ -53,9 +52,6 @@ from sbc.upper.watch import Watch
 from sbc.upper.ways import Ways, on_flow
 
 log = Logger()
-
-MAX_CHALLENGED = 1_000
-"""Challenged calls remembered; those who place them come again within a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +95,7 @@ class Calls:
     terms: Terms
     uppers: Watch
     following: Following
+    returns: Returns
     router: Router
     absences: Absences = field(default_factory=Absences)
     sleepers: Sleepers
@@ -112,9 +109,6 @@ class Calls:
     open: dict[Attempt, str | None] = field(default_factory=dict)
     """Requests outside dialogs that have no final answer yet, calls with the place that their source holds for them;
     the transaction table bounds them."""
-    challenged: dict[bytes, tuple[int, int]] = field(default_factory=dict)
-    """Calls to users here that nobody took, and whose upper server then asked the caller for credentials: by the
-    Call-ID that it knows, the callee's id and what its devices said."""
 
     def mask(self) -> Callable[[bytes], bytes] | None:
         """What becomes of a Call-ID on its way to the other side; None: it passes."""
@@ -217,25 +211,6 @@ class Calls:
         for dialog in self.dialogs.moved(f"{news.username}@{news.domain}", news.device, news.flow):
             self.lasting.changed(dialog)
 
-    def came_back(self, attempt: Attempt, user: User) -> int | None:
-        """Whether an upper server sends a call on to devices that have just been tried for the same call, before it was
-        given to that server: what they answered then; None: it does not. A server that makes a call of its own out of
-        it is not seen through."""
-        callee, verdict = self.challenged.get(attempt.request.call_id, (None, 0))
-        if callee == user.id:
-            return verdict
-        for other in self.waiting.of(user.id):
-            if not isinstance(other, Attempt) or other is attempt or other.origin is not None:
-                continue
-            if any(leg.b.call_id == attempt.request.call_id and leg.b.upper is not None for leg in other.legs):
-                verdict = other.fork.verdict()
-                return verdict if verdict != 408 else 480
-        return None
-
-    def comes_again(self, request: Request) -> bool:
-        """Whether this call brings the credentials that the upper server asked for: the callee's devices had it."""
-        return self._shown(request.call_id) in self.challenged
-
     def passed(self, inside: Inside, request: Request, status: int) -> None:
         """A request inside a dialog has got its final response."""
         if request.method == b"BYE" or (status in (408, 481) and request.method == b"INVITE"):
@@ -275,7 +250,7 @@ class Calls:
         if place:
             self.guard.rang(place)
         self._missed(attempt)
-        self._note_challenge(attempt, status)
+        self.returns.answered(attempt, status)
         if status == 404 and attempt.caller.upper is None and attempt.lodger is None:
             # Somebody who is not registered here asks for names (security: scanners use INVITE and MESSAGE too).
             flow = attempt.flow
@@ -294,21 +269,6 @@ class Calls:
             return
         attempt.story.note(kinds.CANCELLED if by == "caller" else kinds.REJECTED, f"{status} {reason}")
         self.endings.record(attempt.story.call, status, reason, by)
-
-    def _shown(self, call_id: bytes) -> bytes:
-        mask = self.mask()
-        return call_id if mask is None else mask(call_id)
-
-    def _note_challenge(self, attempt: Attempt, status: int) -> None:
-        if status not in (401, 407) or attempt.user is None or attempt.lodger is None:
-            return
-        found = best(branch for branch in attempt.fork.branches.values() if branch.target.server is None)
-        if found is None:
-            return
-        if len(self.challenged) >= MAX_CHALLENGED:
-            del self.challenged[next(iter(self.challenged))]
-        verdict = found.status if found.status != 408 else 480
-        self.challenged[self._shown(attempt.request.call_id)] = attempt.user.id, verdict
 
     def _missed(self, attempt: Attempt) -> None:
         """Devices that were pushed for this call and did not come while it waited for them (`push.remove_on`)."""

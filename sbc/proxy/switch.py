@@ -191,6 +191,8 @@ class Switch:
                 found = self.store.read(partial(queries.subscriber, username=username, domain=domain))
                 found.addCallback(self._found_here, attempt, way.server, lodger).addErrback(self._unfound, attempt)
             else:
+                if self.calls.returns.comes_again(request):
+                    self.calls.returns.up_again(attempt)
                 self._upward(attempt, way.server, lodger, now)
             return
         ruled = self.calls.router.arriving(inquiry(request, flow.peer[0], IN))
@@ -215,7 +217,7 @@ class Switch:
             self._upward(attempt, way.fallback, None, now)
             return
         attempt.grows = way.token is None or not self.registrar.rules().mirror
-        before = self.calls.came_back(attempt, subscriber.user)
+        before = self.calls.returns.verdict(attempt, subscriber.user, now)
         if before is not None:
             attempt.story.note(kinds.ROUTED, "back from the upper server: its devices were tried already")
             attempt.refuse(before)
@@ -238,7 +240,7 @@ class Switch:
             and sender.username == lodger.username
             and sender.host.lower() in own
             and server.domain == lodger.domain.encode()
-            and not self.calls.comes_again(request)
+            and not self.calls.returns.comes_again(request)
         )
 
     def _found_here(

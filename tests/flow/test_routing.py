@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import replace
 
 import treq
 from twisted.internet import reactor
@@ -300,92 +299,6 @@ class Trunks(Routed):
         self.upper.script.plan("MESSAGE", Reply(status=403))
         response = yield self.stranger("127.0.0.90").ask("MESSAGE", uri, self.world.sip, body=b"from a stranger")
         self.assertEqual((response.status, len(phone.saw("MESSAGE"))), (403, 1), "the upper server judges a stranger")
-
-
-class Local(Routed):
-    """`routing.local_calls`."""
-
-    @inlineCallbacks
-    def two_phones(self, setting, **more):
-        yield self.begin(routing=f'local_calls = "{setting}"')
-        alice = yield self.awake("alice")
-        bob = yield self.awake("bob", host="127.0.0.4", **more)
-        return alice, bob
-
-    @inlineCallbacks
-    def test_both_are_connected(self):
-        alice, bob = yield self.two_phones("awake")
-        call = alice.call("bob")
-        status = yield self.final(call)
-        self.assertEqual(status, 200)
-        self.assertEqual((len(bob.saw("INVITE")), self.upper.saw("INVITE")), (1, []))
-        yield call.hang_up()
-        _, told = yield self.record(call)
-        self.in_order(told, "routed", "delivered", "answered", "ended")
-
-    @inlineCallbacks
-    def test_the_callee_sleeps(self):
-        alice, bob = yield self.two_phones("awake")
-        yield self.fall_asleep(bob)
-        status = yield self.final(alice.call("bob"))
-        self.assertEqual((status, len(self.upper.saw("INVITE"))), (200, 1), "through the upper server")
-
-    @inlineCallbacks
-    def test_the_callee_sleeps_and_is_woken_here(self):
-        alice, bob = yield self.two_phones("on")
-        yield self.fall_asleep(bob)
-        status = yield self.final(alice.call("bob"))
-        self.assertEqual((status, self.upper.saw("INVITE")), (200, []))
-        self.assertEqual(bob.wakes, 2)
-
-    @inlineCallbacks
-    def test_nobody_answers_and_the_upper_server_is_told_what_the_phone_said(self):
-        alice, bob = yield self.two_phones("awake", answer=486, answer_delay=0.05)
-        call = alice.call("bob")
-        status = yield self.final(call)
-        self.assertEqual(status, 486)
-        self.assertEqual(len(self.upper.saw("INVITE")), 1, "its voice mail may take the call")
-        self.assertEqual(len(bob.saw("INVITE")), 1, "it does not ring again for the same call")
-
-    @inlineCallbacks
-    def test_the_upper_server_wants_credentials_and_the_phone_rings_no_second_time(self):
-        alice, bob = yield self.two_phones("awake", answer=486, answer_delay=0.05)
-        self.upper.challenge_calls = True
-        status = yield self.final(alice.call("bob"))
-        self.assertEqual(status, 486)
-        self.assertEqual(len(self.upper.saw("INVITE")), 2, "challenged, and with credentials")
-        self.assertEqual(len(bob.saw("INVITE")), 1, "it rang for this call already")
-
-    @inlineCallbacks
-    def test_the_upper_server_takes_what_nobody_answers(self):
-        alice, bob = yield self.two_phones("awake", answer_delay=None)
-        self.upper.location.users.clear()
-        self.upper.answering["bob"] = 0.05
-        self.sbc.derived = replace(self.sbc.derived, calls=replace(self.sbc.derived.calls, ring_time=0.3))
-        status = yield self.final(alice.call("bob"))
-        self.assertEqual(status, 200)
-        yield self.happened(bob.diary, "cancelled")
-
-    @inlineCallbacks
-    def test_nobody_answers_and_it_stays_here(self):
-        yield self.begin(routing="local_fallback = false")
-        alice = yield self.awake("alice")
-        yield self.awake("bob", host="127.0.0.4", answer=486, answer_delay=0.05)
-        status = yield self.final(alice.call("bob"))
-        self.assertEqual((status, self.upper.saw("INVITE")), (486, []))
-
-    @inlineCallbacks
-    def test_a_phone_that_declines_declines_for_the_voice_mail_too(self):
-        alice, _ = yield self.two_phones("awake", answer=603, answer_delay=0.05)
-        status = yield self.final(alice.call("bob"))
-        self.assertEqual((status, self.upper.saw("INVITE")), (603, []))
-
-    @inlineCallbacks
-    def test_switched_off(self):
-        alice, bob = yield self.two_phones("off")
-        status = yield self.final(alice.call("bob"))
-        self.assertEqual((status, len(self.upper.saw("INVITE"))), (200, 1))
-        self.assertEqual(len(bob.saw("INVITE")), 1)
 
 
 class Barred(Routed):
