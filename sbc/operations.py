@@ -12,7 +12,8 @@ from twisted.python.usage import UsageError
 
 from sbc import examining
 from sbc.admin.keys import ApiKey
-from sbc.admin.ports import Finding, PushAnswer, PushRequest
+from sbc.admin.ports import Account, Finding, PushAnswer, PushRequest
+from sbc.admin.routes import Refused
 from sbc.derived import derive
 from sbc.media.settings import MediaSettings
 from sbc.proxy.target import push_tokens
@@ -22,6 +23,7 @@ from sbc.recording import push_configuration
 from sbc.settings import Change, Configuration, ConfigurationErrors, changes
 from sbc.store import queries
 from sbc.store.journal import SaveAudit
+from sbc.store.operations import GivenHa1s, SaveHa1s
 from sbc.store.records import Subscriber
 from sbc.transport.tls import CertificateError
 
@@ -123,6 +125,20 @@ class Operations:
         """Let an address in again."""
         self._audit(by, "lift ban", source)
         return succeed(self._node.guard.bans.lift(source))
+
+    def save_ha1s(self, accounts: Sequence[Account], by: str) -> Deferred[int]:
+        """Store HA1s by hand: registrations that waited for them are tried again."""
+        node = self._node
+        homes = {server.domain.decode(): node.servers.home(server).name for server in reversed(node.servers.ordered)}
+        foreign = next((account.domain for account in accounts if account.domain not in homes), None)
+        if foreign is not None:
+            raise Refused(400, f"no upper server has the domain {foreign}")
+        self._audit(by, "save ha1", f"{len(accounts)} users")
+        given = tuple(
+            GivenHa1s(each.username, each.domain, homes[each.domain], each.realm, each.auth_username, each.ha1)
+            for each in accounts
+        )
+        return node.store.write(SaveHa1s(given, time.time()))
 
     def add_key(self, key: ApiKey, by: str) -> Deferred[None]:
         """Store a new API key."""

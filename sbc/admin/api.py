@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 
+from sbc.admin.accounts import account_routes
 from sbc.admin.actions import action_routes
 from sbc.admin.health import health_routes
 from sbc.admin.openapi import describe
@@ -37,6 +38,7 @@ def api_routes(node: Node, version: str) -> tuple[Route, ...]:
         *_node_routes(node, version),
         *_call_routes(node),
         *action_routes(node),
+        *account_routes(node),
         *push_routes(node),
         *routing_routes(node),
         _get("/openapi.json", "openapi", "This description", openapi, "node"),

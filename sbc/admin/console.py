@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import click
 
+from sbc.admin.accounts import ha1_command
 from sbc.admin.client import ApiError, Client
 from sbc.admin.doing import DOING
 from sbc.admin.keyfile import read_key
@@ -90,7 +91,7 @@ def _key(path: str) -> str:
         return ""
 
 
-for each in (*LOOKING, *DOING, *OLDER):
+for each in (*LOOKING, *DOING, ha1_command, *OLDER):
     main.add_command(each)
 
 

@@ -62,6 +62,17 @@ class Finding:
     advice: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose HA1s are given by hand. `ha1` (`sbc.sip.digest.gathered`) was made with `auth_username` and `realm`."""
+
+    username: str
+    domain: str
+    realm: str
+    auth_username: str
+    ha1: str
+
+
 class Actions(Protocol):
     """What an operator can make the node do. `by` is the caller's name, for the audit trail.
 
@@ -95,6 +106,10 @@ class Actions(Protocol):
 
     def lift_ban(self, source: str, by: str) -> Deferred[bool]:
         """Let an address in again; whether it was banned."""
+
+    def save_ha1s(self, accounts: Sequence[Account], by: str) -> Deferred[int]:
+        """Store HA1s in place of those that are stored, all or none; how many users. Refused 400 for the domain of no
+        upper server."""
 
     def add_key(self, key: ApiKey, by: str) -> Deferred[None]:
         """Store a new API key. Refused 409 when there is one of that name."""

@@ -8,17 +8,20 @@ from __future__ import annotations
 import secrets
 
 from sbc.sip import ParseError, Request, Response
-from sbc.sip.digest import Challenge, answer, can_answer, ha1
+from sbc.sip.digest import HASHES, Challenge, answer, can_answer, ha1
 
 PAIRS = ((b"www-authenticate", b"authorization"), (b"proxy-authenticate", b"proxy-authorization"))
 
 
 class Identity:
-    """Who somebody is at one upper server. Counts the uses of each nonce."""
+    """Who somebody is at one upper server. Counts the uses of each nonce. `hashes` are those that are known here, by
+    name, `used` those that challenges were answered with."""
 
     def __init__(self, username: str, password: str) -> None:
         self.username = username
         self.password = password
+        self.hashes = frozenset(HASHES)
+        self.used: list[str] = []
         self._uses: dict[bytes, int] = {}
 
     def ha1(self, realm: str) -> str:
@@ -46,8 +49,9 @@ class Identity:
         except ParseError:
             return None
         algorithm = challenge.algorithm.removesuffix("-sess")
-        if not can_answer(challenge, algorithm):
+        if algorithm not in self.hashes or not can_answer(challenge, algorithm):
             return None
+        self.used.append(algorithm)
         count = self._uses[challenge.nonce] = self._uses.get(challenge.nonce, 0) + 1
         return answer(
             challenge,

@@ -45,7 +45,8 @@ class Verdict:
 class RegistrarRules:
     """How the registrar behaves; may be changed while it runs.
 
-    `realm` and `users` (name to password) make the digest; `challenge` False lets everybody in. `expires` is granted
+    `realm` and `users` (name to password) make the digest, by one `algorithm` or by several, separated by commas, of
+    which the first is preferred (RFC 8760); `challenge` False lets everybody in. `expires` is granted
     at most (s), `min_expires` at least asked for. `nonce_life` (s) and `nonce_uses` bound a nonce, after that
     ``stale=true``. `gruu`: instances that say they support it get GRUUs (RFC 5627). `next_nonce` announces a new
     nonce with each success (RFC 7616 section 3.5).
@@ -62,6 +63,11 @@ class RegistrarRules:
     nonce_uses: int = 1_000_000
     next_nonce: bool = False
     gruu: bool = False
+
+    @property
+    def algorithms(self) -> list[str]:
+        """All that it asks for."""
+        return [each.strip() for each in self.algorithm.split(",")]
 
 
 @dataclass(slots=True)
@@ -133,7 +139,9 @@ class Location:
             user = given.username.decode("utf-8", "replace")
             password = self.rules.users.get(user)
             algorithm = given.algorithm.removesuffix("-sess")
-            if password is None or algorithm != self.rules.algorithm.removesuffix("-sess"):
+            if algorithm not in [each.removesuffix("-sess") for each in self.rules.algorithms]:
+                continue
+            if password is None:
                 return Verdict(403)
             if not verify(given, ha1(user, self.rules.realm, password, algorithm), request.method, request.body):
                 return Verdict(403)
@@ -146,11 +154,12 @@ class Location:
         self, now: float, name: bytes = b"www-authenticate", status: int = 401, *, stale: bool = False
     ) -> Verdict:
         """A new challenge."""
-        rules = self.rules
-        value = Challenge(
-            realm=rules.realm.encode(), nonce=self._nonce(now), algorithm=rules.algorithm, qop=rules.qop, stale=stale
-        )
-        return Verdict(status, ((name, value.render()),))
+        rules, nonce = self.rules, self._nonce(now)
+        asked = [
+            Challenge(realm=rules.realm.encode(), nonce=nonce, algorithm=algorithm, qop=rules.qop, stale=stale)
+            for algorithm in rules.algorithms
+        ]
+        return Verdict(status, tuple((name, each.render()) for each in asked))
 
     def _gruus(self, request: Request, user: str, contact: Contact) -> bytes:
         if not contact.instance or b"gruu" not in request.each(b"supported"):

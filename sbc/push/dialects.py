@@ -15,6 +15,7 @@ from urllib.parse import unquote
 from sbc.push import tokens as words
 from sbc.push.contact import Parameter, parameters, without
 from sbc.push.tokens import APNS, FCM, WEBPUSH, AppRules, PushToken
+from sbc.sip.digest import gathered
 
 # The words of pn-type and push-token-type. Google's GCM is retired: its tokens are FCM's.
 TYPES = {
@@ -35,9 +36,6 @@ ENVIRONMENTS = {"s": words.SANDBOX, "p": words.PRODUCTION, "d": ""}
 
 _PRIVATE_HEADERS = (b"x-mpush", b"x-piid")
 _PRIVATE_PREFIX = b"x-sy."
-_HEXADECIMAL = frozenset("0123456789abcdef")
-_DIGITS_OF_HA1 = {"": 32, "md5": 32, "sha-256": 64, "sha-512-256": 64}
-"""Hexadecimal digits of an HA1 by the hash named in front of it."""
 
 
 class Headers(Protocol):
@@ -54,14 +52,14 @@ class Headers(Protocol):
 class Handover:
     """What a REGISTER says about push.
 
-    ``tokens``: the device's tokens, empty when it brings none. ``unbind``: a null token, end of push. ``ha1``:
-    lower-case hex MD5 HA1 for the upper server's realm. ``query``: ``None``, or the provider a capability query asks
+    ``tokens``: the device's tokens, empty when it brings none. ``unbind``: a null token, end of push. ``ha1``: HA1s for
+    the upper server's realm (`sbc.sip.digest.gathered`). ``query``: ``None``, or the provider a capability query asks
     about (``""`` = all); a query stores nothing, so tokens and HA1 are then empty. ``asked``: ``pn-provider`` as sent,
     ``None`` where RFC 8599 is not spoken. ``unsupported``: the provider asked for that we do not serve (its 555).
     ``mentioned``: any push parameter was there; ``missing_prid``: a provider without a token. ``chained``: a proxy
-    before us has already promised push (Feature-Caps with sip.pns), so we keep out. ``pnsreg``: the Contact
-    carries ``+sip.pnsreg``. ``team``: Apple team id, when sent. ``upper_*``: the X-Sy family. ``problems``: what was
-    wrong, for the log, without tokens.
+    before us has already promised push (Feature-Caps with sip.pns), so we keep out. ``pnsreg``: the Contact carries
+    ``+sip.pnsreg``. ``team``: Apple team id, when sent. ``upper_*``: the X-Sy family. ``problems``: what was wrong, for
+    the log, without tokens.
     """
 
     tokens: tuple[PushToken, ...] = ()
@@ -138,7 +136,7 @@ def read(register: Headers, rules: AppRules, now_at: float = 0.0) -> Handover:
     return Handover(
         tokens=tuple(reading.tokens),
         unbind=reading.unbind,
-        ha1=_ha1(register.first(b"x-piid"), reading),
+        ha1=_ha1(register.lines(b"x-piid"), reading),
         asked=(named["pn-provider"] or "").lower() if "pn-provider" in named else None,
         unsupported=reading.unsupported,
         mentioned=mpush is not None or any(_ours(name) for name in named),
@@ -366,15 +364,14 @@ def _by_user_agent(named: dict[str, str | None], agent: str, reading: _Reading) 
         reading.add(rule.provider, rule.param, prid, rule.environment)
 
 
-def _ha1(value: bytes | None, reading: _Reading) -> str | None:
-    if value is None:
+def _ha1(values: list[bytes], reading: _Reading) -> str | None:
+    if not values:
         return None
-    name, _, digits = _text(value).lower().rpartition(":")
-    if len(digits) == _DIGITS_OF_HA1.get(name, 0) or (not name and len(digits) == 64):
-        if _HEXADECIMAL.issuperset(digits):
-            return f"{name.upper()}:{digits}" if name else digits
-    reading.problems.append("X-PIID is not the 32 (MD5) or 64 (SHA-256) hexadecimal digits of an HA1")
-    return None
+    try:
+        return gathered(_text(b",".join(values)))
+    except ValueError as problem:
+        reading.problems.append(f"X-PIID: {problem}")
+        return None
 
 
 def _null(value: str | None) -> bool:

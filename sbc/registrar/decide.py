@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 from sbc.push.dialects import Handover
 from sbc.push.tokens import PushToken
-from sbc.sip.digest import Credentials, algorithm_of, verify
+from sbc.sip.digest import Credentials, ha1_by, verify
 from sbc.sip.errors import ParseError, RemoteError
 from sbc.sip.message import Request, Response
 from sbc.sip.values import NameAddr
@@ -223,9 +223,9 @@ class Proof:
 
 
 def proven(request: Request, ha1: str | None) -> Proof:
-    """Check an app's HA1 against the credentials that the upper server has just accepted.
+    """Check an app's HA1s against the credentials that the upper server has just accepted.
 
-    An HA1 that does not explain the accepted digest would only lock the account out later: it is dropped.
+    One that does not explain the accepted digest would only lock the account out later: all are dropped.
     """
     for name in (b"authorization", b"proxy-authorization"):
         for value in request.lines(name):
@@ -237,8 +237,8 @@ def proven(request: Request, ha1: str | None) -> Proof:
             username = credentials.username.decode("utf-8", "replace")
             if ha1 is None:
                 return Proof(realm, username, None, False)
-            hashed = credentials.algorithm.upper().removesuffix("-SESS")
-            if hashed == algorithm_of(ha1) and not verify(credentials, ha1, b"REGISTER", request.body):
+            used = ha1_by(credentials.algorithm, ha1)
+            if used is not None and not verify(credentials, used, b"REGISTER", request.body):
                 return Proof(realm, username, None, True)
             return Proof(realm, username, ha1, False)
     return Proof("", "", ha1, False)

@@ -43,7 +43,7 @@ def answered_here(visit: Visit) -> bool:
     asked = registrar.door.challenge(
         known.user, now_at, registrar.identifiers.cnonce(), stale=bool(visit.request.lines(b"authorization"))
     )
-    visit.answer(respond(visit.request, 401, headers=[(b"WWW-Authenticate", asked)]))
+    visit.answer(respond(visit.request, 401, headers=[(b"WWW-Authenticate", value) for value in asked]))
     return True
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sbc.registrar.decide import Plan, Wish
-from sbc.sip.digest import Challenge, Credentials, algorithm_of, answer, can_answer, verify
+from sbc.sip.digest import Challenge, Credentials, agree, answer, fitting, ha1_by, hashes_of, verify
 from sbc.sip.errors import ParseError
 from sbc.sip.message import Request, Response
 from sbc.sip.uri import Uri
@@ -50,20 +50,23 @@ class Door:
         self._secret = secret
         self._used: OrderedDict[bytes, int] = OrderedDict()
 
-    def challenge(self, user: User, now_at: float, random: bytes, *, stale: bool = False) -> bytes:
-        """A WWW-Authenticate value for a user whose HA1 is known, in the hash that it was made with; `random` makes it
-        this one phone's."""
+    def challenge(self, user: User, now_at: float, random: bytes, *, stale: bool = False) -> list[bytes]:
+        """The WWW-Authenticate values for a user whose HA1s are known: one for each hash, the one to be used by whoever
+        can first (RFC 8760 section 2.3). `random` makes the nonce, which they share, this one phone's."""
         said = b"%x.%s" % (int(now_at), random)
         nonce = said + b"." + self._seal(said)
-        return Challenge(
-            realm=user.realm.encode(), nonce=nonce, algorithm=algorithm_of(user.ha1), qop=("auth",), stale=stale
-        ).render()
+        realm = user.realm.encode()
+        return [
+            Challenge(realm=realm, nonce=nonce, algorithm=algorithm, qop=("auth",), stale=stale).render()
+            for algorithm in hashes_of(user.ha1)
+        ]
 
     def ask(self, request: Request, user: User, now_at: float, ours: frozenset[bytes] = frozenset()) -> Said:
         """Whether the credentials of a REGISTER prove that this user sent it. A count is good once.
 
-        They must be for this realm, hash and domain: with another one they were made for somebody else. Clients that
-        write the address which they send to, one of `ours`, into their digest URI mean the same.
+        They must be for this realm and domain, by a hash that we asked for: with another one they were made for
+        somebody else. Clients that write the address which they send to, one of `ours`, into their digest URI mean the
+        same.
         """
         for given in credentials(request):
             said, _, seal = given.nonce.rpartition(b".")
@@ -74,11 +77,10 @@ class Door:
             names = (user.auth_username or user.username).encode()
             if given.username != names or given.realm != user.realm.encode() or not given.qop:
                 return Said.WRONG
-            if not _means(given.uri, request, user, ours) or given.algorithm.removesuffix("-sess") != algorithm_of(
-                user.ha1
-            ):
+            used = ha1_by(given.algorithm, user.ha1)
+            if used is None or not _means(given.uri, request, user, ours):
                 return Said.WRONG
-            if not verify(given, user.ha1, b"REGISTER", request.body):
+            if not verify(given, used, b"REGISTER", request.body):
                 return Said.WRONG
             if not _COUNT.fullmatch(given.nc):
                 return Said.WRONG
@@ -127,7 +129,9 @@ def spared(
     user part of the Contact that this device has there."""
     if plan.wish is not Wish.BIND or not user.ha1 or not user.realm or user.state != "active":
         return None
-    if plan.handover.ha1 not in (None, user.ha1) or user_agent != user.user_agent:
+    if plan.handover.ha1 is not None and not agree(plan.handover.ha1, user.ha1):
+        return None
+    if user_agent != user.user_agent:
         return None
     for row in rows:
         if row.state != "registered" or row.expires_at is None or f":{token}@" not in row.contact:
@@ -148,14 +152,16 @@ def last_said(row: UpperRegistration) -> list[tuple[bytes, bytes]]:
 def proof(
     response: Response, sent: Request, *, ha1: str, username: str, realm: str, cnonce: bytes
 ) -> tuple[bytes, bytes] | None:
-    """The header that answers the upper server's challenge to a REGISTER, by an HA1 that its sender is known to have.
+    """The header that answers the upper server's challenge to a REGISTER, by an HA1 that its sender is known to have:
+    of several challenges the topmost that one answers (RFC 8760 section 2.4).
 
-    `realm`: the one that the HA1 was made for, where that is known; a challenge of another is not answered.
+    `realm`: the one that the HA1s were made for, where that is known; a challenge of another is not answered.
     """
     proxy = response.status == 407
     for challenge in parsed_challenges(response, b"proxy-authenticate" if proxy else b"www-authenticate"):
-        if can_answer(challenge, algorithm_of(ha1)) and realm in ("", challenge.realm.decode("utf-8", "replace")):
-            value = answer(challenge, username=username, ha1=ha1, method=b"REGISTER", uri=sent.uri, cnonce=cnonce)
+        used = fitting(challenge, ha1)
+        if used is not None and realm in ("", challenge.realm.decode("utf-8", "replace")):
+            value = answer(challenge, username=username, ha1=used, method=b"REGISTER", uri=sent.uri, cnonce=cnonce)
             return (b"proxy-authorization" if proxy else b"authorization", value)
     return None
 

@@ -1,7 +1,8 @@
 """Digest authentication (RFC 3261 section 22, RFC 2617, RFC 7616, RFC 8760): challenges, credentials, proofs.
 
 An HA1 (the hash of user name, realm and password) stands for the password everywhere; the password itself is not
-needed to answer a challenge or to check credentials. It may have the name of its hash in front (`algorithm_of`).
+needed to answer a challenge or to check credentials. It may have the name of its hash in front (`algorithm_of`). Of one
+password there may be several, each by another hash: they are one text, separated by commas (`gathered`).
 """
 
 from __future__ import annotations
@@ -36,6 +37,11 @@ if "sha512_256" in hashlib.algorithms_available:
     HASHES["SHA-512-256"] = _sha512_256
 
 
+#: The hashes from the one to be asked for first to the one to be asked for last (RFC 8760 section 2.3).
+PREFERRED: Final = tuple(name for name in ("SHA-512-256", "SHA-256", "MD5") if name in HASHES)
+_DIGITS: Final = {"MD5": 32, "SHA-256": 64, "SHA-512-256": 64}
+
+
 def ha1(username: str | bytes, realm: str | bytes, password: str | bytes, algorithm: str = "MD5") -> str:
     """The HA1 as lower-case hex. `algorithm` is a key of HASHES."""
     return HASHES[algorithm](b"%b:%b:%b" % (_bytes(username), _bytes(realm), _bytes(password)))
@@ -50,6 +56,40 @@ def algorithm_of(ha1: str) -> str:
     if colon:
         return name
     return "MD5" if len(ha1) == 32 else "SHA-256"
+
+
+def gathered(text: str) -> str:
+    """HA1s of one password, separated by commas, as they are kept: lower-case, each hash once, MD5 first.
+
+    ValueError for what is no HA1, for two of one hash, and for a hash that cannot be computed here.
+    """
+    found: dict[str, str] = {}
+    for each in text.split(","):
+        name, _, digits = each.strip().lower().rpartition(":")
+        algorithm = name.upper() or algorithm_of(digits)
+        if len(digits) != _DIGITS.get(algorithm) or not _NC.issuperset(digits.encode()):
+            raise ValueError("an HA1 has 32 (MD5) or 64 (SHA-256, SHA-512-256) hexadecimal digits")
+        if algorithm in found or algorithm not in HASHES:
+            raise ValueError(f"{algorithm} twice, or not known here")
+        found[algorithm] = f"{algorithm}:{digits}" if algorithm_of(digits) != algorithm else digits
+    return ",".join(found[name] for name in reversed(PREFERRED) if name in found)
+
+
+def ha1_by(algorithm: str, ha1s: str) -> str | None:
+    """The one of several HA1s that was made with this hash, "-sess" or not."""
+    wanted = algorithm.removesuffix("-sess")
+    return next((each for each in ha1s.split(",") if each and algorithm_of(each) == wanted), None)
+
+
+def hashes_of(ha1s: str) -> tuple[str, ...]:
+    """The hashes that HA1s are known of, the one to be asked for first in front."""
+    return tuple(name for name in PREFERRED if ha1_by(name, ha1s) is not None)
+
+
+def agree(given: str, known: str) -> bool:
+    """Whether each of the HA1s in `given` is among the `known` ones."""
+    digits = {each.rpartition(":")[2] for each in known.split(",")}
+    return all(each.rpartition(":")[2] in digits for each in given.split(","))
 
 
 @dataclass(slots=True, frozen=True, kw_only=True)
@@ -137,6 +177,12 @@ def can_answer(challenge: Challenge, ha1_algorithm: str = "MD5") -> bool:
     hashed = challenge.algorithm.removesuffix("-sess")
     known_qop = not challenge.qop or "auth" in challenge.qop or "auth-int" in challenge.qop
     return hashed == ha1_algorithm and hashed in HASHES and known_qop
+
+
+def fitting(challenge: Challenge, ha1s: str) -> str | None:
+    """The one of several HA1s that answers this challenge, if any does."""
+    known = ha1_by(challenge.algorithm, ha1s)
+    return known if known is not None and can_answer(challenge, algorithm_of(known)) else None
 
 
 def answer(

@@ -15,19 +15,21 @@ from sbc.store.marks import MarkToken, RemoveToken, TouchToken
 from sbc.store.operation import Execute, Operation, StoreError, nothing
 from sbc.store.records import FLOW_NUMBER, UpperRegistration
 from sbc.store.registration import GivenToken, Saved, SaveRegistration
-from sbc.store.rows import HA1
+from sbc.store.rows import sealed_ha1s
 from sbc.store.secret import Secret
 from sbc.store.session import Session, Statement
 
 __all__ = [
     "Execute",
     "ForgetHa1",
+    "GivenHa1s",
     "GivenToken",
     "MarkToken",
     "Operation",
     "RemoveBinding",
     "RemoveToken",
     "RemoveUser",
+    "SaveHa1s",
     "SaveRegistration",
     "Saved",
     "StoreError",
@@ -101,17 +103,65 @@ _REMOVE_USER = Statement("DELETE FROM users WHERE id = ? RETURNING id")
 
 @dataclass(frozen=True, slots=True)
 class ForgetHa1(Operation[None]):
-    """This HA1 is wrong (the password changed): never use it again. Another one that was stored meanwhile stays."""
+    """These HA1s are wrong (the password changed): never use them again. Others that were stored meanwhile stay."""
 
     user_id: int
     ha1: str
 
     def run(self, session: Session, secret: Secret) -> Callable[[], None]:
-        session.run(_FORGET_HA1, (self.user_id, secret.seal(self.ha1, HA1)))
+        session.run(_FORGET_HA1, (self.user_id, sealed_ha1s(self.ha1, secret)[0]))
         return nothing
 
 
-_FORGET_HA1 = Statement("UPDATE users SET ha1 = NULL WHERE id = ? AND ha1 = ?")
+_FORGET_HA1 = Statement("UPDATE users SET ha1 = NULL, more_ha1 = NULL WHERE id = ? AND ha1 = ?")
+
+
+@dataclass(frozen=True, slots=True)
+class GivenHa1s:
+    """HA1s (`sbc.sip.digest.gathered`) of one user, made with this name and realm."""
+
+    username: str
+    domain: str
+    upper: str
+    realm: str
+    auth_username: str
+    ha1: str
+
+
+@dataclass(frozen=True, slots=True)
+class SaveHa1s(Operation[int]):
+    """Store HA1s in place of those of these users, who need not have registered yet. Registrations that an upper server
+    rejected, or that waited for an app, are due `at` once. Gives how many users."""
+
+    given: tuple[GivenHa1s, ...]
+    at: float
+
+    def run(self, session: Session, secret: Secret) -> Callable[[], int]:
+        for each in self.given:
+            key = (each.username, each.domain, each.upper)
+            auth_username = "" if each.auth_username == each.username else each.auth_username
+            sealed = sealed_ha1s(each.ha1, secret)
+            session.run(_SAVE_HA1S, (*key, each.realm, auth_username, *sealed, self.at, self.at))
+            session.run(_DUE_AGAIN, (self.at, *key))
+        return lambda: len(self.given)
+
+
+_SAVE_HA1S = Statement(
+    """
+    INSERT INTO users (username, domain, upper, realm, auth_username, ha1, more_ha1, created_at, last_seen_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (username, domain, upper) DO UPDATE SET realm = excluded.realm,
+      auth_username = excluded.auth_username, ha1 = excluded.ha1, more_ha1 = excluded.more_ha1
+    """
+)
+_DUE_AGAIN = Statement(
+    """
+    UPDATE upper_registrations SET state = 'failing', failures = 0, next_at = ?
+    WHERE state IN ('rejected', 'needs_wake')
+      AND user_id = (SELECT id FROM users WHERE username = ? AND domain = ? AND upper = ?)
+      AND EXISTS (SELECT 1 FROM bindings WHERE bindings.user_id = upper_registrations.user_id)
+    """
+)
 
 
 @dataclass(frozen=True, slots=True)

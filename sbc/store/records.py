@@ -15,9 +15,10 @@ def device_of(identity: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """An account at an upper server. `ha1` is clear text here and encrypted at rest; empty when not known.
+    """An account at an upper server. `ha1`: its HA1s (`sbc.sip.digest.gathered`), clear text here and encrypted at
+    rest; empty when none is known.
 
-    `auth_username` is the name that the HA1 was made with; empty: the username itself. `state` is `active` or `banned`.
+    `auth_username` is the name that they were made with; empty: the username itself. `state` is `active` or `banned`.
     """
 
     id: int = 0

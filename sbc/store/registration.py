@@ -10,7 +10,7 @@ from typing import Protocol
 
 from sbc.store.operation import Operation
 from sbc.store.records import Binding
-from sbc.store.rows import HA1, PRID
+from sbc.store.rows import PRID, sealed_ha1s
 from sbc.store.secret import Secret, prid_hash
 from sbc.store.session import Session, Statement
 
@@ -45,7 +45,8 @@ class Saved:
 class SaveRegistration(Operation[Saved]):
     """Everything that a successful REGISTER changes. `at` is now.
 
-    `realm`, `auth_username`, `ha1`: None keeps what is stored. `binding`: the device (ids are ignored; None leaves the
+    `realm`, `auth_username`, `ha1`: None keeps what is stored, and an `ha1` that is the first of those stored keeps the
+    others; another one takes the place of all. `binding`: the device (ids are ignored; None leaves the
     devices alone, and then `tokens` are ignored). Its `push` is not taken from the record: it becomes true with
     `tokens`, false with `unbind_tokens`, and stays as it is with neither. `tokens` replace all others of this device;
     one that belonged to another user or device leaves it, which is no push device any more if it has no other.
@@ -136,9 +137,9 @@ class SaveRegistration(Operation[Saved]):
         return lambda: Saved(*rows()[0])
 
     def _user(self, secret: Secret) -> Values:
-        ha1 = secret.seal(self.ha1, HA1) if self.ha1 else None
         return (
-            self.username, self.domain.lower(), self.upper, self.realm or "", self.auth_username or "", ha1,
+            self.username, self.domain.lower(), self.upper, self.realm or "", self.auth_username or "",
+            *sealed_ha1s(self.ha1 or "", secret),
             self.user_agent, self.at, self.at,
         )  # fmt: skip
 
@@ -191,12 +192,17 @@ _UPPER = {
 }  # fmt: skip
 
 _USER_ROW = """
-    INSERT INTO users (username, domain, upper, realm, auth_username, ha1, user_agent, created_at, last_seen_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO users
+      (username, domain, upper, realm, auth_username, ha1, more_ha1, user_agent, created_at, last_seen_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (username, domain, upper) DO UPDATE SET
       realm = CASE WHEN excluded.realm = '' THEN users.realm ELSE excluded.realm END,
       auth_username = CASE WHEN excluded.auth_username = '' THEN users.auth_username ELSE excluded.auth_username END,
       ha1 = COALESCE(excluded.ha1, users.ha1),
+      more_ha1 = CASE
+        WHEN excluded.ha1 IS NULL OR (excluded.ha1 = users.ha1 AND excluded.more_ha1 IS NULL) THEN users.more_ha1
+        ELSE excluded.more_ha1
+      END,
       user_agent = CASE WHEN excluded.user_agent = '' THEN users.user_agent ELSE excluded.user_agent END,
       last_seen_at = excluded.last_seen_at
     RETURNING id

@@ -9,11 +9,12 @@ from sbc.store.records import Binding, Subscriber, Target, Token, UpperRegistrat
 from sbc.store.secret import Secret
 
 HA1 = "users.ha1"
+MORE_HA1 = "users.more_ha1"
 PRID = "push_tokens.prid"
 
 USER = (
-    "id", "username", "domain", "upper", "realm", "auth_username", "ha1", "state", "user_agent", "created_at",
-    "last_seen_at",
+    "id", "username", "domain", "upper", "realm", "auth_username", "ha1", "more_ha1", "state", "user_agent",
+    "created_at", "last_seen_at",
 )  # fmt: skip
 BINDING = (
     "id", "user_id", "identity", "contact", "instance", "reg_id", "transport", "source", "flow", "node", "user_agent",
@@ -40,9 +41,18 @@ def columns(names: Sequence[str], table: str) -> str:
 def user_of(row: Sequence[Any], secret: Secret) -> User:
     """A record of the columns USER."""
     values = dict(zip(USER, row, strict=True))
-    sealed = values["ha1"]
+    sealed, more = values["ha1"], values.pop("more_ha1")
     values["ha1"] = secret.open(bytes(sealed), HA1) if sealed is not None else ""
+    if more is not None and sealed is not None:
+        values["ha1"] += "," + secret.open(bytes(more), MORE_HA1)
     return User(**values)
+
+
+def sealed_ha1s(ha1s: str, secret: Secret) -> tuple[bytes | None, bytes | None]:
+    """The columns `ha1` and `more_ha1`: the first HA1 and the others. What an app says each time, mostly the first
+    alone, can so be compared inside a statement: one text is sealed as the same bytes each time."""
+    first, _, more = ha1s.partition(",")
+    return secret.seal(first, HA1) if first else None, secret.seal(more, MORE_HA1) if more else None
 
 
 def binding_of(row: Sequence[Any]) -> Binding:

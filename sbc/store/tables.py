@@ -1,7 +1,7 @@
 """Every table and column. The shipped migrations build exactly this (a test compares); `docs/database.rst` explains it.
 
-Times are UTC epoch seconds in double precision. Encrypted columns (`users.ha1`, `push_tokens.prid`) hold what
-`Secret.seal` gives.
+Times are UTC epoch seconds in double precision. Encrypted columns (`users.ha1`, `users.more_ha1`, `push_tokens.prid`)
+hold what `Secret.seal` gives.
 """
 
 from sqlalchemy import (
@@ -72,6 +72,7 @@ users = Table(
     _text("realm"),
     _text("auth_username"),
     Column("ha1", LargeBinary),
+    Column("more_ha1", LargeBinary),
     _text("state", default="active"),
     _text("user_agent"),
     _time("created_at"),

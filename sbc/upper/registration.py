@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sbc.sip.digest import Challenge, algorithm_of, answer, can_answer
+from sbc.sip.digest import Challenge, answer, fitting, ha1_by
 from sbc.sip.errors import ParseError
 from sbc.sip.message import Response
 from sbc.sip.uri import Uri
@@ -31,8 +31,8 @@ MAX_ASKED = 86_400
 class Account:
     """Whose registration this is.
 
-    `auth_username` is the name that `ha1` (empty where it is not known) was made with, `contact` the URI shown to the
-    upper server.
+    `auth_username` is the name that the HA1s in `ha1` (empty where none is known) were made with, `contact` the URI
+    shown to the upper server.
     """
 
     username: str
@@ -175,7 +175,7 @@ class Refresh:
         self._challenges += 1
         proxy = response.status == 407
         challenges = parsed_challenges(response, b"proxy-authenticate" if proxy else b"www-authenticate")
-        answerable = [each for each in challenges if self._fits(each)]
+        answerable = [each for each in challenges if self._fits(each)]  # the server's favourite first (RFC 8760 §2.4)
         if not answerable:
             return self._standing("needs_wake", response, None)
         if self._challenges > 1 and not answerable[0].stale:
@@ -186,11 +186,9 @@ class Refresh:
         return self._answer(Nonce(answerable[0], 0, proxy), cnonce)
 
     def _fits(self, challenge: Challenge) -> bool:
-        """Whether the stored HA1 was made for this challenge's realm and algorithm."""
+        """Whether a stored HA1 was made for this challenge's realm and algorithm."""
         account = self.account
-        if not account.ha1 or challenge.realm != account.realm.encode():
-            return False
-        return can_answer(challenge, algorithm_of(account.ha1))
+        return challenge.realm == account.realm.encode() and fitting(challenge, account.ha1) is not None
 
     def _answer(self, nonce: Nonce, cnonce: bytes) -> Register:
         account = self.account
@@ -198,7 +196,7 @@ class Refresh:
         value = answer(
             nonce.challenge,
             username=account.auth_username,
-            ha1=account.ha1,
+            ha1=ha1_by(nonce.challenge.algorithm, account.ha1) or "",
             method=b"REGISTER",
             uri=b"sip:" + account.domain.encode(),
             nc=self.nonce.count,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import inlineCallbacks
 
-from sbc.sip.digest import ha1
+from sbc.sip.digest import Challenge, ha1
 from tests.flow.scene import DOMAIN, USERS, FlowCase, until
 
 
@@ -85,6 +85,23 @@ class Sparing(FlowCase):
         before = self.seen()
         response = yield phone.register()
         self.assertEqual(response.status, 200)
+        self.assertEqual(self.seen(), before)
+
+    @inlineCallbacks
+    def test_of_several_ha1s_the_phone_uses_the_strongest_and_an_old_one_the_one_that_it_knows(self):
+        yield self.begin(registrar="answer_locally = true")
+        names = ("MD5", "SHA-256", "SHA-512-256")
+        known = ", ".join(f"{name}:{ha1('bob', DOMAIN, USERS['bob'], name)}" for name in names).encode()
+        phone = yield self.awake(sends_ha1=False, headers=[(b"x-piid", known)])
+        self.assertFalse(any(each.request.has(b"x-piid") for each in self.upper.saw("REGISTER")))
+        before = self.seen()
+        for can, used in ((names, "SHA-512-256"), (names[:2], "SHA-256"), (names[:1], "MD5")):
+            phone.identity.hashes = frozenset(can)
+            response = yield phone.register()
+            self.assertEqual((response.status, phone.identity.used[-1]), (200, used))
+            asked = [each.message for each in phone.party.heard if each.what == "401"][-1]
+            offered = [Challenge.parse(value).algorithm for value in asked.lines(b"www-authenticate")]
+            self.assertEqual(offered, ["SHA-512-256", "SHA-256", "MD5"])
         self.assertEqual(self.seen(), before)
 
     @inlineCallbacks

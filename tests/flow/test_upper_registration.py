@@ -6,8 +6,10 @@ import time
 
 from twisted.internet.defer import inlineCallbacks
 
+from sbc.admin.ports import Account
+from sbc.admin.routes import Refused
 from sbc.lab.upper import Reply
-from sbc.sip.digest import ha1
+from sbc.sip.digest import Credentials, ha1
 from sbc.transaction.retry import Timers
 from sbc.upper import registration
 from tests.flow.due import Due
@@ -74,6 +76,36 @@ class KeptAlive(Due):
         self.assertEqual(self.pushes(phone), [], "nobody was woken for that")
         register = self.upper.saw("REGISTER")[-1].request
         self.assertFalse(register.has(b"x-piid"))
+
+    @inlineCallbacks
+    def test_of_several_hashes_the_one_that_the_server_likes_best_is_used(self):
+        """RFC 8760 section 2.4."""
+        yield self.begin()
+        self.upper.rules.algorithm = "SHA-512-256, SHA-256, MD5"
+        known = [f"{name}:{ha1('bob', DOMAIN, USERS['bob'], name)}".encode() for name in ("SHA-256", "MD5")]
+        phone = yield self.asleep(sends_ha1=False, headers=[(b"x-piid", value) for value in known])
+        yield self.accepted()
+        [value] = self.upper.saw("REGISTER")[-1].request.lines(b"authorization")
+        self.assertEqual(Credentials.parse(value).algorithm, "SHA-256", "of the two that are known")
+        self.upper.rules.algorithm = "MD5"
+        self.upper.location.forget_nonces()
+        yield self.accepted()
+        self.assertEqual(self.pushes(phone), [], "nobody was woken for that")
+
+    @inlineCallbacks
+    def test_ha1s_given_by_hand_bring_a_registration_back(self):
+        yield self.begin(push='wake_to_refresh = "off"')
+        yield self.asleep(sends_ha1=False)
+        self.upper.location.forget_nonces()
+        yield self.refreshed()
+        self.assertEqual(self.state()[0], "needs_wake")
+        before = self.bound_at()
+        given = Account("bob", DOMAIN, DOMAIN, "bob", ha1("bob", DOMAIN, USERS["bob"]))
+        yield self.sbc.operations.save_ha1s([given], "carla")
+        yield until(lambda: self.bound_at() > before, "it is tried again")
+        yield until(lambda: self.state() == ("registered", 200, 0), "and accepted")
+        foreign = Account("bob", "example.net", "example.net", "bob", given.ha1)
+        self.assertRaises(Refused, self.sbc.operations.save_ha1s, [foreign], "carla")
 
     @inlineCallbacks
     def test_a_stale_nonce_is_answered_once_more(self):

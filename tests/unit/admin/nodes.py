@@ -75,6 +75,9 @@ class Noted:
     def end_call(self, call_id, by):
         return self._note(1 if call_id == "c1" else 0, "end", call_id, by)
 
+    def save_ha1s(self, accounts, by):
+        return self._note(len(accounts), "save ha1s", accounts, by)
+
     def lift_ban(self, source, by):
         return self._note(source == "192.0.2.66", "unban", source, by)
 

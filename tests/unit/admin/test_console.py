@@ -19,15 +19,17 @@ from twisted.internet.defer import inlineCallbacks
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from sbc.admin import console
+from sbc.admin import accounts, console
 from sbc.admin.api import api_routes
 from sbc.admin.build import admin_service
 from sbc.admin.client import ApiError, Client
 from sbc.admin.console import main
 from sbc.admin.keyfile import read_key
+from sbc.admin.ports import Account
 from sbc.admin.printing import fields, table
 from sbc.admin.settings import AdminSettings
 from sbc.settings import Address
+from sbc.sip.digest import ha1
 from sbc.store import tables
 from sbc.transport.tls import CertificateError
 from tests.unit.admin.browser import WRITER, Browser
@@ -132,6 +134,47 @@ def test_commands_that_act(run, node):
     assert "\x1b" not in shown
     assert "trace  no" in run("trace", "off").output
     assert [asked[0] for asked in node.actions.asked] == ["reload", "push", "end", "unban"]
+
+
+HEADS = "username,domain,realm,auth_username,md5,sha-256,sha-512-256\n"
+
+
+def test_ha1s_from_a_file(run, node, tmp_path, monkeypatch):
+    monkeypatch.setattr(accounts, "ROWS", 2)
+    table = tmp_path / "users.csv"
+    md5, sha = "1" * 32, "a" * 64
+    table.write_text(
+        f"username,domain,password,md5,sha-256,auth_username\nalice,PBX.example.com,,{md5},{sha},100\n"
+        f"bob,pbx.example.com,secret,,,\ncarol,pbx.example.com,,{md5},,\n"
+    )
+    assert "saved  3" in run("ha1", str(table)).output
+    first, second = [asked[1] for asked in node.actions.asked]
+    assert first[0] == Account("alice", "pbx.example.com", "pbx.example.com", "100", f"{md5},{sha}")
+    made = [ha1("bob", "pbx.example.com", "secret", name) for name in ("MD5", "SHA-256", "SHA-512-256")]
+    bob = Account("bob", "pbx.example.com", "pbx.example.com", "bob", f"{made[0]},{made[1]},SHA-512-256:{made[2]}")
+    assert (first[1:], second) == ([bob], [Account("carol", "pbx.example.com", "pbx.example.com", "carol", md5)])
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("", "columns"),
+        ("user,domain\na,b\n", "'user' is none"),
+        (HEADS + "alice,pbx,,,zz,,\n", "line 2: an HA1 has"),
+        (HEADS + "alice,pbx,,,,,\n", "line 2: an HA1 has"),
+        (HEADS + ",pbx,,,,,\nbob,pbx\n", "line 3: not as many values"),
+        (HEADS + f",pbx,,,{'1' * 32},,\n" * 7, "line 6: no user name or no domain; and more"),
+        (HEADS + f"alice,pbx,,,{'1' * 64},,\n", "line 2: an HA1 has"),
+    ],
+)
+def test_a_table_that_is_none(run, node, tmp_path, rows, told):
+    table = tmp_path / "users.csv"
+    table.write_text(rows)
+    result = run("ha1", str(table))
+    assert result.exit_code == 1
+    assert told in result.output
+    assert node.actions.asked == [], "nothing of it was stored"
+    assert run("ha1", str(table), key="").exit_code == 1
 
 
 def test_refusals_are_said_and_fail(run):

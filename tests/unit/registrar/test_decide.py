@@ -142,6 +142,13 @@ def test_an_ha1_that_explains_the_accepted_digest_is_kept():
     assert (proof.realm, proof.username, proof.ha1, proof.mismatch) == ("pbx.example.com", "bob", HA1, False)
 
 
+def test_of_several_the_one_of_the_digests_hash_is_judged():
+    stronger = ha1("bob", "pbx.example.com", "secret", "SHA-256")
+    assert proven(authorized(HA1), f"{HA1},{stronger}").ha1 == f"{HA1},{stronger}"
+    assert proven(authorized(HA1), f"{'0' * 32},{stronger}").mismatch, "all are of one password"
+    assert proven(authorized(HA1), stronger).ha1 == stronger, "nothing speaks against it"
+
+
 def test_an_ha1_that_does_not_is_dropped():
     proof = proven(authorized(HA1), "0" * 32)
     assert (proof.ha1, proof.mismatch) == (None, True)

@@ -12,7 +12,7 @@ from sbc.registrar import local
 from sbc.registrar.decide import plan
 from sbc.registrar.local import NONCE_LIFE, Door, Said, Spared, proof, spared
 from sbc.sip.build import make_request, respond
-from sbc.sip.digest import Challenge, Credentials, answer, ha1, verify
+from sbc.sip.digest import Challenge, Credentials, answer, gathered, ha1, verify
 from sbc.store.records import UpperRegistration, User
 
 NOW = 1_800_000_000.0
@@ -34,7 +34,7 @@ def register(*headers, expires=600):
 
 
 def answered(door, *, nc=1, password_hash=HA1, now_at=NOW, username="bob"):
-    challenge = Challenge.parse(door.challenge(BOB, now_at, b"r1"))
+    challenge = Challenge.parse(door.challenge(BOB, now_at, b"r1")[0])
     value = answer(
         challenge, username=username, ha1=password_hash, method=b"REGISTER", uri=b"sip:pbx.example.com", nc=nc,
         cnonce=b"x",
@@ -66,7 +66,7 @@ def test_who_does_not_know_it():
 @pytest.mark.parametrize("count", [b"", b"x", b"-0000001", b"0x000001", b"1", b"000000001", b"0000_001"])
 def test_a_count_that_is_none_proves_nothing(count):
     door = Door(b"k" * 32)
-    nonce = Challenge.parse(door.challenge(BOB, NOW, b"r1")).nonce
+    nonce = Challenge.parse(door.challenge(BOB, NOW, b"r1")[0]).nonce
     first = md5(b"REGISTER:sip:pbx.example.com").hexdigest()
     response = md5(b":".join((HA1.encode(), nonce, count, b"x", b"auth", first.encode()))).hexdigest().encode()
     value = (
@@ -109,7 +109,7 @@ def test_every_hash_that_an_ha1_is_known_of(algorithm, qop):
     known = ha1("bob", "pbx.example.com", "secret", name)
     user = replace(BOB, ha1=f"{name}:{known}" if name == "SHA-512-256" else known)
     door = Door(b"k" * 32)
-    asked = Challenge.parse(door.challenge(user, NOW, b"r1"))
+    asked = Challenge.parse(door.challenge(user, NOW, b"r1")[0])
     assert (asked.algorithm, asked.realm, asked.qop, asked.stale) == (name, b"pbx.example.com", ("auth",), False)
 
     def said(**changes):
@@ -137,23 +137,42 @@ def test_the_hash_of_the_challenge_is_the_one_to_use():
     """An HA1 of SHA-256 must not be spent on MD5, whoever suggests it (RFC 8760 section 2.6)."""
     strong = replace(BOB, ha1=ha1("bob", "pbx.example.com", "secret", "SHA-256"))
     door = Door(b"k" * 32)
-    nonce = Challenge.parse(door.challenge(strong, NOW, b"r1")).nonce
+    nonce = Challenge.parse(door.challenge(strong, NOW, b"r1")[0]).nonce
     weak = proof_by_hand("md5", b"bob", nonce, qop=b"auth", algorithm="MD5")
     assert door.ask(register((b"Authorization", weak)), strong, NOW) is Said.WRONG
     unknown = proof_by_hand("sha1", b"bob", nonce, qop=b"auth", algorithm="SHA-1")
     assert door.ask(register((b"Authorization", unknown)), strong, NOW) is Said.WRONG
 
 
+def test_of_several_hashes_each_is_asked_for_and_each_proves():
+    names = ("SHA-512-256", "SHA-256", "MD5")
+    known = gathered(",".join(f"{name}:{ha1('bob', 'pbx.example.com', 'secret', name)}" for name in names))
+    user = replace(BOB, ha1=known)
+    door = Door(b"k" * 32)
+    asked = [Challenge.parse(value) for value in door.challenge(user, NOW, b"r1")]
+    assert [each.algorithm for each in asked] == list(names), "the one to be used by whoever can is the topmost"
+    [nonce] = {each.nonce for each in asked}
+    for count, hashed in enumerate(("sha512_256", "sha256", "md5"), 1):
+        given = {"qop": b"auth", "nc": b"%08x" % count, "algorithm": names[count - 1]}
+        wrong = proof_by_hand(hashed, b"bob", nonce, password=b"guess", **given)
+        assert door.ask(register((b"Authorization", wrong)), user, NOW) is Said.WRONG
+        right = register((b"Authorization", proof_by_hand(hashed, b"bob", nonce, **given)))
+        assert door.ask(right, user, NOW) is Said.PROVED
+        assert door.ask(right, user, NOW) is Said.STALE, "one nonce, one count"
+    other = proof_by_hand("sha1", b"bob", nonce, qop=b"auth", nc=b"00000009", algorithm="SHA-1")
+    assert door.ask(register((b"Authorization", other)), user, NOW) is Said.WRONG
+
+
 def test_a_hashed_user_name_was_not_offered():
     door = Door(b"k" * 32)
-    nonce = Challenge.parse(door.challenge(BOB, NOW, b"r1")).nonce
-    assert b"userhash" not in door.challenge(BOB, NOW, b"r1")
+    nonce = Challenge.parse(door.challenge(BOB, NOW, b"r1")[0]).nonce
+    assert b"userhash" not in door.challenge(BOB, NOW, b"r1")[0]
     hidden = proof_by_hand("md5", md5(b"bob:pbx.example.com").hexdigest().encode(), nonce, qop=b"auth", algorithm="MD5")
     assert door.ask(register((b"Authorization", hidden + b", userhash=true")), BOB, NOW) is Said.WRONG
 
 
 def test_stale_is_said_where_the_password_may_still_be_right():
-    assert Challenge.parse(Door(b"k" * 32).challenge(BOB, NOW, b"r1", stale=True)).stale
+    assert Challenge.parse(Door(b"k" * 32).challenge(BOB, NOW, b"r1", stale=True)[0]).stale
 
 
 def test_what_is_remembered_is_bounded(monkeypatch):
@@ -175,6 +194,9 @@ def test_the_upper_server_is_spared_what_it_knows():
     assert judged(expires=86_400) == Spared(86_400, ROW), "we refresh it"
     assert judged(rows=(replace(ROW, next_at=None),), expires=86_400).seconds == 3000, "nobody does"
     assert judged(ha1=HA1) == Spared(600, ROW)
+    assert judged(user=replace(BOB, ha1=f"{HA1},{'0' * 64}"), ha1=HA1) == Spared(600, ROW), (
+        "one of those that are known"
+    )
 
 
 @pytest.mark.parametrize(
@@ -182,6 +204,7 @@ def test_the_upper_server_is_spared_what_it_knows():
     [
         {"agent": "App/2"},
         {"ha1": "0" * 32},
+        {"ha1": f"{HA1},{'0' * 64}"},
         {"expires": 0},
         {"token": "other"},
         {"rows": ()},
@@ -210,6 +233,9 @@ def test_the_strongest_challenge_that_the_ha1_fits_is_answered():
         given = Credentials.parse(value)
         assert (given.nonce, given.algorithm) == (nonce, algorithm)
         assert verify(given, known, b"REGISTER")
+    both = gathered(f"{ha1('bob', 'pbx.example.com', 'secret', 'SHA-256')},{HA1}")
+    _, value = proof(asked, register(), ha1=both, username="bob", cnonce=b"c", realm="")
+    assert Credentials.parse(value).algorithm == "SHA-256", "the topmost of those that one of them answers"
 
 
 def test_a_challenge_answered_in_the_phones_place():

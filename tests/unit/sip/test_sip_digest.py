@@ -5,7 +5,19 @@ from __future__ import annotations
 import pytest
 
 from sbc.sip import ParseError
-from sbc.sip.digest import Challenge, Credentials, answer, can_answer, ha1, verify
+from sbc.sip.digest import (
+    Challenge,
+    Credentials,
+    agree,
+    answer,
+    can_answer,
+    fitting,
+    gathered,
+    ha1,
+    ha1_by,
+    hashes_of,
+    verify,
+)
 
 RFC2617 = (
     b'Digest realm="testrealm@host.com", qop="auth,auth-int", '
@@ -126,3 +138,51 @@ def test_proofs_with_bad_fields_prove_nothing(field: bytes) -> None:
     fields[name] = text.strip(b'"')
     value = b"Digest " + b", ".join(b'%b="%b"' % item for item in fields.items())
     assert not verify(Credentials.parse(value), "0" * 32, b"REGISTER")
+
+
+MD5, SHA256, SHA512 = (ha1("bob", "r", "p", name) for name in ("MD5", "SHA-256", "SHA-512-256"))
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        (MD5.upper(), MD5),
+        (f" md5:{MD5} ", MD5),
+        (SHA256, SHA256),
+        (f"SHA-512-256:{SHA512}, SHA-256:{SHA256},{MD5}", f"{MD5},{SHA256},SHA-512-256:{SHA512}"),
+    ],
+)
+def test_ha1s_of_one_password_are_one_text(told: str, kept: str) -> None:
+    assert gathered(told) == kept
+    assert gathered(kept) == kept
+
+
+@pytest.mark.parametrize(
+    "told", ["", ",", MD5[:-1], f"{MD5},", f"{MD5},md5:{MD5}", f"SHA-1:{MD5}", f"MD5:{SHA256}", "x" * 32]
+)
+def test_what_is_no_list_of_ha1s(told: str) -> None:
+    with pytest.raises(ValueError, match=r"HA1|twice"):
+        gathered(told)
+
+
+def test_each_challenge_is_answered_by_the_ha1_of_its_hash() -> None:
+    known = gathered(f"{MD5},{SHA256},SHA-512-256:{SHA512}")
+    assert hashes_of(known) == ("SHA-512-256", "SHA-256", "MD5"), "in the order in which they are asked for"
+    assert (hashes_of(MD5), hashes_of("")) == (("MD5",), ())
+    assert ha1_by("SHA-256-sess", known) == SHA256
+    assert ha1_by("SHA-1", known) is None
+    assert ha1_by("MD5", "") is None
+    for algorithm, mine in (("MD5", MD5), ("SHA-256", SHA256), ("SHA-512-256-sess", f"SHA-512-256:{SHA512}")):
+        assert fitting(Challenge(realm=b"r", nonce=b"n", algorithm=algorithm), known) == mine
+    assert fitting(Challenge(realm=b"r", nonce=b"n", algorithm="SHA-1"), known) is None
+    assert fitting(Challenge(realm=b"r", nonce=b"n", qop=("other",)), known) is None
+
+
+def test_what_is_said_agrees_with_what_is_known() -> None:
+    known = gathered(f"{MD5},{SHA256}")
+    assert agree(MD5, known)
+    assert agree(f"SHA-256:{SHA256}", known)
+    assert agree(known, known)
+    assert not agree(f"{MD5},SHA-512-256:{SHA512}", known), "one is news"
+    assert not agree("0" * 32, known)
+    assert not agree(MD5, "")

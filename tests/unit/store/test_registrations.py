@@ -7,13 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from sbc.store import queries
 from sbc.store.housekeeping import ExpireBindings, LeaseRegistrations, RemoveGoneUsers
 from sbc.store.operations import (
+    Execute,
     ForgetHa1,
+    GivenHa1s,
     RemoveBinding,
     RemoveUser,
+    SaveHa1s,
     SaveRegistration,
     UpdateUpperRegistration,
 )
@@ -181,6 +185,41 @@ def test_secrets_are_not_in_the_rows(database: Database) -> None:
     assert alice(database).user.ha1 == "deadbeef" * 4, "another than the one that is wrong"
     database.write(ForgetHa1(1, "deadbeef" * 4))
     assert alice(database).user.ha1 == ""
+
+
+def test_an_app_that_says_one_ha1_keeps_the_others_until_it_says_another(database: Database) -> None:
+    first, more = "1" * 32, "2" * 64
+    database.write(register(ha1=f"{first},{more}"))
+    assert alice(database).user.ha1 == f"{first},{more}"
+    database.write(register(ha1=first))
+    database.write(register())
+    assert alice(database).user.ha1 == f"{first},{more}", "the same password"
+    database.write(register(ha1=f"{first},{'3' * 64}"))
+    assert alice(database).user.ha1 == f"{first},{'3' * 64}", "all that it says is taken"
+    ((sealed,),) = database.rows("SELECT more_ha1 FROM users")
+    assert b"333" not in bytes(sealed)
+    database.write(register(ha1="4" * 32))
+    assert alice(database).user.ha1 == "4" * 32, "another password"
+    database.write(register(ha1=f"{first},{more}"))
+    database.write(ForgetHa1(1, f"{'9' * 32},{more}"))
+    assert alice(database).user.ha1 == f"{first},{more}", "others than those that are wrong"
+    database.write(ForgetHa1(1, f"{first},{more}"))
+    assert alice(database).user.ha1 == ""
+    assert database.rows("SELECT more_ha1 FROM users") == [(None,)]
+
+
+def test_ha1s_given_by_hand(database: Database) -> None:
+    database.write(register(ha1="1" * 32, realm="old", tokens=(Given("T"),)))
+    for state in ("rejected", "needs_wake"):
+        query = text(f"UPDATE upper_registrations SET state = '{state}', next_at = NULL")
+        database.write(Execute(lambda connection, query=query: connection.execute(query)))
+        told = ("pbx.example.com", "pbx", "r", "100", f"{'5' * 32},{'6' * 64}")
+        assert database.write(SaveHa1s((GivenHa1s("alice", *told), GivenHa1s("bob", *told)), 150.0)) == 2
+        user = alice(database).user
+        assert (user.id, user.realm, user.auth_username, user.ha1) == (1, "r", "100", f"{'5' * 32},{'6' * 64}")
+        assert database.read(queries.next_due_at) == 150.0, "tried again with them"
+    bob = database.read(queries.subscriber, "bob", "pbx.example.com")
+    assert (bob.targets, bob.user.ha1) == ((), f"{'5' * 32},{'6' * 64}"), "who has not registered yet"
 
 
 def test_due_registrations_are_leased_once(database: Database) -> None:

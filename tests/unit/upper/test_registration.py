@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sbc.sip.build import make_request, respond
-from sbc.sip.digest import Credentials, ha1, verify
+from sbc.sip.digest import Credentials, gathered, ha1, verify
 from sbc.upper.registration import (
     MAX_BACKOFF,
     Account,
@@ -123,6 +123,23 @@ def test_of_several_challenges_the_one_that_can_be_answered_is():
     )
     again = machine.answered(both, b"abc", NOW)
     assert b'nonce="m"' in again.credentials[1]
+
+
+@pytest.mark.parametrize("order", [("SHA-512-256", "SHA-256", "MD5"), ("MD5", "SHA-256"), ("SHA-1", "SHA-256", "MD5")])
+def test_of_several_challenges_the_topmost_that_an_ha1_answers_is(order):
+    """RFC 8760 section 2.4: the server knows what it likes best."""
+    known = {"SHA-256": ha1("alice", "pbx.example.com", "secret", "SHA-256"), "MD5": HA1}
+    machine = refresh(ha1=gathered(",".join(known.values())))
+    machine.start(CNONCE)
+    lines = [
+        (b"WWW-Authenticate", f'Digest realm="pbx.example.com", nonce="n", algorithm={name}, qop="auth"'.encode())
+        for name in order
+    ]
+    step = machine.answered(answer(401, *lines), CNONCE, NOW)
+    given = Credentials.parse(step.credentials[1])
+    best = next(name for name in order if name in known)
+    assert given.algorithm == best
+    assert verify(given, known[best], b"REGISTER")
 
 
 def test_an_interval_too_brief_is_raised_once():
