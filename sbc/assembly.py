@@ -247,12 +247,22 @@ class Sbc(MultiService):
         collecting.settle()
 
     def stopService(self) -> Deferred[None]:
-        """Drain: no new calls; those there are may end by themselves for `DRAIN` seconds, then both sides get a BYE."""
+        """Drain: no new calls. Those that are not answered have `DRAIN` seconds to be so; the answered ones are left to
+        the next process, or have as long to end by themselves before both sides get a BYE (`node.stop`)."""
         self.serving = False
-        calls_end = drained(
-            self.reactor, lambda: len(self.call_log), lambda: self.calls.end_all("the SBC stops"), DRAIN
-        )
+        if self.configuration[NodeSettings].stop == "leave":
+            calls_end = drained(self.reactor, lambda: len(self.calls.open), self._leave_calls, DRAIN)
+        else:
+            calls_end = drained(
+                self.reactor, lambda: len(self.call_log), lambda: self.calls.end_all("the SBC stops"), DRAIN
+            )
         return calls_end.addCallback(self._stop)
+
+    def _leave_calls(self) -> None:
+        left = self.calls.leave_all()
+        self.media.leaves = left > 0
+        if left:
+            log.info("{left} calls go on; the next process takes them over", left=left)
 
     def _stop(self, _: None) -> Deferred[None]:
         self.clocks.stop()

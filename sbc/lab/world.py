@@ -62,6 +62,7 @@ class World:
         self.admin = free_port(BORDER)
         self._settings = dict(settings or {})
         self._sections = sections
+        self._relay = 20_000 + 2 * secrets.randbelow(4_000)
         self._border: Border | None = None
 
     @property
@@ -145,10 +146,10 @@ class World:
 
     def configuration(self, database: Path) -> str:
         """The SBC's configuration file."""
-        first = 20_000 + 2 * secrets.randbelow(4_000)
+        first = self._relay
         ca = f"ca_file = {quoted(self.authority.ca_file)}"
         sections = {
-            "node": f'name = "lab"\nstate = {quoted(self.directory / "state")}',
+            "node": f'name = "lab"\nstate = {quoted(self.directory / "state")}\n{self._stop()}',
             "[listen] ": f'uri = "udp:{BORDER}:{self.sip}"',
             "[listen]": f'uri = "tcp:{BORDER}:{self.sip}"',
             "[upper]": f'name = "pbx"\nuri = {quoted(self.upper.uri)}\ndomain = {quoted(self.upper.domain)}',
@@ -164,6 +165,10 @@ class World:
         }
         texts = [f"[{name.rstrip()}]\n{text}\n{self._settings.get(name, '')}" for name, text in sections.items()]
         return "\n".join([*texts, self._sections])
+
+    def _stop(self) -> str:
+        """Calls end with the world, unless somebody wants to see them go on."""
+        return "" if "stop" in self._settings.get("node", "") else 'stop = "end"'
 
     def _app(self, provider: str) -> str:
         authority = self.authority

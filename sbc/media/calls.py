@@ -24,6 +24,8 @@ class MediaCalls(Service):
 
     def __init__(self, settings: MediaSettings, engine: Engine) -> None:
         self._engine = engine
+        self.leaves = False
+        """Whether the legs go on when this service stops, for the next process to `restore`."""
         self._take(settings)
 
     @property
@@ -61,9 +63,9 @@ class MediaCalls(Service):
         self._engine.start()
 
     def stopService(self) -> Deferred[None]:
-        """End every leg."""
+        """End every leg, or leave them all."""
         super().stopService()  # type: ignore[no-untyped-call]
-        return self._engine.stop()
+        return self._engine.leave() if self.leaves else self._engine.stop()
 
     def offer(
         self,

@@ -162,6 +162,9 @@ class Engine(Protocol):
     def stop(self) -> Deferred[None]:
         """End all legs."""
 
+    def leave(self) -> Deferred[None]:
+        """Stop, but let the legs go on as far as they can without this process; the next one restores them."""
+
     def snapshot(self, key: str) -> str | None:
         """What `restore` needs after a restart; None when the leg is not relayed or not answered yet."""
 

@@ -122,6 +122,9 @@ class InlineEngine:
         self.relay.stop()
         return succeed(None)
 
+    leave = stop
+    """Nothing goes on without this process: the next one opens the ports again."""
+
     def carries(self, key: str) -> bool:
         """See `Engine.carries`."""
         return self.relay.carries(key)

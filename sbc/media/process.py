@@ -135,26 +135,33 @@ class ProcessEngine:
 
     def stop(self) -> Deferred[None]:
         """End the media process."""
-        stopping: Deferred[None] = Deferred()
-        self._stopping = stopping
+        stopping, later = self._rest(), self._reactor.callLater
+        if self._link is None and not self._child.runs:
+            return succeed(None)
+        if self._link is not None:
+            self._end()
+        elif not self._child.kill():
+            self._leave()
+        ending = [later(FAREWELL, self._child.kill), later(2 * FAREWELL, self._let_go)]
+        stopping.addCallback(lambda _: [each.cancel() for each in ending if each.active()] and None)
+        return stopping
+
+    def leave(self) -> Deferred[None]:
+        """See `Engine.leave`: the media process goes on, and waits for the next one of ours."""
+        self._rest()
+        if self._link is not None:
+            self._link.transport.loseConnection()
+        return succeed(None)
+
+    def _rest(self) -> Deferred[None]:
+        """No media process is sought any more; gives what `_let_go` fires."""
+        self._stopping = resting = Deferred[None]()
         if self._looking.running:
             self._looking.stop()
         if self._seeking is not None:
             self._seeking.cancel()
             self._seeking = None
-        if self._link is None and not self._child.runs:
-            stopping.callback(None)
-            return stopping
-        if self._link is not None:
-            self._end()
-        elif not self._child.kill():
-            self._leave()
-        ending = [
-            self._reactor.callLater(FAREWELL, self._child.kill),
-            self._reactor.callLater(2 * FAREWELL, self._let_go),
-        ]
-        stopping.addCallback(lambda _: [each.cancel() for each in ending if each.active()] and None)
-        return stopping
+        return resting
 
     def _leave(self) -> None:
         """Ask a media process to end that is just coming up."""

@@ -219,9 +219,19 @@ class Calls:
 
     def end_all(self, reason: str) -> None:
         """End every call there is: BYE to both sides of each, 503 to those who still wait for an answer."""
+        self._give_up()
+        self.endings.end_all(reason)
+
+    def leave_all(self) -> int:
+        """503 to those who still wait for an answer; how many answered calls there are for the next process."""
+        self._give_up()
+        self.lasting.settle()
+        self.lasting.settle()
+        return sum(leg.story.invite for leg in self.dialogs.all())
+
+    def _give_up(self) -> None:
         for attempt in tuple(self.open):
             attempt.give_up(503, b"Going Down", self.driver.clock())
-        self.endings.end_all(reason)
 
     def opened(self, attempt: Attempt) -> Call:
         """An INVITE begins a call."""

@@ -125,6 +125,24 @@ class Stopping(FlowCase):
         yield stopped
 
     @inlineCallbacks
+    def test_calls_that_are_left_to_the_next_process_hear_nothing_of_it(self):
+        yield self.begin(node='stop = "leave"')
+        phone = yield self.awake("bob", transport="udp")
+        yield self.awake("alice", answer_delay=None)
+        call, unanswered = self.upper.place_call("bob"), self.upper.place_call("alice")
+        yield self.final(call)
+        yield self.happened(self.ringing(phone).diary, "ack")
+        yield until(lambda: 180 in self.heard(unanswered), "it rings")
+        self.patch(assembly, "DRAIN", 0.3)
+        yield self.world.restart()
+        status = yield self.final(unanswered)
+        self.assertEqual(status, 503)
+        self.assertEqual((phone.saw("BYE"), call.over), ([], False))
+        response = yield call.hang_up()
+        self.assertEqual(response.status, 200)
+        yield self.happened(phone.diary, "ended")
+
+    @inlineCallbacks
     def test_a_caller_who_waits_for_a_phone_is_not_left_without_an_answer(self):
         yield self.begin()
         phone = yield self.asleep(killed=True)

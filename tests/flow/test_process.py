@@ -120,6 +120,35 @@ class Processes(FlowCase):
         self.assertEqual((cdr["code"], cdr["ended_by"]), (200, "caller"))
 
     @inlineCallbacks
+    def test_sigterm_leaves_calls_to_the_next_process(self):
+        """Signalling and audio of a call go on over a restart in order, and its record is whole."""
+        yield self.begin(child=True, node='stop = "leave"')
+        phone, call = yield self.talking(transport="udp", talks=True)
+        ringing = self.ringing(phone)
+
+        def hears(times):
+            before = [(side.media, side.media.received) for side in (call, ringing)]
+            return until(lambda: all(media.received > heard + times for media, heard in before), "both hear")
+
+        yield hears(5)
+        yield self.world.border.stop()
+        yield hears(25)
+        yield self.world.restart()
+        yield hears(25)
+        self.assertFalse(call.over or ringing.over)
+        response = yield call.ask(b"INFO")
+        self.assertEqual(response.status, 200)
+        response = yield ringing.hang_up()
+        self.assertEqual(response.status, 200)
+        yield self.happened(call.diary, "ended")
+        query = "select * from cdrs where call_id = ? and ended_at is not null"
+        yield until(lambda: self.rows(query, call.call_id.decode()), "the CDR")
+        [cdr] = self.rows(query, call.call_id.decode())
+        self.assertEqual((cdr["code"], cdr["ended_by"]), (200, "callee"))
+        lost = self.rows("select * from call_events where kind in ('error', 'timeout')")
+        self.assertEqual([row["detail"] for row in lost], [])
+
+    @inlineCallbacks
     def test_sighup_reads_credentials_and_templates_again(self):
         yield self.begin(child=True)
         authority = self.world.authority

@@ -53,7 +53,7 @@ class Sbc:
         self.database = folder / "state" / "sbc.db"
         relay = free_port(RELAY_PORTS)
         tables: dict[str, Any] = {
-            "node": {"name": "test", "state": str(folder / "state")},
+            "node": {"name": "test", "state": str(folder / "state"), "stop": "end"},
             "listen": listen or [{"uri": f"{kind}:{host}:{self.port}"} for kind in ("udp", "tcp")],
             "upper": list(upper),
             "database": {"url": f"sqlite:///{self.database}"},

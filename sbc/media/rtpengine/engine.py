@@ -102,13 +102,17 @@ class RtpengineEngine:
 
     def stop(self) -> Deferred[None]:
         """End all legs."""
-        for clock in self._clocks:
-            if clock.running:
-                clock.stop()
         return self._stopped([self.close(key) for key in tuple(self._legs)])
+
+    def leave(self) -> Deferred[None]:
+        """See `Engine.leave`: the daemons go on."""
+        return self._stopped([])
 
     @inlineCallbacks
     def _stopped(self, closing: list[Deferred[Statistics]]) -> Any:
+        for clock in self._clocks:
+            if clock.running:
+                clock.stop()
         yield gatherResults(closing)
         for daemon, port in zip(self.daemons, self._ports, strict=False):
             daemon.close()
