@@ -119,7 +119,8 @@ def calls(session: Session) -> None:
 @click.pass_obj
 def cdr(session: Session, /, limit: int, **query: str | None) -> None:
     """Calls that ended, newest first."""
-    columns = "id started_at caller callee upper code reason ended_by pushed woke_after call_id"
+    columns = "id started_at caller callee upper code reason ended_by pushed woke_after caller_packets caller_lost"
+    columns += " caller_jitter callee_packets callee_lost callee_jitter call_id"
     session.rows("/cdrs", columns, query, limit)
 
 

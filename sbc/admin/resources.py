@@ -136,7 +136,8 @@ CDRS: Final = Resource(
     "Calls that ended, newest first",
     tables.cdrs,
     _words("id call_id caller callee upper started_at ringing_at answered_at ended_at")
-    + _words("code reason ended_by pushed woke_after node"),
+    + _words("code reason ended_by pushed woke_after node")
+    + _words("caller_packets caller_lost caller_jitter callee_packets callee_lost callee_jitter"),
     (
         Filter("call_id", "call_id", "with this Call-ID"),
         Filter("caller", "caller", "from exactly this party"),

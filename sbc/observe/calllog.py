@@ -70,10 +70,25 @@ class Call:
     """A push was sent for this call."""
     woke_after: float | None = None
     """Seconds from the first push until a phone registered."""
+    caller_packets: int | None = None
+    """Packets received from the caller; None, as with the next ones: its media was not relayed."""
+    caller_lost: int | None = None
+    """Packets of the caller that did not arrive."""
+    caller_jitter: float | None = None
+    """Seconds; of several streams the worst."""
+    callee_packets: int | None = None
+    callee_lost: int | None = None
+    callee_jitter: float | None = None
     pushed_at: float | None = None
     """When the first push was sent; not a column."""
     lines: int = 0
     """Lines its timeline has; not a column."""
+
+    def heard(self, party: str, packets: int, lost: int, jitter: float) -> None:
+        """Count what was received of ``caller`` or ``callee`` on one stream."""
+        for name, count in (("packets", packets), ("lost", lost)):
+            setattr(self, f"{party}_{name}", (getattr(self, f"{party}_{name}") or 0) + count)
+        setattr(self, f"{party}_jitter", max(getattr(self, f"{party}_jitter") or 0.0, jitter))
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,4 +192,6 @@ class Endings:
         if call is None or not statistics.streams:
             return
         for stream in statistics.streams:
+            for party, heard in (("caller", stream.from_a), ("callee", stream.from_b)):
+                call.heard(party, heard.packets, heard.lost, heard.jitter)
             self._log.event(call, kinds.MEDIA, told(stream), self._clock_at())

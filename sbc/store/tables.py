@@ -4,6 +4,8 @@ Times are UTC epoch seconds in double precision. Encrypted columns (`users.ha1`,
 hold what `Secret.seal` gives.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -52,6 +54,11 @@ def _time(name: str) -> Column[float]:
 
 def _maybe(name: str) -> Column[float]:
     return Column(name, Double)
+
+
+def _media(party: str) -> tuple[Column[Any], ...]:
+    counts = (Column(f"{party}_{name}", BigInteger) for name in ("packets", "lost"))
+    return (*counts, _maybe(f"{party}_jitter"))
 
 
 def _flag(name: str) -> Column[bool]:
@@ -238,6 +245,7 @@ cdrs = Table(
     _flag("pushed"),
     _maybe("woke_after"),
     _text("node"),
+    *(column for party in ("caller", "callee") for column in _media(party)),
     Index(None, "call_id"),
     Index(None, "started_at"),
 )

@@ -29,8 +29,11 @@ class Media(Calls):
         yield call.hang_up()
         yield self.happened(ringing.diary, "ended")
         self.assertEqual(self.sbc.engine.streams, 0)
-        [_], told = yield self.record(call)
+        [cdr], told = yield self.record(call)
         self.assertIn("media", told)
+        self.assertGreater(min(cdr["caller_packets"], cdr["callee_packets"]), 10)
+        self.assertEqual((cdr["caller_lost"], cdr["callee_lost"]), (0, 0))
+        self.assertGreater(cdr["caller_jitter"], 0)
         [media] = self.rows("select detail from call_events where kind = 'media'")
         self.assertRegex(media["detail"], r"from the caller \d\d+ packets \(0 lost\)")
 

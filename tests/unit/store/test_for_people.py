@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -78,6 +79,7 @@ def filled(database: Database) -> Database:
                 Call(
                     **call, call_id="c1", callee="sip:alice@x", started_at=now - 600, ringing_at=now - 598,
                     answered_at=now - 595, ended_at=now - 475, code=200, woke_after=1.5,
+                    caller_packets=970, caller_lost=30, caller_jitter=0.004, callee_packets=1000, callee_lost=0,
                 ),
                 Call(**call, call_id="c2", callee="sip:bob@x", started_at=now - 8, ended_at=now, code=480),
             ],
@@ -122,6 +124,7 @@ def test_what_they_answer(filled: Database) -> None:
     assert run(filled, "wake_success_by_app.sql")[0][:5] == ("com.example.phone", "apns", 2, 1, 50)
     assert run(filled, "callers_busiest.sql") == [("sip:z@x", 2, 1, 2)]
     assert run(filled, "calls_nobody_woke.sql")[0][:2] == ("sip:bob@x", 1)
+    assert run(filled, "calls_poor_media.sql")[0][:6] == ("c1", "sip:z@x", "sip:alice@x", ANY, 970, 30)
     assert run(filled, "upper_server_quality.sql")[0][:3] == ("old", 2, 50)
     assert [row[1] for row in run(filled, "call_timeline.sql")] == ["invite", "wake"]
     assert run(filled, "refreshes_due.sql") == [(0, 1), (1, 3)]

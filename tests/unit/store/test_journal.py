@@ -58,6 +58,19 @@ def test_calls_and_their_timelines(database: Database) -> None:
     ]
 
 
+def test_what_was_heard_of_the_parties_of_a_call(database: Database) -> None:
+    call = Call("c1", "x", "y", "", 11.0)
+    call.heard("caller", 500, 3, 0.002)
+    call.heard("caller", 4_000_000_000, 1, 0.012)
+    call.heard("callee", 480, 0, 0.0)
+    database.write(SaveCalls([call, Call("c2", "x", "y", "", 11.0)]))
+    caller, callee = ([f"{party}_{name}" for name in ("packets", "lost", "jitter")] for party in ("caller", "callee"))
+    assert database.rows(f"SELECT {', '.join((*caller, *callee))} FROM cdrs ORDER BY id") == [
+        (4_000_000_500, 4, 0.012, 480, 0, 0.0),
+        (None,) * 6,
+    ]
+
+
 def test_the_push_of_a_call_learns_when_the_phone_woke(database: Database) -> None:
     user = database.write(
         SaveRegistration(username="a", domain="x", upper="p", at=1.0, binding=Binding(identity="i", contact=""))
