@@ -10,7 +10,7 @@ from sbc.sip.errors import LocalError
 from sbc.store.rows import HA1, PRID
 from sbc.store.secret import Secret, SecretError
 
-HEAD = "0008"
+HEAD = "0009"
 """The newest migration in `migrations/versions` (a test compares)."""
 
 LOCK = 7_265_301
