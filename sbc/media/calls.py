@@ -50,6 +50,7 @@ class MediaCalls(Service):
 
     def _take(self, settings: MediaSettings) -> None:
         self._relay = settings.relay
+        self._networks = settings.direct
         self._upper, self._clients = settings.srtp_upper, settings.srtp_clients
 
     def privilegedStartService(self) -> None:
@@ -102,7 +103,7 @@ class MediaCalls(Service):
             return fail(problem)
         wanted = "web" if toward_web else self._upper if toward_upper else self._clients
         free = self._relay == "auto" and wanted == "keep" and not self._engine.carries(leg_key)
-        if free and parties is not None and direct(session, *parties):
+        if free and parties is not None and direct(session, *parties, self._networks):
             return succeed(body)
         offer = Offer(session, from_, source, _unbracketed(back), _unbracketed(toward), wanted)
         return self._engine.offer(leg_key, offer).addCallback(_framed, body, found)

@@ -113,13 +113,13 @@ def to_statistics(streams: list[Message]) -> Statistics:
 
 
 def from_settings(settings: MediaSettings) -> Message:
-    """All settings by name."""
-    return asdict(settings)
+    """All settings of a relay by name."""
+    return {**asdict(settings), "direct": []}  # whether anything is relayed at all is not decided there
 
 
 def to_settings(fields: Mapping[str, Any]) -> MediaSettings:
     """Raises `TypeError` or `KeyError` for what is none."""
-    return MediaSettings(**{**fields, "ports": Ports(*fields["ports"])})
+    return MediaSettings(**{**fields, "ports": Ports(*fields["ports"]), "direct": ()})
 
 
 def _text(session: sdp.Session) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 
 from sbc.media.sdp import literal
 from sbc.settings import (
@@ -12,6 +13,7 @@ from sbc.settings import (
     HostPort,
     Integer,
     List,
+    Networks,
     PortRange,
     Ports,
     Words,
@@ -30,8 +32,14 @@ class MediaSettings:
     relay: str = setting(
         "auto",
         Words({"auto": -1, "never": 0, "always": 1}),
-        doc="auto: relay unless a phone calls a server in its own local network; always; never: descriptions pass "
-        "unchanged",
+        doc="auto: relay when a side is or may be behind NAT, is a browser, or the sides are in different networks; "
+        "always; never: descriptions pass unchanged",
+    )
+    direct: tuple[IPv4Network | IPv6Network, ...] = setting(
+        (),
+        Networks(maximum=100),
+        doc="networks in which everybody reaches everybody, also from one of them to another, with neither NAT nor "
+        "firewall between; besides, the addresses of each private /24 and /64 count as such. For relay = auto",
     )
     engine: str = setting(
         "auto",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from sbc.media.addresses import canonical
 from sbc.observe.metrics import Metrics
 from sbc.observe.trace import TraceRing
 from sbc.security.guard import Guard
@@ -130,7 +131,10 @@ class Border:
         try:
             if flow.secure and b"alias" in request.via.params:
                 self._alias(flow, request.via.port or 5061)
-            stamp(request, flow.peer[0].encode(), flow.peer[1])
+            host = flow.peer[0].encode()
+            stamp(request, host, flow.peer[1])
+            if not flow.translated and request.via.host != host:
+                flow.translated = canonical(request.via.host.strip(b"[]").decode("latin-1")) != flow.peer[0]
             return self._back(request, flow)
         except ParseError:
             check(request)  # says what is wrong as it would be said of any other part: 505 comes before 400

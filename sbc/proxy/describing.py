@@ -60,12 +60,19 @@ def described(
 
 def _party(side: Side, flow: Flow) -> Party:
     """What is known of where a side of a leg is."""
-    try:
-        stated = Uri.parse(side.target).address if side.target else ""
-    except RemoteError:
-        stated = ""
     shown = flow.listener.advertise_host.decode("latin-1")
-    return Party(flow.peer[0], stated, shown, server=side.upper is not None, web=flow.transport in WEB)
+    server, web = side.upper is not None, flow.transport in WEB
+    return Party(flow.peer[0], _stated(side, flow), shown, server=server, web=web, translated=flow.translated)
+
+
+def _stated(side: Side, flow: Flow) -> str:
+    """The host in its Contact; none when a UDP phone is, by its port, not where its packets come from."""
+    try:
+        uri = Uri.parse(side.target)
+        elsewhere = flow.transport == b"UDP" and (uri.port or 5060) != flow.peer[1]
+        return "" if elsewhere else uri.address
+    except RemoteError:
+        return ""
 
 
 def answers(message: Message, asked: Request | None, *, offered: bool, due: bool) -> bool:

@@ -126,10 +126,11 @@ class Flow:
 
     `token` names the flow on this node (`Transports.flow` finds it again), `peer` is (IP address, port), `heard_at`
     is when the last bytes came (seconds, monotonic; 0.0 if never), `open` turns False once and for all when a
-    connection ends. UDP flows are always open.
+    connection ends. UDP flows are always open. `translated` is set once a request was sent from there whose Via names
+    another host: there is NAT, or a proxy.
     """
 
-    __slots__ = ("heard_at", "listener", "open", "peer", "reliable", "secure", "transport")
+    __slots__ = ("heard_at", "listener", "open", "peer", "reliable", "secure", "translated", "transport")
 
     def __init__(self, listener: Listener, peer: tuple[str, int], heard_at: float = 0.0) -> None:
         self.listener = listener.facing(peer[0])
@@ -139,6 +140,7 @@ class Flow:
         self.peer = peer
         self.heard_at = heard_at
         self.open = True
+        self.translated = False
 
     @property
     def token(self) -> str:

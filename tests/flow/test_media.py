@@ -7,8 +7,13 @@ from twisted.internet import reactor
 from twisted.internet.defer import inlineCallbacks
 
 from sbc.lab.rtp import media_address
+from sbc.lab.wires import Wire
 from sbc.lab.world import BORDER, PHONE, UPPER
 from tests.flow.scene import Calls, FlowCase, until
+
+TRUE_VIA = Wire.via
+#: As a phone writes it that does not know its NAT.
+VIA = b"SIP/2.0/%b 192.168.1.7:5060;rport;branch=%b"
 
 
 class Media(Calls):
@@ -98,13 +103,45 @@ class Media(Calls):
         yield call.hang_up()
 
     @inlineCallbacks
-    def test_under_auto_a_phone_that_is_called_is_relayed(self):
-        """Where it wants media is known when it answers; its Contact may be what it learnt of its NAT."""
+    def test_under_auto_sound_goes_straight_to_a_phone_of_the_servers_network(self):
         yield self.begin(changes={'relay = "always"': 'relay = "auto"'})
         phone, call, ringing = yield self.talking()
         yield until(lambda: call.media.received > 5 and ringing.media.received > 5, "sound both ways")
-        self.assertEqual({host for host, _ in call.media.sources | ringing.media.sources}, {BORDER})
+        self.assertEqual({host for host, _ in call.media.sources}, {PHONE})
+        self.assertEqual({host for host, _ in ringing.media.sources}, {UPPER})
         self.assertTrue(phone.awake)
+        yield call.hang_up()
+
+    @inlineCallbacks
+    def test_under_auto_a_phone_that_learnt_where_it_is_seen_is_relayed(self):
+        """At first it says where it is inside; then, from what our response told it, where its NAT is."""
+        yield self.begin(changes={'relay = "always"': 'relay = "auto"'})
+        phone = self.phone(transport=self.transport, talks=True)
+        self.patch(Wire, "via", lambda wire, branch: VIA % (wire.transport, branch))
+        yield phone.start()
+        self.patch(Wire, "via", TRUE_VIA)
+        yield phone.register()
+        call = self.upper.place_call("bob")
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        ringing = self.ringing(phone)
+        yield until(lambda: call.media.received > 5 and ringing.media.received > 5, "sound both ways")
+        self.assertEqual({host for host, _ in call.media.sources | ringing.media.sources}, {BORDER})
+        yield call.hang_up()
+
+    @inlineCallbacks
+    def test_under_auto_a_phone_whose_contact_is_another_port_is_relayed(self):
+        yield self.begin(changes={'relay = "always"': 'relay = "auto"'})
+        phone = self.phone(transport=self.transport, talks=True)
+        self.patch(phone, "contact", lambda wire: b"<sip:bob@%b:1>" % wire.local[0].encode())
+        yield phone.start()
+        self.upper.answering["echo"] = 0.05
+        call = phone.call("echo")
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        there = self.upper.calls[-1]
+        yield until(lambda: call.media.received > 5 and there.media.received > 5, "sound both ways")
+        self.assertEqual({host for host, _ in call.media.sources | there.media.sources}, {BORDER})
         yield call.hang_up()
 
     @inlineCallbacks

@@ -150,10 +150,10 @@ class Kernel(Contract, TestCase):
         yield self.until(lambda: self.engine.pinned == 2, "both directions are counted as pinned")
         ip("-n", self.wires.names["r"], "xfrm", "policy", "add", *POLICY, "out", *TEMPLATE)
         yield self.until(lambda: self.engine.pinned == 0, "nothing is pinned")
-        self.assertIn("resting, as IPsec policies would be passed by", self.said()[-1])
+        yield self.until(lambda: "resting, as IPsec policies would be passed by" in self.said()[-1], "the log says so")
         ip("-n", self.wires.names["r"], "xfrm", "policy", "flush")
         yield self.until(lambda: self.engine.pinned == 2, "the kernel has the call again")
-        self.assertEqual(self.said()[-1], self.said()[0])
+        yield self.until(lambda: self.said()[-1] == self.said()[0], "the log says that it is as before")
         yield self.talk(a, b)
         yield self.alone(a, b)
 
