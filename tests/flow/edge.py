@@ -51,8 +51,9 @@ class Edge(DatagramProtocol):
             stream.transport.abortConnection()
 
     def requests(self, method: bytes) -> list[Request]:
-        """Those of a method that came from the SBC."""
-        return [each for each in self.heard if isinstance(each, Request) and each.method == method]
+        """Those of a method that came from the SBC; one that is repeated, as datagrams are, counts once."""
+        found = [each for each in self.heard if isinstance(each, Request) and each.method == method]
+        return list({each.render(): each for each in found}.values())
 
     # Phones and, over UDP, the SBC
 

@@ -15,7 +15,6 @@ import gc
 import sqlite3
 import tempfile
 import time
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ Row = sqlite3.Row
 class FlowCase(TestCase):
     """A test with an SBC. Each test begins with `begin`."""
 
-    timeout = 120
+    timeout = 170
     world: World
     doubt = 15.0
     """Seconds of silence until a phone that looked awake is doubted: no stall is to do it. `next_moment` makes them
@@ -179,10 +178,10 @@ class FlowCase(TestCase):
         return entry.detail
 
     def heard(self, call: Any) -> list[int]:
-        """The provisional statuses that the caller heard, without 100. One that is repeated, as datagrams are, counts
-        once."""
-        statuses = [entry.detail.status for entry in call.diary.all("provisional")]
-        return [status for status, _ in groupby(statuses) if status != 100]
+        """The provisional statuses that the caller heard, without 100. A response that is repeated, as datagrams are,
+        counts once."""
+        responses = {entry.detail.render(): entry.detail.status for entry in call.diary.all("provisional")}
+        return [status for status in responses.values() if status != 100]
 
     def rows(self, query: str, *parameters: object) -> list[Row]:
         """Rows of the SBC's database."""

@@ -16,7 +16,7 @@ LOST = 5  # of a hundred pushes
 
 
 class Hundred(FlowCase):
-    timeout = 120
+    timeout = 170
 
     def told(self, call):
         """The timeline of a call, for the report of a failure."""

@@ -13,7 +13,7 @@ from tests.flow.waits import PATIENCE
 
 
 class Processes(FlowCase):
-    timeout = 150
+    timeout = 170
 
     @inlineCallbacks
     def talking(self, **more):

@@ -79,7 +79,7 @@ class Stream(Protocol):
 class Hostile(Calls):
     """A test with an SBC under attack. What it refused stands in its metrics."""
 
-    timeout = 900 if FULL else 60
+    timeout = 900 if FULL else 170
 
     def attacked(self, **more: Any) -> Deferred[Any]:
         return self.begin(**{**SECURITY, **more})

@@ -12,7 +12,7 @@ from sbc.lab.world import BORDER
 from tests.flow.scene import pause, until
 from tests.security.hostile import FULL, Hostile
 
-QUICK = 'first_message = "0.6s"\npartial_message = "0.6s"'
+QUICK = 'first_message = "4s"\npartial_message = "4s"'
 
 
 class Connections(Hostile):
@@ -43,7 +43,9 @@ class Connections(Hostile):
         ws = yield self.websocket()
         slow = self.request() * 3
         frame = b"\x81\xfe" + len(slow).to_bytes(2, "big") + bytes(4) + slow
-        for at in range(60):
+        for at in range(len(slow)):
+            if tcp.closed and ws.closed:
+                break
             if not tcp.closed:
                 tcp.transport.write(slow[at : at + 1])
             if not ws.closed:

@@ -86,7 +86,7 @@ SHAPES: dict[str, tuple[Callable[[bytes], object], Callable[[int], bytes]]] = {
 @pytest.mark.parametrize("shape", SHAPES)
 def test_twice_the_size_takes_twice_the_time(shape: str) -> None:
     work, made = SHAPES[shape]
-    for _ in range(3):
+    for _ in range(9):
         small, large = cpu(work, made(SIZE // 2)), cpu(work, made(2 * SIZE))
         # Four times the bytes: a little more than four times the time where it is linear, sixteen times where it is
         # square. A tenth of a millisecond is noise.

@@ -10,6 +10,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import pytest
 from twisted.internet.defer import inlineCallbacks
 
 import sbc
@@ -66,9 +67,14 @@ class Parsing(Hostile):
                 self.request("OPTIONS", "", f"Via: SIP/2.0/UDP {address};branch=z9hG4bK{name};rport"), self.world.sip
             )
             yield until(lambda probe=probe: probe.statuses() == [200], "an answer to the question behind it")
+
+            def final(raw=raw):
+                return next((status for status in raw.statuses() if status >= 200), None)
+
+            if ANSWERS.get(name, FOREIGN) is not UNANSWERED:
+                yield until(final, f"an answer to {name}")
             yield pause(0.02)
-            final = [status for status in raw.statuses() if status >= 200]
-            heard[name] = final[0] if final else None
+            heard[name] = final()
         expected = {name: ANSWERS.get(name, FOREIGN) for name in heard}
         self.assertEqual({name: heard[name] for name in heard if heard[name] != expected[name]}, {})
         self.assertEqual([seen for seen in self.upper.seen if seen.method != "OPTIONS"], [])
@@ -89,11 +95,12 @@ class Parsing(Hostile):
             begun = time.thread_time()
             port._take(data, flow)
             taken = time.thread_time() - begun
-            if taken > 0.02:  # the collector may have run: once more, for the message alone
-                settle()
-                begun = time.thread_time()
-                port._take(data, flow)
-                taken = time.thread_time() - begun
+            for _ in range(3):
+                if taken > 0.02:  # the collector may have run: once more, for the message alone
+                    settle()
+                    begun = time.thread_time()
+                    port._take(data, flow)
+                    taken = min(taken, time.thread_time() - begun)
             slowest = max(slowest, taken)
             if number % 500 == 499:
                 yield pause(0)
@@ -112,6 +119,7 @@ class Parsing(Hostile):
         self.assertEqual(self.refused("bug"), 0)
         self.assertTrue(phone.awake)
 
+    @pytest.mark.timeout(900)  # six seconds of an idle processor
     def test_03_every_regular_expression_is_linear(self):
         used = list(expressions())
         self.assertGreater(len(used), 20)
@@ -124,9 +132,9 @@ class Parsing(Hostile):
                 if isinstance(pattern.pattern, str):
                     data = data.decode("latin-1")
                 taken = cpu(work, data)
-                if taken > 0.05:
-                    taken = min(taken, cpu(work, data), cpu(work, data))
-                if taken > 0.05:
+                if taken > 0.05:  # a few milliseconds on an idle machine; ten seconds where the time is square
+                    taken = min(taken, *(cpu(work, data) for _ in range(5)))
+                if taken > 0.3:
                     slow.append((name, unit, round(taken, 3)))
         self.assertEqual(slow, [])
 
