@@ -36,7 +36,7 @@ from sbc.proxy.outgoing import caller
 from sbc.proxy.redirect import followed
 from sbc.proxy.story import Story
 from sbc.proxy.summons import Summons
-from sbc.proxy.target import Target, newcomer
+from sbc.proxy.target import PUSH_TYPES, Target, newcomer
 from sbc.registrar.flows import Awake, Resident, TurnedAway
 from sbc.sip.build import respond
 from sbc.sip.errors import RemoteError
@@ -73,6 +73,7 @@ class Attempt:
         "held",
         "invite",
         "keeps",
+        "kind",
         "legs",
         "lodger",
         "origin",
@@ -104,6 +105,8 @@ class Attempt:
         self.lodger = lodger
         self.started = now
         self.invite = request.method == b"INVITE"
+        self.kind = PUSH_TYPES.get(request.method)
+        """By what kind of push it wakes devices; None: by none."""
         self.grows = True
         """Whether other devices of the callee may join; not where one device alone was called."""
         settings = calls.settings()

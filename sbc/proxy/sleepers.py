@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
@@ -23,10 +23,14 @@ from sbc.registrar.flows import Awake, TurnedAway
 from sbc.sip.errors import ParseError
 from sbc.sip.message import Request
 from sbc.sip.uri import Uri
+from sbc.sip.values import NameAddr
 from sbc.store import queries
 from sbc.store.records import Binding, Subscriber
 from sbc.store.records import Target as Device
 from sbc.store.service import Store
+
+if TYPE_CHECKING:
+    from sbc.proxy.attempt import Attempt
 
 log = Logger()
 
@@ -258,6 +262,26 @@ def _devices(user: Subscriber | None, side: Side) -> list[Device]:
     devices = [device for device in user.targets if any(token.purr == purr for token in device.tokens if purr)]
     flows = [device for device in user.targets if device.binding.device == side.device]
     return devices + sorted(flows, key=lambda device: not device.tokens)
+
+
+def by_purr(request: Request, user: Subscriber) -> Device | None:
+    """The device of the user whose PURR stands in the Request-URI or a Route of a request (RFC 8599 section 6.2)."""
+    purrs = {purr_of(request.uri)}
+    for value in request.each(b"route"):
+        if b"pn-purr" in value:
+            purrs.add(purr_of(NameAddr.parse(value).uri.render()))
+    purrs.discard("")
+    found = (device for device in user.targets if purrs and any(token.purr in purrs for token in device.tokens))
+    return next(found, None)
+
+
+def alone(attempt: Attempt, user: Subscriber, devices: tuple[Device, ...]) -> Subscriber:
+    """The user with these devices alone, for a request that means them and no others. It wakes them whatever it is, as
+    one inside a dialog would: who sends it has been told of the very device."""
+    attempt.grows = False
+    if attempt.kind is None:
+        attempt.kind = PushType.REFRESH
+    return replace(user, targets=devices)
 
 
 def purr_of(target: bytes) -> str:

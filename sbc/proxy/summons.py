@@ -12,7 +12,7 @@ from sbc.observe import kinds
 from sbc.proxy.asking import Asking
 from sbc.proxy.branch import WAITING, Branch
 from sbc.proxy.identities import called_by
-from sbc.proxy.target import PUSH_TYPES, Target, party
+from sbc.proxy.target import Target, party
 from sbc.push.habits import habit, push_again
 from sbc.push.orders import Outcome, PushOrder, PushResult, PushType
 from sbc.sip.message import Request
@@ -44,8 +44,10 @@ class Summons:
         asking = Asking(attempt, branch)
         if branch.state is WAITING and asking.put():
             self._asked[branch.key] = asking
+        assert attempt.kind is not None, "a request that wakes nobody"
         order = replace(
-            self._order(attempt, branch.target, PUSH_TYPES[request.method]),
+            self._order(attempt, branch.target, attempt.kind),
+            urgent=attempt.kind is PushType.REFRESH,
             deadline=self.pushed_at + _wait(attempt),
             wanted=partial(self._wanted, attempt, branch),
             once=_once(request),

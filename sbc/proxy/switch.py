@@ -23,6 +23,7 @@ from sbc.proxy.passing import Passing
 from sbc.proxy.posting import queue
 from sbc.proxy.references import meant
 from sbc.proxy.route import ToUpper, ToUser, caller_key, choose, inquiry, loosen, names_us, to_uppers
+from sbc.proxy.sleepers import alone, by_purr
 from sbc.proxy.target import PUSH_TYPES, Reach, Target, candidates
 from sbc.push.orders import PushType
 from sbc.registrar.flows import Resident
@@ -217,6 +218,9 @@ class Switch:
             self._upward(attempt, way.fallback, None, now)
             return
         attempt.grows = way.token is None or not self.registrar.rules().mirror
+        named = by_purr(attempt.request, subscriber)
+        if named is not None:
+            subscriber = alone(attempt, subscriber, (named,))
         before = self.calls.returns.verdict(attempt, subscriber.user, now)
         if before is not None:
             attempt.story.note(kinds.ROUTED, "back from the upper server: its devices were tried already")
@@ -289,19 +293,18 @@ class Switch:
             attempt.refuse(481)
 
     def _replace(self, subscriber: Subscriber | None, attempt: Attempt, device: str) -> None:
-        """An INVITE with Replaces is for the one device that has the dialog (RFC 8599 §7: it may have to wake)."""
+        """Such a request is for the one device that has the dialog (RFC 8599 §7: it may have to wake)."""
         targets = tuple(each for each in subscriber.targets if each.binding.device == device) if subscriber else ()
         if subscriber is None or not targets:
             attempt.refuse(481)
         elif not attempt.fork.cancelled:
-            attempt.grows = False
-            self._ring(replace(subscriber, targets=targets), attempt, self.driver.clock())
+            self._ring(alone(attempt, subscriber, targets), attempt, self.driver.clock())
 
     def _ring(
         self, subscriber: Subscriber, attempt: Attempt, now: float, last: Sequence[Candidate[Target]] = ()
     ) -> None:
         """To the devices of a user; to the targets `last` when none of them has answered."""
-        kind = PUSH_TYPES.get(attempt.request.method)
+        kind = attempt.kind
         devices = candidates(
             subscriber,
             reach=partial(self.reach, now),

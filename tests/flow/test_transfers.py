@@ -254,6 +254,29 @@ class Transfers(Calls):
         yield call.hang_up()
 
     @inlineCallbacks
+    def test_a_transfer_from_outside_the_dialog_wakes_the_phone_that_has_it(self):
+        """RFC 8599 §6.2: whoever has been told of a dialog's end means that very device."""
+        yield self.ready()
+        bob = yield self.on_phone("bob")
+        other = yield self.awake("bob", host="127.0.0.9", silent=True)
+        call = self.upper.place_call("bob")
+        yield self.final(call)
+        yield self.fall_asleep(bob)
+        yield self.fall_asleep(other)
+        tags = (tag_of(call.dialog.remote), tag_of(call.dialog.local))
+        before = len(self.pushes(bob))
+        response = yield self.stranger(UPPER).ask(
+            "REFER",
+            call.dialog.target.decode(),
+            self.world.sip,
+            (b"target-dialog", b"%b;local-tag=%b;remote-tag=%b" % (call.call_id, *(tag.encode() for tag in tags))),
+            (b"refer-to", b"<sip:carol@pbx.example.com>"),
+        )
+        self.assertEqual(response.status, 405, "what this phone says to it")
+        self.assertEqual((len(bob.saw("REFER")), len(other.saw("REFER"))), (1, 0))
+        self.assertEqual([push.payload["ntype"] for push in self.pushes(bob)[before:]], ["4"])
+
+    @inlineCallbacks
     def test_a_call_is_picked_up_that_a_lamp_showed(self):
         """Carol's phone rings; the upper server tells Bob's (RFC 4235), who takes the call in her place (RFC 3891)."""
         yield self.ready()

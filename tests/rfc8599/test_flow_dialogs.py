@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from twisted.internet.defer import gatherResults, inlineCallbacks
 
-from sbc.lab.world import BORDER
+from sbc.lab.world import BORDER, UPPER
 from sbc.proxy import passing
 from tests.flow.scene import FlowCase, until
 
@@ -46,6 +46,32 @@ class Dialogs(FlowCase):
     def test_statement_41_the_end_of_a_call_is_less_urgent(self):
         how = yield self.urgency(b"BYE")
         self.assertEqual(how, ("background", "5"))
+
+    @inlineCallbacks
+    def test_statement_41_a_purr_in_a_request_outside_of_dialogs_means_that_device(self):
+        yield self.begin()
+        phones = []
+        for number in (1, 2):
+            phone = yield self.asleep(dialect="rfc8599", host=f"127.0.0.{2 + number}")
+            phones.append(phone)
+        first, second = phones
+        contact = self.upper.contact_of("bob").uri.decode()
+        for method in ("SUBSCRIBE", "MESSAGE"):
+            uri = f"{contact};pn-purr={second.purr.decode()}"
+            yield self.stranger(UPPER).ask(method, uri, self.world.sip, (b"event", b"presence"))
+            self.assertEqual((len(first.saw(method)), len(second.saw(method))), (0, 1))
+            yield self.fall_asleep(second)
+        self.assertEqual([push.payload["ntype"] for push in self.pushes(second)], ["4", "1"])
+        self.assertEqual(self.pushes(first), [])
+
+    @inlineCallbacks
+    def test_statement_44_an_unknown_purr_and_a_method_that_wakes_nobody(self):
+        yield self.begin()
+        phone = yield self.asleep(dialect="rfc8599")
+        contact = self.upper.contact_of("bob").uri.decode()
+        uri = f"{contact};pn-purr={'a' * 32}"
+        response = yield self.stranger(UPPER).ask("SUBSCRIBE", uri, self.world.sip, (b"event", b"presence"))
+        self.assertEqual((response.status, self.pushes(phone)), (480, []))
 
     @inlineCallbacks
     def test_statement_40_requests_inside_the_dialog_of_a_called_phone_pass_us(self):
