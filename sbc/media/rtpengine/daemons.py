@@ -57,6 +57,8 @@ class Asking(DatagramProtocol):
         self._open: dict[bytes, _Asked] = {}
         #: Whether it answered last time; believed until shown otherwise.
         self.alive = True
+        #: Whether a request had to be sent again and nothing was heard since: others are asked first.
+        self.suspect = False
         #: Legs there now.
         self.legs = 0
 
@@ -95,6 +97,7 @@ class Asking(DatagramProtocol):
         if asked is None:
             return
         asked.timer.cancel()
+        self.suspect = False
         self._tell(True)
         try:
             reply = bencode.decode(body)
@@ -113,6 +116,9 @@ class Asking(DatagramProtocol):
         if asked.repeats == len(REPEATS):
             self._fail(cookie)
             return
+        if asked.repeats and not self.suspect:
+            self.suspect = True
+            self.ping()  # the request alone may be slow to answer
         asked.timer = self._reactor.callLater(REPEATS[asked.repeats], self._send, cookie)
         asked.repeats += 1
         try:
@@ -141,5 +147,6 @@ def _known(failure: Failure) -> None:
 
 
 def best(daemons: Sequence[Asking]) -> list[Asking]:
-    """The order in which to try them for a new leg: those alive, the one with the fewest legs first, others last."""
-    return sorted(daemons, key=lambda each: (not each.alive, each.legs))
+    """The order in which to try them for a new leg: those alive, the one with the fewest legs first, then suspects, and
+    those that do not answer last."""
+    return sorted(daemons, key=lambda each: (not each.alive, each.suspect, each.legs))

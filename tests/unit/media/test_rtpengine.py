@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 
 from sbc.media.engine import Offer
 from sbc.media.rtpengine import bencode, ng
+from sbc.media.rtpengine.daemons import REPEATS, best
 from sbc.media.rtpengine.engine import RtpengineEngine
 from sbc.media.sdp import parse
 from sbc.media.settings import MediaSettings
@@ -151,7 +152,8 @@ def test_an_offer_finds_its_daemon_when_the_network_is_back() -> None:
     engine.offer("leg", _offer()).addBoth(told.append)
     wire.cut = False
     clock.advance(0.5)
-    [(cookie, _)] = wire.asked
+    [(_, ping), (cookie, _)] = wire.asked
+    assert ping == {"command": b"ping"}
     engine.daemons[0].datagramReceived(
         cookie + b" " + bencode.encode({"result": "ok", "sdp": PLAIN}), ("127.0.0.1", 2223)
     )
@@ -178,3 +180,62 @@ def test_what_is_closed_on_its_way_to_a_daemon_is_ended_there() -> None:
     )
     assert [asked["command"] for _, asked in wire.asked] == [b"offer", b"delete"]
     assert (told, engine.streams, engine.daemons[0].legs) == ([503], 0, 0)
+
+
+# Two of them
+
+
+def _pair() -> tuple[RtpengineEngine, Clock, list[_Wire]]:
+    clock, wires = Clock(), [_Wire(), _Wire()]
+    addresses = tuple(Address("127.0.0.1", port) for port in (2223, 2224))
+    engine = RtpengineEngine(MediaSettings(engine="rtpengine", rtpengine=addresses), clock, bytes)
+    for daemon, wire in zip(engine.daemons, wires, strict=True):
+        daemon.transport = wire
+    return engine, clock, wires
+
+
+def _answer(engine: RtpengineEngine, number: int, asked: tuple[bytes, ng.Command]) -> None:
+    """The daemon of this number answers what it was asked."""
+    cookie, command = asked
+    reply = {"result": "pong"} if command["command"] == b"ping" else {"result": "ok", "sdp": PLAIN}
+    daemon = engine.daemons[number]
+    daemon.datagramReceived(cookie + b" " + bencode.encode(reply), daemon.address)
+
+
+def test_one_call_finds_out_that_a_daemon_is_silent_and_the_next_ones_do_not_wait() -> None:
+    engine, clock, (first, second) = _pair()
+    told: list[str] = []
+    engine.offer("one", _offer()).addCallback(lambda _: told.append("one"))
+    assert [command["command"] for _, command in first.asked] == [b"offer"]
+    clock.advance(REPEATS[0])
+    assert [command["command"] for _, command in first.asked] == [b"offer", b"ping", b"offer"]
+    engine.offer("two", _offer()).addCallback(lambda _: told.append("two"))
+    _answer(engine, 1, second.asked[-1])
+    assert told == ["two"]
+    clock.pump(REPEATS[1:])
+    _answer(engine, 1, second.asked[-1])
+    assert told == ["two", "one"]
+    assert [(each.alive, each.suspect, each.legs) for each in engine.daemons] == [(False, True, 0), (True, False, 2)]
+
+
+def test_a_suspect_that_answers_is_none_any_more() -> None:
+    engine, clock, (first, second) = _pair()
+    told: list[str] = []
+    engine.offer("one", _offer()).addCallback(lambda _: told.append("one"))
+    clock.advance(REPEATS[0])
+    _answer(engine, 0, first.asked[1])  # the ping; the offer takes its time
+    assert (engine.daemons[0].suspect, told) == (False, [])
+    engine.offer("two", _offer()).addCallback(lambda _: told.append("two"))
+    assert not second.asked
+    _answer(engine, 0, first.asked[-1])
+    _answer(engine, 0, first.asked[0])
+    assert told == ["two", "one"]
+
+
+def test_suspects_come_before_those_that_do_not_answer() -> None:
+    engine, _, _ = _pair()
+    first, second = engine.daemons
+    first.suspect, second.alive = True, False
+    assert best(engine.daemons) == [first, second]
+    second.alive, second.legs = True, 7
+    assert best(engine.daemons) == [second, first]
