@@ -108,7 +108,8 @@ def renew(attempt: Attempt, effect: Renew[Target], now: float) -> None:
     """The request went where its device is no more: that one is cancelled, and it starts anew."""
     branch = effect.branch
     if branch.txn is not None:
-        branch.txn.user.over = True
+        if branch.txn.user is not None:  # else it was answered and has been let go
+            branch.txn.user.over = True
         if attempt.invite:
             attempt.calls.driver.cancel(branch.txn, [])
         else:

@@ -113,8 +113,10 @@ class ClientTransaction:
             self.happened(Event.RESEND, None, now, out)
 
     def let_go(self) -> None:
-        """Free the request: nobody needs it any more."""
+        """Free the request, and the user but where it hears of more 2xx: nobody needs them any more."""
         self._request = None
+        if self.state is not State.ACCEPTED:
+            self.user = None
 
     def move_to(self, hop: Hop, now: float, out: list[Effect]) -> None:
         """Continue on another hop if nothing has been heard on this one; timers start again."""

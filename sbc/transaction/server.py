@@ -92,8 +92,10 @@ class ServerTransaction:
             self.happened(Event.RESEND, None, now, out)
 
     def let_go(self) -> None:
-        """Free the request: nobody needs it any more."""
+        """Free the request, and the user of all but an INVITE that was accepted: nobody needs them any more."""
         self._request = None
+        if self.state is not State.ACCEPTED:
+            self.user = None
 
     # Actions of the table
 

@@ -132,6 +132,16 @@ def test_the_request_is_let_go_when_nobody_needs_it_any_more() -> None:
         _ = txn.request
 
 
+def test_the_user_is_let_go_unless_more_2xx_may_come() -> None:
+    for begin, status, user in ((invited, 200, "the user"), (invited, 486, None), (asked, 200, None)):
+        world = World()
+        txn = begin(world)
+        txn.user = "the user"
+        assert statuses(world.receive(answer(txn, status))) == [status]
+        world.pass_time(1)
+        assert txn.user == user
+
+
 def test_another_request_is_repeated_up_to_every_four_seconds() -> None:
     world = World()
     txn = asked(world)

@@ -136,6 +136,16 @@ def test_the_request_is_let_go() -> None:
         _ = txn.request
 
 
+def test_the_user_is_let_go_but_that_of_an_accepted_invite() -> None:
+    world = World()
+    for method, status, user in ((b"OPTIONS", 200, None), (b"INVITE", 486, None), (b"INVITE", 200, "the user")):
+        txn = world.asked(request(method, branch=b"z9hG4bK%b%d" % (method, status)))
+        txn.user = "the user"
+        world.answer(txn, status)
+        world.pass_time(1)
+        assert txn.user == user
+
+
 def test_a_request_its_user_forgets_is_dropped() -> None:
     world = World()
     world.asked(request())
