@@ -64,7 +64,6 @@ from sbc.store.upkeep import Upkeep
 from sbc.transaction.driver import TICK, Driver
 from sbc.transaction.identifiers import Identifiers
 from sbc.transaction.table import TransactionTable
-from sbc.transport.flow import Flow
 from sbc.transport.limits import BANNED
 from sbc.transport.resolver import Resolver
 from sbc.transport.service import Transports
@@ -113,7 +112,7 @@ class Sbc(MultiService):
         self.call_log = call_log(self.store, configuration[NodeSettings].name)
         self.identifiers = Identifiers(os.urandom)
         table = TransactionTable(limit=configuration[ProxySettings].transactions)
-        self.driver = Driver(table, time.monotonic, self._sent)
+        self.driver = Driver(table, time.monotonic)
         self.guard = Guard(
             configuration[SecuritySettings], BanRecords(self.store, lambda source: self.transports.cut(source, BANNED))
         )
@@ -307,9 +306,6 @@ class Sbc(MultiService):
         # Last, since it may raise CertificateError when everything else is in force.
         transport = configuration[TransportSettings]
         self.transports.configure(configuration.each(ListenSettings) or DEFAULT_LISTENS, transport.limits())
-
-    def _sent(self, data: bytes, flow: Flow) -> None:
-        self.border.sent(data, flow)
 
     def _metric_failed(self, name: str, error: Exception) -> None:
         log.error("metric {name} failed: {error}", name=name, error=error)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from sbc.observe import kinds
 from sbc.observe.masking import printable
@@ -40,8 +40,7 @@ LIVE_LIMIT: Final = 50_000
 """Calls open at the same time; beyond it calls go on but leave no CDR."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallEvent:
+class CallEvent(NamedTuple):
     """One line of a timeline: a row of `call_events`. `at` is UTC epoch seconds, `kind` one of `kinds.KINDS`."""
 
     call_id: str

@@ -49,6 +49,7 @@ class Border:
         self._clock_at = clock_at
         self._udp_flow = udp_flow
         self._alias = alias
+        driver.sent = self.sent
         driver.bug = self.bug
         driver.theirs = self.theirs
 

@@ -105,7 +105,7 @@ def to_uppers(
         target = Target(shown, server.name, server=server, called=called)
         again = sum(each.target.server is server for each in found)
         found.append(Candidate(f"upper:{server.name}" + (f"#{again}" if again else ""), target, True, False))
-    return [replace(found[0], reserve=tuple(found[1:]))] if found else []
+    return [replace(found[0], reserve=tuple(found[1:]))] if len(found) > 1 else found
 
 
 def inquiry(request: Request, source: str, direction: str) -> Inquiry:

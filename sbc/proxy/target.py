@@ -133,7 +133,7 @@ def candidates(
     for each in subscriber.targets:
         devices.setdefault(each.binding.device, []).append(each)
     found = (_candidate(key, flows, reach, pushes, now_at) for key, flows in devices.items())
-    return [candidate if by_q else replace(candidate, q=1.0) for candidate in found if candidate is not None]
+    return [each if by_q or each.q == 1.0 else replace(each, q=1.0) for each in found if each is not None]
 
 
 def _candidate(
