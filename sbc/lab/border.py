@@ -6,11 +6,13 @@ In: a directory and the text of a configuration. Out: a running process, its out
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sqlite3
 import sys
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ from sbc.lab.diary import Diary
 POLL = 0.1  # s between two questions whether it is ready
 READY_TIME = 60.0  # s until it must be; a second on an idle machine, more than ten on a busy one
 STOP_TIME = 5.0  # s from SIGTERM to SIGKILL
+PORTS = range(30_000, 32_768)  # below those that systems give to connections, above those of media
+_PLACES = count(os.getpid() * 97)  # of the ports given out here: processes side by side do not meet
 MAX_OUTPUT = 1_000_000  # bytes kept of what it prints
 TWISTD = "from twisted.scripts.twistd import run; run()"
 
@@ -148,7 +152,7 @@ class Border:
     def rows(self, query: str, parameters: Sequence[object] = ()) -> list[sqlite3.Row]:
         """Rows of its database, read beside it; [] while there is no such table."""
         try:
-            connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=2)
+            connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=30)
         except sqlite3.OperationalError:
             return []
         try:
@@ -161,16 +165,17 @@ class Border:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that is free for UDP and TCP at the moment."""
-    while True:
+    """A port that is free for UDP and TCP, and that no other laboratory is about to take."""
+    for place in _PLACES:
+        port = PORTS.start + place % len(PORTS)
         with (
             socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
         ):
-            tcp.bind((host, 0))
-            port: int = tcp.getsockname()[1]
             try:
+                tcp.bind((host, port))
                 udp.bind((host, port))
             except OSError:
                 continue
             return port
+    raise AssertionError("never")

@@ -30,7 +30,7 @@ from sbc.proxy import branch, passing
 from sbc.store.operation import Execute
 from sbc.transport.flow import Flow
 from tests.flow.strangers import Raw, Stranger
-from tests.flow.waits import PATIENCE, pause, until
+from tests.flow.waits import PATIENCE, pause, turns, until
 from tests.flow.within import UDP_AWAKE, Scene
 
 __all__ = ["Calls", "DOMAIN", "FlowCase", "OWN", "Raw", "Row", "Scene", "Stranger", "USERS", "pause", "until"]
@@ -124,6 +124,8 @@ class FlowCase(TestCase):
     def fall_asleep(self, phone: Phone) -> Any:
         """Its sockets are closed, and the SBC has noticed; a UDP phone has been silent for as long as it takes to be
         thought asleep."""
+        if phone.transport == b"UDP":
+            yield turns()  # what it repeated is heard before
         self.unheard(phone)
         flows = self.flows(phone)
         yield phone.sleep()

@@ -125,6 +125,7 @@ class GivingUp(FlowCase):
 
     def tried_later(self):
         """Second tries of pushes wait here until `not_wanted` runs them."""
+        self.patch(sender, "PRESSING", sender.Pace(20.0, 60.0, 0.3))
         tries = []
 
         class Held:

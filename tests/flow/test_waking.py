@@ -6,6 +6,7 @@ from twisted.internet.defer import gatherResults, inlineCallbacks
 
 from sbc.proxy import asking
 from tests.flow.scene import FlowCase, pause, until
+from tests.flow.waits import turns
 
 
 class Waking(FlowCase):
@@ -202,6 +203,7 @@ class Waking(FlowCase):
         """A UDP phone that is there, but has been silent for so long that it counts as asleep."""
         yield self.begin()
         phone = yield self.awake(transport="udp", **more)
+        yield turns()  # a REGISTER that it repeated has been heard
         self.unheard(phone)
         return phone
 

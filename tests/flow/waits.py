@@ -27,3 +27,10 @@ def until(true: Any, what: str, within: float = PATIENCE) -> Any:
         if time.monotonic() > limit:
             raise AssertionError(f"not within {within:g} s: {what}")
         yield pause(0.03)
+
+
+@inlineCallbacks
+def turns(count: int = 3) -> Any:
+    """Let the reactor read what has arrived, so many times."""
+    for _ in range(count):
+        yield pause(0)
