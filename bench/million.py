@@ -76,8 +76,8 @@ def node(bench: Bench, upper: Registrar, provider: Provider, url: str, users: in
     result = phones.wake(wakes, RATE)
     until(
         lambda: sbc.metrics().get("sbc_transactions", LEFT + 1) <= LEFT,
-        SILENCE,
         "hardly a transaction is left",
+        seconds=SILENCE,
         step=1.0,
     )
     say(

@@ -159,7 +159,7 @@ class Bench:
             environment=environment,
         )
         self.later(program.stop)
-        program.wait_for((folder / "kamailio_ctl").exists, 10, "starts")
+        program.wait_for((folder / "kamailio_ctl").exists, "starts")
         time.sleep(0.3)
         return Server(f"kamailio {kind}", port, program.pid, host)
 

@@ -78,4 +78,4 @@ def _register(bench: Bench, server: Server, first: int, count: int) -> int:
 
 
 def _fall_silent(sbc: Sbc) -> None:
-    until(lambda: sbc.metrics().get("sbc_transactions") == 0.0, SILENCE, "no transaction is left", step=1.0)
+    until(lambda: sbc.metrics().get("sbc_transactions") == 0.0, "no transaction is left", seconds=SILENCE, step=1.0)

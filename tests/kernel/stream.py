@@ -11,6 +11,7 @@ from sbc.media.kernel.offload import KernelOffload
 from sbc.media.offload import Flow
 from sbc.media.rtp import HEADER
 from tests.kernel.wires import PHONE, RELAY, Wires
+from tests.peers.program import PATIENCE
 
 
 def rtp(sequence: int, stamp: int | None = None, *, kind: int = 0, ssrc: int = 7, size: int = 160) -> bytes:
@@ -74,7 +75,7 @@ class Stream:
 Streams = Callable[..., Stream]
 
 
-def arrives(packet: bytes, sockets: Sequence[socket.socket], seconds: float = 5.0) -> socket.socket | None:
+def arrives(packet: bytes, sockets: Sequence[socket.socket], seconds: float = PATIENCE) -> socket.socket | None:
     """At which of the sockets this packet arrives first; None: at none in this time."""
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:

@@ -78,15 +78,21 @@ def test_jitter_by_the_clock_of_the_codec(
 ) -> None:
     """Packets are said to be 20 ms apart but come at once, so each is that much too early: jitter tends to 20 ms. The
     exact figure depends on how fast this test is; user space would come to the same."""
-    stream = streams(rates=rates)
-    stream.pin(offload)
-    own = Reception()
-    own.describe({kind: rate})
-    for number in range(200):
-        packet = rtp(number, number * step, kind=kind)
-        stream.say("a", packet)
-        own.take(packet, len(packet), time.monotonic())
-        stream.phones["b"].recv(2000)
+    for attempt in range(10):
+        stream = streams(rates=rates, number=attempt)
+        stream.pin(offload)
+        own = Reception()
+        own.describe({kind: rate})
+        longest = 0.0
+        for number in range(200):
+            packet = rtp(number, number * step, kind=kind)
+            began = time.monotonic()
+            stream.say("a", packet)
+            own.take(packet, len(packet), time.monotonic())
+            longest = max(longest, time.monotonic() - began)
+            stream.phones["b"].recv(2000)
+        if longest < 0.005:  # else the two clocks were not read at the same time
+            break
     assert offload.counts()[stream.near("a")].jitter == pytest.approx(own.jitter, rel=0.1)
     assert own.jitter > 0.01
 

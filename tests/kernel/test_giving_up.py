@@ -17,12 +17,13 @@ from sbc.media.kernel.offload import KernelOffload
 from sbc.media.offload import Counts, Flow, UnavailableError
 from tests.kernel.stream import Streams
 from tests.kernel.wires import PHONE, RELAY, Wires, ip
+from tests.peers.program import PATIENCE
 
 POLICY = ("src", "10.71.1.0/24", "dst", "10.71.2.0/24", "dir")
 TEMPLATE = ("tmpl", "src", RELAY["a"][4], "dst", RELAY["b"][4], "proto", "esp", "mode", "tunnel")
 
 
-def told(offload: KernelOffload, seconds: float = 5.0) -> list[tuple[Flow, Counts]]:
+def told(offload: KernelOffload, seconds: float = PATIENCE) -> list[tuple[Flow, Counts]]:
     """What is given up, as soon as anything is."""
     while select.select([offload.fileno()], [], [], seconds)[0]:
         given_up = list(offload.look())
@@ -34,7 +35,7 @@ def told(offload: KernelOffload, seconds: float = 5.0) -> list[tuple[Flow, Count
 def look_until(offload: KernelOffload, true: Callable[[], object]) -> None:
     """Hear news, of which none gives anything up, until this is true."""
     while not true():
-        assert select.select([offload.fileno()], [], [], 15)[0], "no news"
+        assert select.select([offload.fileno()], [], [], PATIENCE)[0], "no news"
         assert not list(offload.look())
 
 
@@ -105,7 +106,7 @@ def test_a_route_of_others_changes_nothing(wires: Wires, offload: KernelOffload,
     stream = streams()
     stream.pin(offload)
     ip("-n", wires.names["r"], "route", "add", "203.0.113.0/24", "via", PHONE["a"][4])
-    assert select.select([offload.fileno()], [], [], 5)[0]
+    assert select.select([offload.fileno()], [], [], PATIENCE)[0]
     assert not list(offload.look())
     assert stream.crosses("a") and stream.crosses("b")
 

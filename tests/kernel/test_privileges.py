@@ -55,7 +55,7 @@ def node(wires: Wires, state: Path, streams: Streams, before: str = "") -> list[
     """What such a node prints."""
     flow = repr([streams().flows["a"]])
     command = [sys.executable, "-c", NODE, wires.names["r"], str(state), flow, before]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 

@@ -93,7 +93,7 @@ def test_what_cannot_be_taken_over_ends(
     monkeypatch.setattr(calls, "load_program", refuse)
     with wires.inside("r"), pytest.raises(UnavailableError, match="CAP_BPF"):
         kernel.load(str(tmp_path), keep_privileges=True)
-    until(lambda: not stream.crosses("a"), 5, "the flow goes on")
+    until(lambda: not stream.crosses("a"), "the flow goes on")
 
 
 @pytest.mark.usefixtures("possible")
@@ -197,7 +197,7 @@ def test_flows_nobody_could_take_over_end_with_the_process(
     os.chown(tmp_path, 65534, 65534)
     stream = streams()
     crash(wires, tmp_path, [stream], lambda: [stream.crosses("a")])
-    until(lambda: not stream.crosses("a"), 5, "the flow goes on")
+    until(lambda: not stream.crosses("a"), "the flow goes on")
 
 
 @pytest.mark.usefixtures("possible")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.peers.program import require, unavailable, until
+from tests.peers.program import PATIENCE, require, unavailable, until
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _NEW_NETWORK = 0x40000000
@@ -60,7 +60,7 @@ class Wires:
         for machine, device in ((side, far), ("r", near)):
             with self.inside(machine):
                 sum_up(device)
-        until(lambda: "state UP" in ip("-n", relay, "link", "show", near), 5, "the wire has no signal", step=0.01)
+        until(lambda: "state UP" in ip("-n", relay, "link", "show", near), "the wire has no signal", step=0.01)
         ip("-n", phone, "route", "add", "default", "via", RELAY[side][4])
         ip("-n", phone, "route", "add", "default", "via", RELAY[side][6])
 
@@ -84,7 +84,7 @@ class Wires:
         with self.inside(machine):
             opened = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         opened.bind((host, port))
-        opened.settimeout(5.0)
+        opened.settimeout(PATIENCE)
         return opened
 
     def close(self) -> None:

@@ -26,7 +26,7 @@ from sbc.media.calls import MediaCalls  # noqa: E402
 from sbc.media.inline import InlineEngine  # noqa: E402
 from sbc.media.settings import MediaSettings  # noqa: E402
 
-TALK = 2.0
+PATIENCE, ENOUGH = 60.0, 50  # seconds, packets each way
 PHONE = "127.0.0.4"
 
 
@@ -93,7 +93,9 @@ async def call(address: str, who: str) -> dict[str, Any]:
         await peer.setRemoteDescription(RTCSessionDescription(await passed(offered), "offer"))
         await peer.setLocalDescription(await peer.createAnswer())
         await passed(calls.answer("leg", peer.localDescription.sdp.encode(), source=address, from_="b"))
-    await asyncio.sleep(TALK)
+    end = loop.time() + PATIENCE
+    while min(frames, echo.packets) <= ENOUGH and loop.time() < end:
+        await asyncio.sleep(0.1)
     state = peer.connectionState
     await peer.close()
     (stream,) = (await calls.close("leg").asFuture(loop)).streams

@@ -14,6 +14,12 @@ from tests.peers.program import Program, require, until
 
 MODULES = Path("/usr/lib/baresip/modules")
 Event = dict[str, Any]
+HEAD = 44  # bytes before the sound in a WAV file
+
+
+def loudest(frames: bytes) -> float:
+    """The peak of 16-bit samples, 0 … 1."""
+    return max((abs(sample) for sample in memoryview(frames[: len(frames) // 2 * 2]).cast("h")), default=0) / 32768
 
 
 class Baresip:
@@ -52,11 +58,11 @@ class Baresip:
             + "".join(f";{parameter}" for parameter in parameters)
         )
         self.program = Program("baresip", ["baresip", "-f", folder, "-v"], folder, environment={"HOME": str(folder)})
-        self._socket = self.program.wait_for(self._connect, 10, "listens for commands")
+        self._socket = self.program.wait_for(self._connect, "listens for commands")
         threading.Thread(target=self._read, daemon=True).start()
         if register:
             # from the log: the event may be over before the command connection is there
-            self.program.wait_for(lambda: "200 OK" in self.program.output(), 10, f"{user} is registered")
+            self.program.wait_for(lambda: "200 OK" in self.program.output(), f"{user} is registered")
 
     def _configure(self, account: str) -> None:
         rtp = free_port(20)
@@ -119,14 +125,13 @@ class Baresip:
             token = str(self._token)
             body = json.dumps({"command": name, "params": parameters, "token": token}).encode()
             self._socket.sendall(b"%d:%s," % (len(body), body))
-        answer = until(lambda: self._answers.pop(token, None), 5, f"baresip answers {name}")
+        answer = until(lambda: self._answers.pop(token, None), f"baresip answers {name}")
         return str(answer.get("data", ""))
 
-    def wait(self, kind: str, seconds: float, *, after: int = 0) -> Event:
+    def wait(self, kind: str, *, after: int = 0) -> Event:
         """The first event of ``kind`` among those from index ``after`` on."""
         return self.program.wait_for(
             lambda: next((event for event in self.events[after:] if event.get("type") == kind), None),
-            seconds,
             lambda: f"event {kind}; seen: {self.kinds()}",
         )
 
@@ -148,10 +153,20 @@ class Baresip:
         for path in sorted(self.folder.glob("dump-*dec.wav")):
             with wave.open(str(path)) as recording:
                 frames = recording.readframes(recording.getnframes())
-                samples = memoryview(frames[: len(frames) // 2 * 2]).cast("h")
-                peak = max((abs(sample) for sample in samples), default=0)
-                found.append((recording.getnframes() / recording.getframerate(), peak / 32768))
+                found.append((recording.getnframes() / recording.getframerate(), loudest(frames)))
         return found
+
+    def hears(self) -> float:
+        """Seconds of sound that its youngest recording holds so far."""
+        youngest = max(self.folder.glob("dump-*dec.wav"), default=None)
+        if youngest is None or len(head := youngest.open("rb").read(HEAD)) < HEAD:
+            return 0.0
+        return (youngest.stat().st_size - HEAD) / int.from_bytes(head[28:32], "little")  # bytes a second
+
+    def loudness(self) -> float:
+        """Of the youngest recording so far, 0 … 1."""
+        youngest = max(self.folder.glob("dump-*dec.wav"), default=None)
+        return loudest(youngest.read_bytes()[HEAD:]) if youngest else 0.0
 
     def stop(self) -> None:
         try:

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tests.peers.node_program import START, Event, NodeProgram
+from tests.peers.node_program import Event, NodeProgram
 from tests.peers.ports import free_port
 from tests.peers.program import require
 
@@ -26,13 +26,13 @@ class Browser(NodeProgram):
         options: dict[str, object] = {"chromium": shutil.which("chromium"), "port": port, "script": SCRIPTS[library]}
         packages = ("esbuild", library, "playwright-core")
         super().__init__(folder, "browser.mjs", options, packages=packages, environment=environment)
-        self.wait("ready", START)
+        self.wait("ready")
 
     def register(self, url: str, user: str, password: str, *, realm: str = "example.test", **options: object) -> Event:
         """Registered over the WebSocket at ``url`` when this returns."""
         count = len(self.events("registered")) + 1
         self.do("start", {"url": url, "user": user, "password": password, "realm": realm, **options})
-        return self.wait("registered", 8, count=count)
+        return self.wait("registered", count=count)
 
     def stop(self) -> None:
         try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+from tests.peers.ports import free_port
 from tests.peers.program import Program, require, unavailable, until
 
 MALFORMED = " || ".join(
@@ -33,7 +35,7 @@ class Recording:
             command += ["-d", f"tcp.port=={port},http"]
         for field in fields or ("frame.number",):
             command += ["-e", field]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
         return [line.split("\t") for line in done.stdout.splitlines()]
 
     def check(self, condition: str = "sip") -> int:
@@ -53,14 +55,15 @@ class Capture(Recording):
         folder.mkdir(parents=True, exist_ok=True)
         ports = list(ports)
         super().__init__(folder / "capture.pcapng", sip=ports if sip is None else sip, web=web)
-        selection = " or ".join(f"port {port}" for port in ports)
+        self._mark = free_port()
+        selection = " or ".join(f"port {port}" for port in [*ports, self._mark])
         self.program = Program("dumpcap", ["dumpcap", "-q", "-i", "lo", "-f", selection, "-w", self.file], folder)
-        until(self._begun, 10, "dumpcap captures")
+        until(self._begun, "dumpcap captures")
 
     def _begun(self) -> bool:
         if "permission" in self.program.output():
             unavailable("dumpcap may not capture on the loopback interface")
-        return "Capturing on" in self.program.output() and self.file.exists() and self.file.stat().st_size > 0
+        return "Capturing on" in self.program.output() and self._marked(b"begin")
 
     def read(self, condition: str = "sip", *fields: str) -> list[list[str]]:
         """As of a recording, which ends by it."""
@@ -69,12 +72,11 @@ class Capture(Recording):
 
     def stop(self) -> None:
         if self.program.running:
-            size = -1
-
-            def quiet() -> bool:
-                nonlocal size
-                before, size = size, self.file.stat().st_size
-                return before == size
-
-            until(quiet, 5, "the capture is written", step=0.3)
+            until(lambda: self._marked(b"end"), "the capture is written", step=0.2)
             self.program.stop()
+
+    def _marked(self, word: bytes) -> bool:
+        """Whether a datagram of ours is in the file: then all is that was sent before."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(mark := b"capture " + word, ("127.0.0.1", self._mark))
+        return self.file.exists() and mark in self.file.read_bytes()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.peers.kamailio_server import ENVIRONMENT_PATH
 from tests.peers.ports import free_port
-from tests.peers.program import Program, require
+from tests.peers.program import PATIENCE, Program, require
 
 CONFIGURATION = Path(__file__).parent / "kamailio" / "edge.cfg"
 
@@ -30,14 +30,14 @@ class KamailioEdge:
             folder,
             environment={"EDGE_NEXT": f"sip:{beyond}"},
         )
-        self.program.wait_for(self._answers, 10, f"answers on {self.address}")
+        self.program.wait_for(self._answers, f"answers on {self.address}")
 
     def _answers(self) -> bool:
         if not self._control.exists():
             return False
         command = ["kamcmd", "-s", f"unixs:{self._control}", "core.uptime"]
         environment = {**os.environ, **ENVIRONMENT_PATH}
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, env=environment)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment)
         return "uptime" in done.stdout
 
     def stop(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.peers.authority import Identity
 from tests.peers.ports import free_port
-from tests.peers.program import Program, require, unavailable
+from tests.peers.program import PATIENCE, Program, require, unavailable
 
 CONFIGURATION = Path(__file__).parent / "kamailio" / "upper.cfg"
 ENVIRONMENT_PATH = {"PATH": os.environ.get("PATH", "") + ":/usr/sbin"}
@@ -100,7 +100,7 @@ class Kamailio:
             self.folder,
             environment=self._environment,
         )
-        self.program.wait_for(self._answers, 10, f"answers on {address}")
+        self.program.wait_for(self._answers, f"answers on {address}")
 
     def stop(self) -> None:
         self.program.stop()
@@ -116,7 +116,7 @@ class Kamailio:
             ["kamcmd", "-s", f"unixs:{self._control}", *command],
             capture_output=True,
             text=True,
-            timeout=10,
+            timeout=PATIENCE,
             env={**os.environ, **ENVIRONMENT_PATH},
         )
         return done.stdout
@@ -135,8 +135,8 @@ class Kamailio:
                 found[address[1]] = int(left[1]) if left else 0
         return {contact: left for contact, left in found.items() if left > 0}
 
-    def wait_registered(self, user: str, seconds: float = 8.0) -> dict[str, int]:
-        return self.program.wait_for(lambda: self.contacts(user), seconds, f"{user} is registered")
+    def wait_registered(self, user: str) -> dict[str, int]:
+        return self.program.wait_for(lambda: self.contacts(user), f"{user} is registered")
 
     def stays_registered(self, user: str, seconds: float) -> None:
         """Fails if ``user`` is without a contact at any look during ``seconds``."""

@@ -47,30 +47,30 @@ class Lab:
             stdin=True,
         )
         self._read = 0
-        ready = self._answer(20)
+        ready = self._answer()
         self.url, self.ca_file, self.key = ready["url"], Path(ready["ca_file"]), Path(ready["key"])
 
-    def _answer(self, seconds: float) -> dict[str, Any]:
+    def _answer(self) -> dict[str, Any]:
         """The next JSON line of its output; other lines (a traceback) are left for the report."""
 
         def lines() -> list[str]:
             whole, _, _ = self.program.output().rpartition("\n")
             return [line for line in whole.split("\n") if line.startswith("{")]
 
-        found = self.program.wait_for(lambda: lines()[self._read :], seconds, "answers")
+        found = self.program.wait_for(lambda: lines()[self._read :], "answers")
         self._read += 1
         answer: dict[str, Any] = json.loads(found[0])
         if "error" in answer:
             raise AssertionError(f"the lab: {answer['error']}")
         return answer
 
-    def ask(self, do: str, *, seconds: float = 30.0, **more: object) -> Any:
+    def ask(self, do: str, **more: object) -> Any:
         with self._lock:
             stream = self.program.process.stdin
             assert stream is not None
             stream.write(json.dumps({"do": do, **more}).encode() + b"\n")
             stream.flush()
-            return self._answer(seconds)["result"]
+            return self._answer()["result"]
 
     def sections(self) -> dict[str, Any]:
         """What the configuration of an SBC must say to push through this provider."""
@@ -85,8 +85,8 @@ class Lab:
         every = [Push(**one) for one in self.ask("pushes")]
         return [push for push in every if token is None or push.token == token]
 
-    def wait_push(self, token: str, count: int = 1, seconds: float = 5.0) -> Push:
-        found = until(lambda: self.pushes(token)[count - 1 :], seconds, f"push number {count} for {token}")
+    def wait_push(self, token: str, count: int = 1) -> Push:
+        found = until(lambda: self.pushes(token)[count - 1 :], f"push number {count} for {token}")
         return found[0]
 
     def plan(self, token: str, **answer: object) -> None:
@@ -141,6 +141,10 @@ class LabPhone:
         """Gone: its sockets are closed without a word."""
         self.lab.ask("sleep", username=self.username)
 
+    def wake(self) -> None:
+        """As its user does, whatever was pushed."""
+        self.lab.ask("wake", username=self.username)
+
     def behave(self, **manners: object) -> None:
         self.lab.ask("behave", username=self.username, **manners)
 
@@ -155,8 +159,8 @@ class LabPhone:
         """The requests of one method that reached it, retransmissions once, as text."""
         return [text for what, text in self.lab.ask("requests", username=self.username) if what == method]
 
-    def wait(self, kind: str, seconds: float = 5.0, *, count: int = 1) -> None:
-        until(lambda: self.kinds().count(kind) >= count, seconds, lambda: f"{self.username}: {kind}; {self.kinds()}")
+    def wait(self, kind: str, *, count: int = 1) -> None:
+        until(lambda: self.kinds().count(kind) >= count, lambda: f"{self.username}: {kind}; {self.kinds()}")
 
 
 def main() -> None:
@@ -213,6 +217,9 @@ def main() -> None:
         await phones[username].sleep()
         return None
 
+    async def wake(username: str) -> object:
+        return (await phones[username].wake()).status
+
     async def behave(username: str, **manners: Any) -> object:
         for name, value in manners.items():
             setattr(phones[username].manners, name, value)
@@ -230,7 +237,7 @@ def main() -> None:
     async def requests(username: str) -> object:
         return [(seen.method, seen.request.render().decode("latin-1")) for seen in phones[username].seen]
 
-    every = (pushes, arrivals, plan, phone, sleep, behave, send_message, diary, requests)
+    every = (pushes, arrivals, plan, phone, sleep, wake, behave, send_message, diary, requests)
     words = {function.__name__: function for function in every}
 
     async def obey(line: bytes) -> None:

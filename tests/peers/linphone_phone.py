@@ -86,7 +86,7 @@ class Linphone:
         self.trace = folder / "trace.log"
         self.program = Program("linphonec", command, folder, environment={"HOME": str(folder)}, stdin=True)
         # Its standard output is buffered while it is a file: the trace tells in time.
-        self.wait(r"to \[LinphoneRegistrationOk\]", 12)
+        self.wait(r"to \[LinphoneRegistrationOk\]")
 
     def say(self, command: str) -> None:
         stream = self.program.process.stdin
@@ -98,19 +98,17 @@ class Linphone:
         """Its trace: every change of state, and every message it sent and got."""
         return self.trace.read_text(errors="replace") if self.trace.exists() else ""
 
-    def wait(self, pattern: str, seconds: float = 5.0) -> None:
+    def wait(self, pattern: str) -> None:
         """Until the trace has a line with the regular expression."""
         compiled = re.compile(pattern)
-        self.program.wait_for(
-            lambda: compiled.search(self.events()), seconds, lambda: f"{pattern}; seen: {self.states()}"
-        )
+        self.program.wait_for(lambda: compiled.search(self.events()), lambda: f"{pattern}; seen: {self.states()}")
 
     def states(self) -> list[str]:
         return re.findall(r"moving from state [^\n]*", self.events())
 
-    def wait_call(self, state: str, seconds: float = 5.0) -> None:
+    def wait_call(self, state: str) -> None:
         """Until a call is in ``state`` (Connected, StreamsRunning, End, Error …)."""
-        self.wait(rf"moving from state LinphoneCall\w+ to LinphoneCall{state}\b", seconds)
+        self.wait(rf"moving from state LinphoneCall\w+ to LinphoneCall{state}\b")
 
     def call(self, uri: str) -> None:
         self.say(f"call {uri}")

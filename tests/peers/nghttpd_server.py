@@ -26,7 +26,7 @@ class Nghttpd:
         self.program = Program(
             "nghttpd", ["nghttpd", "-v", "-a", self.host, "-d", root, str(self.port), key, self.certificate], folder
         )
-        self.program.wait_for(lambda: "listen" in self.program.output(), 10, "listens")
+        self.program.wait_for(lambda: "listen" in self.program.output(), "listens")
 
     @property
     def url(self) -> str:

@@ -12,7 +12,6 @@ from tests.peers.ports import free_port
 from tests.peers.program import Program, require, unavailable
 
 HERE = Path(__file__).parent / "browser"
-START = 20.0  # s: Node on a busy machine
 Event = dict[str, Any]
 
 
@@ -45,10 +44,10 @@ class NodeProgram:
         every = [json.loads(line) for line in whole.split("\n") if line.startswith('{"event"')]
         return [event for event in every if not kind or event["event"] == kind]
 
-    def wait(self, kind: str, seconds: float = 5.0, *, count: int = 1) -> Event:
+    def wait(self, kind: str, *, count: int = 1) -> Event:
         """The event of ``kind`` that is number ``count`` of them."""
         found = self.program.wait_for(
-            lambda: self.events(kind)[count - 1 :], seconds, lambda: f"{kind}; seen: {self.program.output()[-3000:]}"
+            lambda: self.events(kind)[count - 1 :], lambda: f"{kind}; seen: {self.program.output()[-3000:]}"
         )
         return found[0]
 
@@ -63,7 +62,7 @@ class NodeProgram:
         if stream is not None and not stream.closed:
             stream.close()
         try:
-            self.program.process.wait(3)
+            self.program.process.wait(10)
         except subprocess.TimeoutExpired:
             pass
         finally:
@@ -80,7 +79,7 @@ class NodeApns(NodeProgram):
         self.url, self.certificate = f"https://{options['host']}:{options['port']}", Path(str(options["certificate"]))
         more = {"signer": str(signer), "team": team, "topic": topic, "streams": streams, "goaway": goaway}
         super().__init__(folder, "apns.mjs", {**options, **more})
-        self.wait("ready", START)
+        self.wait("ready")
 
 
 class NodeWebPush(NodeProgram):
@@ -92,7 +91,7 @@ class NodeWebPush(NodeProgram):
         trusted = {"ca": str(ca or self.certificate)}
         super().__init__(folder, "webpush.mjs", {**options, **trusted}, packages=("http_ece", "web-push"))
         self.do("listen")
-        self.wait("listening", START)
+        self.wait("listening")
 
     def subscribe(self, *, keys: bool = True) -> str:
         """What a browser hands over: its address, and behind it its keys."""

@@ -22,14 +22,14 @@ class OpensslClient:
 
     def established(self) -> str:
         """The protocol version of the finished handshake; fails when it did not come about."""
-        self.program.wait_for(lambda: "Verify return code" in self.output, 5, "the handshake ends")
+        self.program.wait_for(lambda: "Verify return code" in self.output, "the handshake ends")
         version = re.search(r"New, (TLSv[\d.]+), Cipher is", self.output)
         assert version, self.output
         return version[1]
 
     def refused(self) -> str:
         """What it says when no handshake comes about."""
-        until(lambda: not self.program.running, 5, lambda: f"openssl ends: {self.output}")
+        until(lambda: not self.program.running, lambda: f"openssl ends: {self.output}")
         assert "New, TLS" not in self.output, self.output
         return self.output
 
@@ -39,8 +39,8 @@ class OpensslClient:
         stream.write(text.replace("\n", "\r\n").encode())
         stream.flush()
 
-    def wait(self, text: str, seconds: float = 3.0) -> None:
-        self.program.wait_for(lambda: text in self.output, seconds, f"{text!r} arrives")
+    def wait(self, text: str) -> None:
+        self.program.wait_for(lambda: text in self.output, f"{text!r} arrives")
 
     def stop(self) -> None:
         self.program.stop(1)

@@ -1,7 +1,7 @@
 """PJSIP (by pjsua2) as a phone, in a process of its own: it aborts the process that it is in now and then.
 
 ``Pjsua2`` is the tests' side. ``python -m tests.peers.pjsua2_phone JSON`` is the other: a JSON line on standard output
-for each event, commands as lines on standard input: ``call URI``, ``hangup``, ``message URI TEXT``.
+for each event, commands as lines on standard input: ``call URI``, ``hangup``, ``count``, ``message URI TEXT``.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Pjsua2:
             stdin=True,
         )
         if registers:
-            answer = self.wait("registration", 10)
+            answer = self.wait("registration")
             assert answer["code"] == 200, f"{user} registers: {answer}"
 
     def events(self, kind: str = "") -> list[Event]:
@@ -80,7 +80,7 @@ class Pjsua2:
         every = [json.loads(line) for line in whole.split("\n") if line.startswith('{"event"')]
         return [event for event in every if not kind or event["event"] == kind]
 
-    def wait(self, kind: str, seconds: float = 5.0, **has: object) -> Event:
+    def wait(self, kind: str, **has: object) -> Event:
         """The first event of ``kind`` with these values."""
 
         def found() -> Event | None:
@@ -89,7 +89,7 @@ class Pjsua2:
                     return event
             return None
 
-        return self.program.wait_for(found, seconds, lambda: f"{kind} {has}; seen: {self.events()}")
+        return self.program.wait_for(found, lambda: f"{kind} {has}; seen: {self.events()}")
 
     def command(self, line: str) -> None:
         stream = self.program.process.stdin
@@ -102,6 +102,11 @@ class Pjsua2:
 
     def hang_up(self) -> None:
         self.command("hangup")
+
+    def hears(self) -> int:
+        """Packets that have reached it in the calls it is in, as told up to now; asks again."""
+        self.command("count")
+        return max((event["received"] for event in self.events("count")), default=0)
 
     def kill(self) -> None:
         """Gone without a word."""
@@ -221,6 +226,10 @@ def main(options: dict[str, Any]) -> None:
             call.makeCall(rest, pj.CallOpParam(True))
         elif word == "hangup":
             endpoint.hangupAllCalls()
+        elif word == "count":
+            for each in kept:
+                if isinstance(each, Call) and each.isActive() and each.hasMedia():
+                    say("count", received=each.getStreamStat(0).rtcp.rxStat.pkt)
         elif word == "message":
             uri, _, text = rest.partition(" ")
             buddy, about = pj.Buddy(), pj.BuddyConfig()

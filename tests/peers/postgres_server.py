@@ -59,7 +59,7 @@ def postgres(*, durable: bool = True) -> Iterator[str]:
 
 
 def _wait(url: str, server: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while True:
         try:
             open_engine(url).connect().close()

@@ -16,6 +16,8 @@ import pytest
 
 T = TypeVar("T")
 PR_SET_PDEATHSIG = 1
+PATIENCE = 60.0
+"""Seconds that anything may take which is to happen: only a failure takes them, however busy the machine is."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -34,7 +36,9 @@ def unavailable(what: str) -> NoReturn:
     pytest.skip(what)
 
 
-def until(condition: Callable[[], T], seconds: float, what: str | Callable[[], str], *, step: float = 0.05) -> T:
+def until(
+    condition: Callable[[], T], what: str | Callable[[], str], *, seconds: float = PATIENCE, step: float = 0.05
+) -> T:
     """The first true value of ``condition``; an AssertionError saying ``what`` did not happen within ``seconds``."""
     end = time.monotonic() + seconds
     while True:
@@ -86,7 +90,7 @@ class Program:
     def output(self) -> str:
         return self.log.read_text(errors="replace")
 
-    def wait_for(self, condition: Callable[[], T], seconds: float, what: str | Callable[[], str]) -> T:
+    def wait_for(self, condition: Callable[[], T], what: str | Callable[[], str], *, seconds: float = PATIENCE) -> T:
         """``until``, but a program that ends meanwhile is reported at once with the end of its output."""
 
         def say() -> str:
@@ -98,7 +102,7 @@ class Program:
                 raise AssertionError(f"{self.name} ended with {self.process.returncode} before: {say()}\n{tail}")
             return condition()
 
-        return until(check, seconds, say)
+        return until(check, say, seconds=seconds)
 
     def signal(self, number: int) -> None:
         """To the whole group: a server's workers go with it."""
@@ -107,7 +111,7 @@ class Program:
         except ProcessLookupError:
             pass
 
-    def stop(self, seconds: float = 5.0) -> int:
+    def stop(self, seconds: float = 10.0) -> int:
         """SIGTERM, after ``seconds`` SIGKILL; the exit status."""
         if self.running:
             self.process.terminate()

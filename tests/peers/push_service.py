@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from sbc.push.orders import PushOrder, PushType
 from sbc.push.service import PushService
 from sbc.push.tokens import PushToken
+from tests.peers.program import PATIENCE
 
 BUNDLE = "com.example.phone"
 
@@ -28,7 +29,7 @@ def run(service: PushService, talk: Callable[[], Deferred[Any]]) -> Any:
         reactor.callLater(0.05, reactor.stop)
 
     reactor.callWhenRunning(start)
-    reactor.callLater(20, reactor.crash)
+    reactor.callLater(PATIENCE, reactor.crash)
     reactor.run(installSignalHandlers=False)
     return results[0]
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from sbc.media.rtpengine import bencode
 from tests.peers.ports import free_port
-from tests.peers.program import Program, require
+from tests.peers.program import PATIENCE, Program, require
 
 PORTS = 200
-START = 10.0  # s until it answers a ping
 
 
 class Rtpengine:
@@ -29,7 +28,7 @@ class Rtpengine:
              "--endpoint-learning=heuristic", "--foreground", "--log-stderr"],
             folder,
         )  # fmt: skip
-        self.program.wait_for(self.answers, START, "answers a ping")
+        self.program.wait_for(self.answers, "answers a ping")
 
     @property
     def name(self) -> str:
@@ -58,7 +57,7 @@ class Rtpengine:
             "ICE": "remove",
         }
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-            asking.settimeout(5)
+            asking.settimeout(PATIENCE)
             asking.connect(self.address)
             asking.send(command.encode() + b" " + bencode.encode({**fields, "transport-protocol": protocol}))
             reply = bencode.decode(asking.recv(65_535).partition(b" ")[2])

@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.peers.ports import free_port
-from tests.peers.program import Program, until
+from tests.peers.program import PATIENCE, Program, until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-START = 20.0  # s until /healthz answers; a cold interpreter on a busy machine takes a few
 RELAY_PORTS = 40  # ten calls at once
 Section = Mapping[str, Any]
 
@@ -96,9 +95,9 @@ class Sbc:
             self.folder,
             environment=self._environment,
         )
-        self.program.wait_for(self.healthy, START, "/healthz answers 200")
+        self.program.wait_for(self.healthy, "/healthz answers 200")
 
-    def stop(self, seconds: float = 15.0) -> int:
+    def stop(self, seconds: float = 30.0) -> int:
         """SIGTERM: it drains and ends by itself. The exit status."""
         return self.program.stop(seconds)
 
@@ -118,7 +117,7 @@ class Sbc:
     def get(self, path: str) -> tuple[int, str]:
         """Status and text of a GET at the admin listener; status 0 when nobody listens."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}{path}", timeout=PATIENCE) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -136,6 +135,10 @@ class Sbc:
                 found[match[1]] = float(match[2])
         return found
 
+    def wait_gone(self, transport: str) -> None:
+        """Until no connection of this transport is left (``TCP``, ``WSS`` …)."""
+        until(lambda: not self.metrics().get(f'sbc_flows{{transport="{transport}"}}'), f"no {transport} flow is left")
+
     def log(self) -> str:
         return self.program.output()
 
@@ -148,8 +151,8 @@ class Sbc:
         finally:
             connection.close()
 
-    def wait_rows(self, query: str, *parameters: object, seconds: float = 5.0) -> list[dict[str, Any]]:
-        return until(lambda: self.rows(query, *parameters), seconds, f"rows for {query} {parameters}")
+    def wait_rows(self, query: str, *parameters: object) -> list[dict[str, Any]]:
+        return until(lambda: self.rows(query, *parameters), f"rows for {query} {parameters}")
 
     def memory(self) -> int:
         """Resident bytes."""
@@ -164,8 +167,8 @@ class Sbc:
         place = log.find("Traceback (most recent call last)")
         assert place < 0, log[max(0, place - 500) : place + 3000]
 
-    def wait_log(self, text: str, seconds: float = 5.0) -> None:
-        self.program.wait_for(lambda: text in self.log(), seconds, f"{text!r} in the log")
+    def wait_log(self, text: str) -> None:
+        self.program.wait_for(lambda: text in self.log(), f"{text!r} in the log")
 
 
 def _toml(value: object) -> str:

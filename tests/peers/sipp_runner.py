@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.peers.ports import free_port
-from tests.peers.program import Program, require
+from tests.peers.program import PATIENCE, Program, require
 
 SCENARIOS = Path(__file__).parent / "sipp"
+RETRANSMISSIONS = "12"  # of SIPp's own five, six datagrams in a row may be lost now and then on a bad network
 
 
 class Sipp:
@@ -28,7 +29,7 @@ class Sipp:
         rate: int = 50,
         keys: Mapping[str, str] | None = None,
         rows: list[str] | None = None,
-        seconds: float = 30,
+        seconds: float = 90,
     ) -> None:
         require("sipp")
         path = SCENARIOS / f"{scenario}.xml" if isinstance(scenario, str) else scenario
@@ -55,6 +56,7 @@ class Sipp:
         ]
         command += ["-nostdin", "-timeout", f"{seconds:g}s", "-timeout_error", "-mp", str(free_port(4)), "-mi", host]
         command += ["-trace_err", "-error_file", "errors.log", "-trace_msg", "-message_file", "messages.log"]
+        command += ["-max_retrans", RETRANSMISSIONS]
         command += ["-trace_stat", "-stf", "statistics.csv", "-fd", "1"]
         for key, value in (keys or {}).items():
             command += ["-key", key, value]
@@ -84,7 +86,7 @@ class Sipp:
 
     def finish(self) -> None:
         """Wait for the end; every call must have gone as the scenario says."""
-        status = self.program.process.wait(self._limit + 10)
+        status = self.program.process.wait(self._limit + PATIENCE)
         assert status == 0, f"SIPp ended with {status}\n{self.errors()[-3000:]}\n{self.messages()[-3000:]}"
 
     def stop(self) -> None:

@@ -60,23 +60,23 @@ def test_a_call_wakes_a_page_through_its_service_worker(world, browser, baresip)
     alice = baresip("alice", f"{upper.host}:{upper.port}")
 
     page.do("reload")
-    page.wait("ready", 8, count=2)
+    page.wait("ready", count=2)
     page.do("worker")
     page.wait("worker", count=2)
     alice.call(BOB)
-    sent = service.wait("push", 8)
+    sent = service.wait("push")
     assert (sent["wrong"], sent["urgency"]) == ("", "high")
     page.do("deliver", sent["text"])
-    told = page.wait("pushed", 8)["told"]
+    told = page.wait("pushed")["told"]
     assert (told["ntype"], told["nfromusername"]) == ("0", "alice")
     page.register(url, "bob", USERS["bob"], push=push, expires=600)
-    page.wait("incoming", 8)
+    page.wait("incoming")
     page.do("refuse", 486)
 
-    assert "486" in str(alice.wait("CALL_CLOSED", 8))
+    assert "486" in str(alice.wait("CALL_CLOSED"))
     assert len(page.events("incoming")) == 1
     assert len(service.events("push")) == 1
-    [row] = border.rows("select type, outcome, woke_after from pushes")
+    [row] = border.wait_rows("select type, outcome, woke_after from pushes where woke_after is not null")
     assert (row["type"], row["outcome"]) == ("call", "accepted")
     assert row["woke_after"] > 0
 
@@ -85,7 +85,7 @@ def test_a_subscription_of_the_browser_s_own(browser, tmp_path):
     public = vapid_key(Authority(tmp_path / "keys", now_at=0.0).vapid_key().read_bytes()).public
     page = browser()
     page.do("worker", public)
-    found = page.wait("subscription", 10)["found"]
+    found = page.wait("subscription")["found"]
     if isinstance(found, str):
         pytest.skip(f"Chromium gives no subscription without its maker's servers: {found}")
     assert found["endpoint"].startswith("https://")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 
@@ -12,10 +11,16 @@ from tests.peers.program import until
 TALK = 1.5  # s
 
 
+def talk(*phones):
+    """Until every phone has heard the other for a while."""
+    for phone in phones:
+        until(lambda phone=phone: phone.hears() > TALK, lambda phone=phone: f"{phone.user} hears: {phone.hears()} s")
+
+
 def talked(*phones):
     """Every phone heard a tone."""
     for phone in phones:
-        until(lambda phone=phone: phone.heard(), 3, f"{phone.user} has a recording")
+        until(lambda phone=phone: phone.heard(), f"{phone.user} has a recording")
         [(seconds, loudness)] = phone.heard()
         assert seconds > TALK / 2, f"{phone.user} heard {seconds} s"
         assert loudness > 0.1, f"{phone.user} heard silence"
@@ -31,10 +36,10 @@ def test_a_call_from_the_upper_server_reaches_the_phone(kamailio, sbc, baresip, 
     alice = baresip("alice", f"{upper.host}:{upper.port}")
 
     alice.call("sip:bob@example.test")
-    alice.wait("CALL_ESTABLISHED", 5)
-    time.sleep(TALK)
+    alice.wait("CALL_ESTABLISHED")
+    talk(alice, bob)
     alice.hang_up()
-    bob.wait("CALL_CLOSED", 5)
+    bob.wait("CALL_CLOSED")
 
     talked(alice, bob)
     [cdr] = border.wait_rows("select * from cdrs where ended_at is not null")
@@ -50,10 +55,10 @@ def test_a_call_from_the_phone_reaches_the_upper_server_and_the_callee_hangs_up(
     alice = baresip("alice", f"{upper.host}:{upper.port}", answer=True)
 
     bob.call("sip:alice@example.test")
-    bob.wait("CALL_ESTABLISHED", 5)
-    time.sleep(TALK)
+    bob.wait("CALL_ESTABLISHED")
+    talk(alice, bob)
     alice.hang_up()
-    bob.wait("CALL_CLOSED", 5)
+    bob.wait("CALL_CLOSED")
 
     talked(alice, bob)
 
@@ -65,10 +70,10 @@ def test_two_phones_of_the_same_sbc(kamailio, sbc, baresip):
     alice = baresip("alice", border.address, transport="tcp")
 
     alice.call("sip:bob@example.test")
-    alice.wait("CALL_ESTABLISHED", 5)
-    time.sleep(TALK)
+    alice.wait("CALL_ESTABLISHED")
+    talk(alice, bob)
     bob.hang_up()
-    alice.wait("CALL_CLOSED", 5)
+    alice.wait("CALL_CLOSED")
 
     talked(alice, bob)
 
@@ -79,7 +84,7 @@ def test_a_refusal_keeps_its_code(kamailio, sbc, baresip):
     bob = baresip("bob", border.address)
 
     bob.call("sip:answer-486@example.test")
-    closed = bob.wait("CALL_CLOSED", 5)
+    closed = bob.wait("CALL_CLOSED")
 
     assert "486" in str(closed)
 
@@ -91,10 +96,10 @@ def test_the_callee_rejects(kamailio, sbc, baresip):
     alice = baresip("alice", f"{upper.host}:{upper.port}")
 
     alice.call("sip:bob@example.test")
-    bob.wait("CALL_INCOMING", 5)
-    alice.wait("CALL_RINGING", 5)
+    bob.wait("CALL_INCOMING")
+    alice.wait("CALL_RINGING")
     bob.hang_up()
-    closed = alice.wait("CALL_CLOSED", 5)
+    closed = alice.wait("CALL_CLOSED")
 
     assert "486" in str(closed)
 
@@ -106,10 +111,10 @@ def test_the_caller_gives_up(kamailio, sbc, baresip):
     alice = baresip("alice", f"{upper.host}:{upper.port}")
 
     alice.call("sip:bob@example.test")
-    bob.wait("CALL_INCOMING", 5)
+    bob.wait("CALL_INCOMING")
     alice.hang_up()
 
-    bob.wait("CALL_CLOSED", 5)
+    bob.wait("CALL_CLOSED")
     [cdr] = border.wait_rows("select * from cdrs where ended_at is not null")
     assert cdr["code"] == 487
 
@@ -121,18 +126,18 @@ def test_a_call_outlives_a_crash_of_the_sbc(kamailio, sbc, baresip, relay):
     bob = baresip("bob", border.address, answer=True)
     alice = baresip("alice", f"{upper.host}:{upper.port}")
     alice.call("sip:bob@example.test")
-    alice.wait("CALL_ESTABLISHED", 5)
+    alice.wait("CALL_ESTABLISHED")
     border.wait_rows("select * from dialogs")
 
     border.kill()
     border.start()
-    time.sleep(1)
+    talk(alice, bob)
     alice.hang_up()
 
-    bob.wait("CALL_CLOSED", 5)
+    bob.wait("CALL_CLOSED")
     [cdr] = border.wait_rows("select * from cdrs where ended_at is not null")
     assert cdr["code"] == 200
-    assert not border.rows("select * from dialogs")
+    until(lambda: not border.rows("select * from dialogs"), "no dialog is left")
     if relay == "always":
         [media] = border.wait_rows("select detail from call_events where kind = 'media'")
         caller, callee = (int(count) for count in re.findall(r"(\d+) packets", media["detail"]))

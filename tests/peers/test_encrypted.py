@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from tests.peers.nghttpd_server import certificate
 from tests.peers.ports import free_port
-from tests.peers.test_calls import TALK, talked
+from tests.peers.test_calls import talk, talked
 
 
 def test_a_phone_on_tls_talks_to_one_on_udp(kamailio, sbc, baresip, tmp_path):
@@ -25,10 +23,10 @@ def test_a_phone_on_tls_talks_to_one_on_udp(kamailio, sbc, baresip, tmp_path):
     alice = baresip("alice", f"{upper.host}:{upper.port}")
 
     alice.call("sip:bob@example.test")
-    alice.wait("CALL_ESTABLISHED", 5)
-    time.sleep(TALK)
+    alice.wait("CALL_ESTABLISHED")
+    talk(alice, bob)
     bob.hang_up()
-    alice.wait("CALL_CLOSED", 5)
+    alice.wait("CALL_CLOSED")
 
     talked(alice, bob)
     [binding] = border.rows("select transport from bindings")
@@ -43,9 +41,9 @@ def test_media_encrypted_by_the_phones_passes_the_relay(kamailio, sbc, baresip, 
     alice = baresip("alice", f"{upper.host}:{upper.port}", parameters=(f"mediaenc={keys}",))
 
     alice.call("sip:bob@example.test")
-    alice.wait("CALL_ESTABLISHED", 5)
-    time.sleep(TALK + 1.5)  # baresip repeats its first DTLS message after a second, without the SBC as well
+    alice.wait("CALL_ESTABLISHED")
+    talk(alice, bob)
     alice.hang_up()
-    bob.wait("CALL_CLOSED", 5)
+    bob.wait("CALL_CLOSED")
 
     talked(alice, bob)

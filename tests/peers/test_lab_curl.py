@@ -50,7 +50,7 @@ class Place:
         self.thread.join(10)
 
     def push(self, *options: str, token: str = TOKEN, body: str = '{"aps":{}}', topic: str = "com.example.phone.voip"):
-        command = ["curl", "-sS", "--http2", "--max-time", "5", "--cacert", str(self.authority.ca_file), "-D", "-"]
+        command = ["curl", "-sS", "--http2", "--max-time", "60", "--cacert", str(self.authority.ca_file), "-D", "-"]
         command += ["-H", "apns-push-type: voip", "-H", "apns-priority: 10", "-H", "apns-expiration: 0"]
         command += ["-H", f"apns-topic: {topic}", "-d", body, *options, f"{self.apns.url}/3/device/{token}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

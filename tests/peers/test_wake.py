@@ -9,6 +9,7 @@ import pytest
 from tests.peers.conftest import USERS
 from tests.peers.program import until
 from tests.peers.sbc_process import settle
+from tests.peers.test_calls import talk
 
 BOB = "sip:bob@example.test"
 
@@ -42,8 +43,8 @@ def test_a_call_wakes_the_phone(world, lab, baresip, capture, transport, dialect
     settle(1.2)
 
     alice.call(BOB)
-    alice.wait("CALL_ESTABLISHED", 8)
-    time.sleep(1)
+    alice.wait("CALL_ESTABLISHED")
+    talk(alice)
     alice.hang_up()
     phone.wait("ended")
 
@@ -58,9 +59,9 @@ def test_a_call_wakes_the_phone(world, lab, baresip, capture, transport, dialect
     [cdr] = border.wait_rows("select * from cdrs where ended_at is not null")
     assert cdr["code"] == 200
     assert cdr["pushed"]
-    [row] = border.rows("select * from pushes")
+    [row] = border.wait_rows("select * from pushes")
     assert row["status"] == 200
-    assert alice.heard()[0][1] > 0.01, "the caller heard the phone"
+    until(lambda: alice.heard() and alice.heard()[0][1] > 0.01, "the caller heard the phone")
     wire.check()
 
 
@@ -74,7 +75,7 @@ def test_a_message_wakes_the_phone(world, lab, sipp):
     rows = ["alice;[authentication username=alice password=secret-alice]"]
     sipp("message", f"{upper.host}:{upper.port}", keys=keys, rows=rows).finish()
 
-    phone.wait("message", 8)
+    phone.wait("message")
     assert phone.messages() == ["good morning\r\n"]
     push = lab.wait_push(phone.token)
     assert push.headers["apns-push-type"] == "alert"
@@ -83,7 +84,7 @@ def test_a_message_wakes_the_phone(world, lab, sipp):
 
 def test_the_caller_gives_up_while_the_phone_sleeps(world, lab, baresip):
     upper, border = world(sections={"registrar": {"udp_awake": "1s"}})
-    phone = bobs_phone(lab, border, manners={"wake_delay": 3})
+    phone = bobs_phone(lab, border, manners={"wake_delay": 3600})
     alice = baresip("alice", f"{upper.host}:{upper.port}")
     phone.sleep()
     settle(1.2)
@@ -91,9 +92,10 @@ def test_the_caller_gives_up_while_the_phone_sleeps(world, lab, baresip):
     alice.call(BOB)
     lab.wait_push(phone.token)
     alice.hang_up()
-    alice.wait("CALL_CLOSED", 3)
-    phone.wait("awake", 6, count=2)
-    phone.wait("registered", 6, count=2)
+    alice.wait("CALL_CLOSED")
+    phone.wake()
+    phone.wait("awake", count=2)
+    phone.wait("registered", count=2)
     settle(1)
 
     assert not phone.requests("INVITE"), "nobody rings after the caller gave up"
@@ -110,10 +112,10 @@ def test_nobody_wakes(world, lab, baresip):
 
     started = time.monotonic()
     alice.call(BOB)
-    closed = alice.wait("CALL_CLOSED", 10)
+    closed = alice.wait("CALL_CLOSED")
 
     assert "480" in str(closed)
-    assert 2.5 < time.monotonic() - started < 5
+    assert 2.5 < time.monotonic() - started < 20, "the time that was set, not the usual 30 s"
     [cdr] = border.wait_rows("select * from cdrs where ended_at is not null")
     assert cdr["code"] == 480
     assert cdr["reason"], "the operator sees why"
@@ -130,16 +132,16 @@ def test_a_dead_token_is_noticed_and_the_caller_hears_480_at_once(world, lab, ba
 
     started = time.monotonic()
     alice.call(BOB)
-    closed = alice.wait("CALL_CLOSED", 10)
+    closed = alice.wait("CALL_CLOSED")
 
     assert "480" in str(closed)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20, "nobody waits the usual 30 s"
     alive = "select * from push_tokens where state <> 'dead'"
-    until(lambda: not border.rows(alive), 3, "the token is dead or gone")
+    until(lambda: not border.rows(alive), "the token is dead or gone")
 
     alice.events.clear()
     alice.call(BOB)
-    alice.wait("CALL_CLOSED", 5)
+    alice.wait("CALL_CLOSED")
     assert len(lab.pushes(phone.token)) == 1, "a dead token is never pushed again"
 
 
@@ -153,30 +155,31 @@ def test_two_devices_ring_and_the_first_to_answer_wins(world, lab, baresip):
     settle(1.2)
 
     alice.call(BOB)
-    awake.wait("CALL_INCOMING", 5)
-    phone.wait("invite", 5)
+    awake.wait("CALL_INCOMING")
+    phone.wait("invite")
     awake.accept()
 
-    alice.wait("CALL_ESTABLISHED", 5)
-    phone.wait("cancelled", 5)
+    alice.wait("CALL_ESTABLISHED")
+    phone.wait("cancelled")
     alice.hang_up()
 
 
 def test_a_killed_sbc_keeps_the_upper_registration_of_a_sleeping_phone_alive(world, lab, baresip):
-    upper, border = world(max_expires=8, sections={"registrar": {"udp_awake": "1s"}, "push": {"upper_expires": 8}})
+    upper, border = world(max_expires=16, sections={"registrar": {"udp_awake": "1s"}, "push": {"upper_expires": 16}})
     phone = bobs_phone(lab, border)
     alice = baresip("alice", f"{upper.host}:{upper.port}")
     phone.sleep()
     upper.wait_registered("bob")
-    upper.stays_registered("bob", 9)
-    until(lambda: max(upper.contacts("bob").values(), default=0) >= 7, 9, "a refresh: time enough to start again")
+    refreshes = "select cseq from upper_registrations"
+    [before] = border.rows(refreshes)
+    until(lambda: upper.contacts("bob") and border.rows(refreshes) != [before], "a refresh: time enough to start again")
 
     border.kill()
     border.start()
 
-    upper.stays_registered("bob", 10)
+    upper.stays_registered("bob", 18)
     alice.call(BOB)
-    alice.wait("CALL_ESTABLISHED", 8)
+    alice.wait("CALL_ESTABLISHED")
     assert lab.wait_push(phone.token).status == 200
     alice.hang_up()
 
@@ -189,5 +192,5 @@ def test_a_restarted_upper_server_knows_the_phone_again_without_waking_it(world,
 
     upper.restart()
 
-    upper.wait_registered("bob", 12)
+    upper.wait_registered("bob")
     assert phone.kinds().count("awake") == 1

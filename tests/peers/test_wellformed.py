@@ -52,7 +52,7 @@ def recorded(folder, *tests):
     quoted = {name: shlex.quote(str(word)) for name, word in words.items()}
     script = RUN.format(**quoted, tests=" ".join(shlex.quote(str(test)) for test in tests))
     program = Program("flow", ["unshare", "-n", "sh", "-c", f"cd {shlex.quote(str(ROOT))}\n{script}"], folder)
-    status = program.process.wait(110)
+    status = program.process.wait(240)
     if status == NO_NAMESPACE or "unshare failed" in program.output():
         unavailable("no network namespace to be had, or no capture in it")
     assert status in (0, TESTS_FAILED), program.output()[-3000:]
