@@ -28,10 +28,10 @@ class Connections(Hostile):
         """A stream after its request for a WebSocket."""
         stream = yield self.stream(port=self.ws)
         key = base64.b64encode(os.urandom(16)).decode()
+        wanted = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else ""
         stream.transport.write(
             f"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
-            f"Sec-WebSocket-Version: 13\r\nOrigin: {origin}\r\nSec-WebSocket-Protocol: {subprotocol}\r\n"
-            f"{more}\r\n".encode()
+            f"Sec-WebSocket-Version: 13\r\nOrigin: {origin}\r\n{wanted}{more}\r\n".encode()
         )
         yield until(lambda: b"\r\n\r\n" in stream.heard, "an answer to the handshake")
         return stream
@@ -74,6 +74,7 @@ class Connections(Hostile):
         for asked, status in (
             ({"subprotocol": "chat"}, b"400"),
             ({"subprotocol": "sipx"}, b"400"),
+            ({"subprotocol": None}, b"400"),
             ({"origin": "https://evil.example.net"}, b"403"),
             ({"origin": "https://phone.example.com.evil.example.net"}, b"403"),
             ({"origin": "null"}, b"403"),
@@ -134,4 +135,5 @@ class Connections(Hostile):
             stream = yield self.stream(port=self.ws)
             stream.transport.write(probes[name])
             yield until(lambda stream=stream: stream.closed, f"{name} on a WebSocket port is closed")
+        self.assertEqual(self.refused("handshake"), 2)
         yield self.works()
