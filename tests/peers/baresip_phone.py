@@ -46,6 +46,7 @@ class Baresip:
         require("baresip")
         self.user, self.realm, self.host, self.folder = user, realm, host, folder
         self.port = free_port(2)  # TLS, where used, takes the second
+        self.pitch = 440 + self.port % 400  # Hz, of what it says
         self._control_port = free_port()
         self.events: list[Event] = []
         self._answers: dict[str, Event] = {}
@@ -66,7 +67,6 @@ class Baresip:
 
     def _configure(self, account: str) -> None:
         rtp = free_port(20)
-        tone = 440 + self.port % 400
         lines = [
             "poll_method epoll",
             f"sip_listen {self.host}:{self.port}",
@@ -74,7 +74,7 @@ class Baresip:
             "call_local_timeout 120",
             "call_max_calls 4",
             "audio_player aubridge,line",
-            f"audio_source ausine,{tone}",
+            f"audio_source ausine,{self.pitch}",
             "audio_alert aubridge,line",
             "ausrc_srate 48000",
             "ausrc_channels 2",
