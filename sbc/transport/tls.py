@@ -2,20 +2,23 @@
 
 import os
 import stat
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import service_identity
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import (
     Certificate,
     DNSName,
     SubjectAlternativeName,
     UniformResourceIdentifier,
-    load_pem_x509_certificate,
+    load_pem_x509_certificates,
 )
 from cryptography.x509.extensions import ExtensionNotFound
 from OpenSSL import SSL
+from OpenSSL.crypto import X509
 from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
 from zope.interface import implementer
@@ -23,8 +26,11 @@ from zope.interface import implementer
 from sbc.transport.address import is_ip
 
 SESSION_SECONDS = 3_600
-"""How long a TLS session may be resumed: longer than a phone's registration refresh takes to bring it back. The keys of
-the tickets are this process's own and change with every reload of the certificates."""
+"""How long a TLS session may be resumed: longer than a phone's registration refresh takes to bring it back."""
+TICKET_KEYS_SECONDS = 12 * 3_600
+"""How long the keys of session tickets are used: who gets hold of them can read recorded TLS 1.2 sessions of that time.
+They are this process's own, and change with every reload of the certificates too. What was begun before them is not
+resumed: a phone makes one full handshake more."""
 SESSION_CONTEXT = b"sbc"
 """What OpenSSL tells our sessions by; without one none can be resumed where clients show certificates."""
 
@@ -107,27 +113,35 @@ class Files:
 class ServerIdentity:
     """The certificates of one TLS or WSS listener. Each connection uses what was loaded last when it began.
 
-    Of several certificates a client sees the one for the name it asks for (SNI, RFC 6066 3), or the first.
+    Of several certificates a client sees the one for the name it asks for (SNI, RFC 6066 3), or the first. What was
+    read stays in memory, so that ticket keys change on time: OpenSSL makes those of a context once. `clock`: monotonic
+    seconds.
     """
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, clock: Callable[[], float] = time.monotonic) -> None:
         """Raises CertificateError."""
-        self._current = self._read(files)
+        self._clock = clock
+        self.reload(files)
 
     def reload(self, files: Files) -> None:
         """Read the files anew, for connections from now on. Raises CertificateError and keeps what was loaded."""
-        self._current = self._read(files)
+        self._read = _Read(files)
+        self._renew()
+
+    def _renew(self) -> None:
+        self._current = self._made(self._read)
+        self._renew_at = self._clock() + TICKET_KEYS_SECONDS
 
     @staticmethod
-    def _read(files: Files) -> SSL.Context:
-        first = _server_context(files, files.certificate, files.key)
+    def _made(read: "_Read") -> SSL.Context:
+        first = read.context(read.first)
         by_name: dict[str, SSL.Context] = {}
-        for file in files.more:
-            context = _server_context(files, file, "")
-            for name in _host_names(file):
+        for one in read.more:
+            context = read.context(one)
+            for name in names_of(one.chain[0]):
                 by_name.setdefault(name, context)
         if by_name:
-            for name in _host_names(files.certificate):
+            for name in names_of(read.first.chain[0]):
                 by_name[name] = first
 
             def asked(connection: SSL.Connection) -> None:
@@ -140,25 +154,62 @@ class ServerIdentity:
         return first
 
     def serverConnectionForTLS(self, tls: Any) -> SSL.Connection:
+        if self._clock() >= self._renew_at:
+            self._renew()
         return Connection(self._current, None)
 
 
-def _server_context(files: Files, certificate: str, key: str) -> SSL.Context:
-    context = _context(SSL.TLS_SERVER_METHOD)
-    context.set_session_id(SESSION_CONTEXT)
-    context.set_timeout(SESSION_SECONDS)
-    _load(context, certificate, key)
-    if files.client_ca:
-        _trust(context, files.client_ca)
-        must = SSL.VERIFY_FAIL_IF_NO_PEER_CERT if files.client_must else 0
-        context.set_verify(SSL.VERIFY_PEER | must, _as_openssl_says)
-    return context
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """What a certificate file and its key file hold."""
+
+    chain: Sequence[Certificate]
+    key: Any
 
 
-def _host_names(file: str) -> set[str]:
-    """Every name that the first certificate of a PEM file, which could be loaded, is for."""
+class _Read:
+    """All that the files of a listener hold. Raises CertificateError."""
+
+    def __init__(self, files: Files) -> None:
+        self.first = _pair(files.certificate, files.key)
+        self.more = [_pair(file, "") for file in files.more]
+        self._authorities: Sequence[Certificate] = ()
+        self._must = SSL.VERIFY_FAIL_IF_NO_PEER_CERT if files.client_must else 0
+        if files.client_ca:
+            _trust(_context(SSL.TLS_SERVER_METHOD), files.client_ca)
+            self._authorities = load_pem_x509_certificates(_bytes(files.client_ca))
+
+    def context(self, pair: _Pair) -> SSL.Context:
+        """A new context for one of the certificates, with ticket keys of its own."""
+        context = _context(SSL.TLS_SERVER_METHOD)
+        context.set_session_id(SESSION_CONTEXT)
+        context.set_timeout(SESSION_SECONDS)
+        context.use_certificate(pair.chain[0])
+        for authority in pair.chain[1:]:
+            context.add_extra_chain_cert(authority)
+        context.use_privatekey(pair.key)
+        if self._authorities:
+            store = context.get_cert_store()
+            assert store is not None
+            for authority in self._authorities:
+                store.add_cert(X509.from_cryptography(authority))
+            context.set_verify(SSL.VERIFY_PEER | self._must, _as_openssl_says)
+        return context
+
+
+def _pair(certificate: str, key: str) -> _Pair:
+    _load(_context(SSL.TLS_SERVER_METHOD), certificate, key)  # says what is wrong with them
+    try:
+        return _Pair(
+            load_pem_x509_certificates(_bytes(certificate)), load_pem_private_key(_bytes(key or certificate), None)
+        )
+    except (ValueError, TypeError) as error:
+        raise CertificateError(f"{certificate}, {key or certificate}: {error}") from error
+
+
+def _bytes(file: str) -> bytes:
     with open(file, "rb") as opened:
-        return names_of(load_pem_x509_certificate(opened.read()))
+        return opened.read()
 
 
 def names_of(certificate: Certificate) -> set[str]:

@@ -1,7 +1,9 @@
 """TLS beyond one certificate: names, sessions, the line for handshakes, clients that show who they are, aliases."""
 
+import os
 import socket
 import ssl
+import time
 from typing import Any
 
 from OpenSSL import SSL
@@ -12,7 +14,7 @@ from sbc.settings import List, Text
 from sbc.transport import connections
 from sbc.transport.flow import Destination
 from sbc.transport.limits import SILENT, Limits
-from sbc.transport.tls import ClientTrust, names_of
+from sbc.transport.tls import TICKET_KEYS_SECONDS, ClientTrust, names_of
 from tests.unit.transport.transport_world import CertificateCase, Node, options, stranger
 from tests.waiting import PATIENCE, turns, until
 
@@ -170,6 +172,25 @@ class Sessions(CertificateCase):
                     server.transports.configure(server.listens, Limits())
                     reused, _ = await deferToThread(self.visit, server, version, session)
                     self.assertFalse(reused, "a reload makes new ticket keys: what it revoked is not resumed")
+
+        return ensureDeferred(conversation())
+
+    def test_ticket_keys_change_with_time(self) -> Any:
+        async def conversation() -> None:
+            self.contexts = {}
+            server = self.server("sip.example.com", "other.example.org")
+            [identity] = server.transports._identities.values()
+            version = ssl.TLSVersion.TLSv1_3
+            _, session = await deferToThread(self.visit, server, version)
+            identity._clock = lambda: time.monotonic() + TICKET_KEYS_SECONDS - 60.0
+            reused, session = await deferToThread(self.visit, server, version, session)
+            self.assertTrue(reused)
+            identity._clock = lambda: time.monotonic() + TICKET_KEYS_SECONDS
+            os.unlink(server.listens[0].certificate)
+            reused, session = await deferToThread(self.visit, server, version, session)
+            self.assertFalse(reused, "and the files are not asked for again")
+            reused, _ = await deferToThread(self.visit, server, version, session)
+            self.assertTrue(reused)
 
         return ensureDeferred(conversation())
 
