@@ -21,7 +21,7 @@ class DeviceToken:
 
     `provider` is ``apns``, ``fcm`` or ``webpush``; `app` the bundle id, package or project; `prid` the token; `remote`
     a second APNs token for pushes that are no calls; `team` Apple's team id; `environment` ``sandbox``, ``production``
-    or ``""``.
+    or ``""``. `service` is what the token is for, if the app says so in pn-param: ``voip`` or ``remote``.
     """
 
     provider: str
@@ -30,6 +30,7 @@ class DeviceToken:
     remote: str = ""
     team: str = ""
     environment: str = ""
+    service: str = ""
 
 
 @dataclass(slots=True)
@@ -68,7 +69,7 @@ def _mpush(token: DeviceToken) -> bytes:
 def _rfc8599(token: DeviceToken, prid: str) -> Pairs:
     param = token.app
     if token.provider == "apns":
-        service = "voip"
+        service = token.service
         if token.remote and prid != "null":
             service, prid = "remote&voip", f"{token.remote}:remote&{prid}:voip"
         param = ".".join(part for part in (token.team, token.app, service) if part)

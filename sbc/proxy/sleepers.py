@@ -37,6 +37,9 @@ log = Logger()
 DOUBT = 2.0
 """Seconds of silence after which a phone on a datagram flow is pushed: it may have lost that flow long ago."""
 
+MAX_REASON = 100
+"""Characters of a reason phrase."""
+
 FRESH = 10.0
 """Seconds since a datagram flow was heard within which nobody doubts it."""
 
@@ -246,7 +249,7 @@ class Hold:
         kind = kinds.PUSH_ACCEPTED if accepted else kinds.PUSH_FAILED
         self._story.note(kind, f"{result.outcome.value}: {result.status} {result.reason}".rstrip())
         if not accepted and not result.unsure:
-            self._end("no push could be sent")
+            self._end(f"no push: {result.reason}"[:MAX_REASON])
 
     def _end(self, reason: str) -> None:
         if not self.over:

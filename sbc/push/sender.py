@@ -19,7 +19,7 @@ from sbc.push.ports import DEAD, LIVE, SUSPECT, Meter, Recorder
 from sbc.push.providers import Provider, RefusedError
 from sbc.push.reactors import Clock
 from sbc.push.templates import MessageTooLongError
-from sbc.push.tokens import PRODUCTION, REMOTE, SANDBOX, VOIP, PushToken
+from sbc.push.tokens import PRODUCTION, REMOTE, SANDBOX, PushToken
 from sbc.push.waiting import CALL, MESSAGE, OTHER
 from sbc.push.wire import Answer, Verdict
 
@@ -218,7 +218,7 @@ class Sending:
     def _dead(self, verdict: Verdict, status: int) -> None:
         self._breaker.succeeded()
         token, order = self._token, self._order
-        if verdict.other_environment and token.kind in (VOIP, "") and order.type is not PushType.CALL:
+        if verdict.other_environment and not token.kind and order.type is not PushType.CALL:
             # A VoIP token takes nothing but VoIP pushes: the provider's word is about this message, not about the
             # token.
             self._finish(Outcome.CONFIG_ERROR, status, f"{verdict.reason}: the app gave only a VoIP token")
@@ -245,8 +245,8 @@ class Sending:
                 return
         if verdict.token_only:
             self._breaker.succeeded()
-            # A token that is good for calls alone, as far as anybody said, is not to blame for refusing anything else.
-            blamed = self._order.type is PushType.CALL or not (verdict.other_kind and self._token.kind in (VOIP, ""))
+            # A token that may be for calls alone, for nobody said, is not to blame for refusing anything else.
+            blamed = self._order.type is PushType.CALL or not verdict.other_kind or self._token.kind != ""
             self._finish(verdict.outcome, status, verdict.reason, state=SUSPECT if blamed else "")
             return
         now = self._around.clock.seconds()

@@ -30,6 +30,8 @@ __all__ = ["Outcome", "PushConfiguration", "PushOrder", "PushResult", "PushServi
 
 # Outcomes after which another token of the same device is tried: this one, or its app, is of no use.
 _NEXT_TOKEN = frozenset((Outcome.DEAD_TOKEN, Outcome.CONFIG_ERROR, Outcome.BREAKER_OPEN))
+# Why no push goes out for anything but a call.
+CALLS_ALONE = "the device gave a VoIP token alone, which Apple takes for calls only"
 # Breakers kept: one for each app and provider, in Web Push for each service.
 MAX_BREAKERS = 5000
 # Seconds between two looks at the dates of certificates.
@@ -249,7 +251,8 @@ class PushService(Service):
             return self._refused(order, None, "shutting down")
         token = self._choose(order)
         if token is None:
-            return self._refused(order, None, "the device has no token that may be used")
+            usable = any(self.enabled(each.provider) for each in order.tokens)
+            return self._refused(order, None, CALLS_ALONE if usable else "the device has no token that may be used")
         # Most tokens come from REGISTER and were checked there, some from the API.
         problem = problem_of(token)
         if problem:

@@ -125,12 +125,22 @@ def apple_app(param: str, rules: AppRules) -> AppleApp:
 
 
 def choose(tokens: Iterable[PushToken], *, call: bool) -> PushToken | None:
-    """The token to use for a call (``voip`` first) or for anything else (``remote`` first, a VoIP token last).
+    """The token to use for a call (``voip`` first) or for anything else (``remote`` first, a VoIP token never).
 
-    iOS ends an app that gets a VoIP push without a call to show, so only calls prefer the VoIP token.
+    Since iOS 13 an app that gets a VoIP push must show a call, else it is ended and soon gets no more of them; and
+    Apple takes no other push for the token of a VoIP push.
     """
-    last, first = (REMOTE, VOIP) if call else (VOIP, REMOTE)
-    return min(tokens, key=lambda token: 0 if token.kind == first else 2 if token.kind == last else 1, default=None)
+    if call:
+        return min(
+            tokens, key=lambda token: 0 if token.kind == VOIP else 2 if token.kind == REMOTE else 1, default=None
+        )
+    fitting = (token for token in tokens if not calls_alone(token))
+    return min(fitting, key=lambda token: token.kind != REMOTE, default=None)
+
+
+def calls_alone(token: PushToken) -> bool:
+    """Whether the token wakes its app for calls and for nothing else, as far as the app said."""
+    return token.provider == APNS and token.kind == VOIP
 
 
 def problem_of(token: PushToken) -> str:

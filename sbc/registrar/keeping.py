@@ -9,6 +9,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sbc.push.purr import purr
+from sbc.push.tokens import calls_alone
 from sbc.registrar import decide, record
 from sbc.registrar.asking import in_time
 from sbc.registrar.decide import Wish
@@ -105,7 +106,9 @@ def binding(visit: Visit, now_at: float) -> Binding:
 
 
 def purr_of(visit: Visit, now_at: float) -> str:
-    """The device's PURR; empty where the app would not hear of it."""
+    """The device's PURR; empty where the app would not hear of it, or no push could reach it inside a dialog."""
+    if visit.tokens and all(calls_alone(token) for token in visit.tokens):
+        return ""
     if not visit.promise.providers or visit.handover.query is not None:
         return ""
     device = "\0".join((visit.plan.username, visit.server.domain.decode(), visit.server.name, visit.plan.identity))

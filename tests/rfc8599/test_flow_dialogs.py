@@ -48,6 +48,27 @@ class Dialogs(FlowCase):
         self.assertEqual(how, ("background", "5"))
 
     @inlineCallbacks
+    def test_statement_41_a_voip_token_alone_is_for_calls(self):
+        yield self.begin()
+        phone = self.phone(dialect="rfc8599")
+        phone.change_token(replace(phone.token, service="voip"))
+        response = yield phone.start()
+        self.assertNotIn("pnspurr", str(response.lines(b"feature-caps")), "nothing is promised that cannot be")
+        self.assertIn("sip.pns=", str(response.lines(b"feature-caps")))
+        yield self.fall_asleep(phone)
+        call = self.upper.place_call("bob")
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
+        yield self.happened(self.ringing(phone).diary, "ack")
+        yield self.fall_asleep(phone)
+        response = yield call.ask(b"INFO")
+        self.assertEqual((response.status, response.reason[:15]), (504, b"no push: the de"))
+        [push] = self.pushes(phone)
+        self.assertEqual(push.headers["apns-push-type"], "voip", "the one of the call")
+        refused = "select reason from pushes where status = 'refused' or reason like '%VoIP%'"
+        yield until(lambda: self.rows(refused), "told to the operator")
+
+    @inlineCallbacks
     def test_statement_41_a_purr_in_a_request_outside_of_dialogs_means_that_device(self):
         yield self.begin()
         phones = []

@@ -10,6 +10,7 @@ import pytest
 
 from sbc.push.breaker import OPEN_FOR_CONFIG
 from sbc.push.orders import Outcome, PushType
+from sbc.push.service import CALLS_ALONE
 from sbc.push.settings import PushSettings, RemoveOnSettings
 from sbc.push.tokens import PushToken
 from tests.unit.push.doubles import DEVICE, account, reason, secret
@@ -175,12 +176,23 @@ def test_a_token_that_is_bad_everywhere_is_dead(folder: Path) -> None:
     assert len(world.requests) == 2
 
 
-def test_a_voip_token_is_not_killed_by_a_message(folder: Path) -> None:
+def test_a_token_of_unknown_purpose_is_not_killed_by_a_message(folder: Path) -> None:
     world = World(folder, script(reason(400, "BadDeviceToken")))
-    voip = PushToken("apns", "com.example.phone", DEVICE, "", "voip")
-    result = world.order(voip, type=PushType.CHAT)[0]
+    perhaps_voip = PushToken("apns", "com.example.phone", DEVICE, "", "")
+    result = world.order(perhaps_voip, type=PushType.CHAT)[0]
     assert result.outcome is Outcome.CONFIG_ERROR
     assert world.notes.tokens == []
+
+
+@pytest.mark.parametrize("kind", [PushType.CHAT, PushType.REFRESH, PushType.CANCEL, PushType.CUSTOM])
+def test_a_voip_token_is_sent_nothing_but_calls(folder: Path, kind: PushType) -> None:
+    """iOS 13 and later end an app that gets a VoIP push and shows no call."""
+    world = World(folder, script(OK))
+    voip = PushToken("apns", "com.example.phone", DEVICE, "", "voip")
+    result = world.order(voip, type=kind)[0]
+    assert (result.outcome, result.reason) == (Outcome.REFUSED, CALLS_ALONE)
+    assert world.requests == []
+    assert world.order(voip)[0].outcome is Outcome.ACCEPTED
 
 
 def test_a_wrong_key_opens_the_breaker_of_its_app_alone(folder: Path) -> None:
