@@ -45,13 +45,13 @@ def test_a_target_survives(name, tmp_path):
     run = subprocess.run(
         [
             *(sys.executable, "-m", "tests.fuzz.targets", name),
-            *(f"-max_total_time={SECONDS}", "-max_len=4096", "-timeout=5", "-rss_limit_mb=1024", "-verbosity=0"),
+            *(f"-max_total_time={SECONDS}", "-max_len=4096", "-timeout=60", "-rss_limit_mb=1024", "-verbosity=0"),
             *(f"-artifact_prefix={tmp_path}/", str(corpus)),
         ],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=SECONDS + 60,
+        timeout=SECONDS + 240,
     )
     findings = [path.read_bytes() for path in tmp_path.glob("*-*") if path.is_file()]
     assert run.returncode == 0, f"{findings!r}\n{run.stderr[-4000:]}"

@@ -17,6 +17,7 @@ from sbc.media.settings import MediaSettings
 from sbc.settings import Ports
 from sbc.sip.errors import RemoteError
 from tests.peers.ports import free_port, given_back
+from tests.unit.media.relay_world import RELAY as LOOPBACK
 from tests.unit.media.relay_world import Phone
 
 #: Where phones are; an engine on another host may be unable to reach 127.0.0.3.
@@ -49,7 +50,7 @@ class Conversation:
     """Mixed into a `TestCase`. `make(settings)` gives an engine that is not started yet; `shown` is where it relays."""
 
     timeout = 150
-    shown = b"127.0.0.2"
+    shown = LOOPBACK
     #: Whether it knows of losses by itself, not by the receivers' reports.
     counts_losses = True
     #: Seconds after the first packets in which it still learns where parties are, from anybody.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +20,9 @@ from sbc.media.sdp import parse
 from sbc.media.settings import MediaSettings
 from sbc.settings import Ports
 
-#: What the parties are shown: the relay binds there.
-RELAY = b"127.0.0.2"
+#: What the parties are shown: the relay binds there. It is an address of this process's own: others run such tests with
+#: the same ports at the same time, and packets to a port that was closed would come to them.
+RELAY = b"127.%d.%d.2" % (100 + os.getpid() // 250 % 100, os.getpid() % 250)
 PORTS = Ports(20000, 29999)
 
 

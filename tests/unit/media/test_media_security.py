@@ -17,7 +17,7 @@ from sbc.media.sdp import parse
 from sbc.settings import Ports
 from sbc.sip.errors import RemoteError
 from tests.unit.media.crypt_phones import Browser, DtlsPhone, SdesPhone
-from tests.unit.media.relay_world import PORTS, World, result, world
+from tests.unit.media.relay_world import PORTS, RELAY, World, result, world
 
 FLOOD = 10_000  # packets
 
@@ -173,7 +173,7 @@ def test_27_nor_at_its_own_ports_nor_by_a_candidate(relay: World) -> None:
     assert own is not None
     relay.answer(b.describe(), key="other")
     candidate = b"a=candidate:1 1 udp 2130706431 10.0.0.1 5060 typ host"
-    relay.offer(a.describe(candidate, host="127.0.0.2", port=PORTS.last - 1), source="127.0.0.3")
+    relay.offer(a.describe(candidate, host=RELAY.decode(), port=PORTS.last - 1), source="127.0.0.3")
     [channel] = relay.core._legs["leg"].channels.values()
     assert channel.rtp["a"].destination is None
 

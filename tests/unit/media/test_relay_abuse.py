@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 
@@ -46,13 +47,13 @@ def test_no_circle_over_two_legs(relay: World) -> None:
 
 
 def audio_far(body: bytes) -> tuple[str, int]:
-    return "127.0.0.2", audio_port(body)
+    return RELAY.decode(), audio_port(body)
 
 
 def test_a_leg_cannot_be_aimed_into_another(relay: World) -> None:
     """Its packets come from our own address, which is also where the other leg's signalling came from."""
     a, b, thief = relay.phone("127.0.0.3"), relay.phone("127.0.0.4"), relay.phone("127.0.0.66")
-    relay.offer(a.describe(), key="other", source="127.0.0.2")
+    relay.offer(a.describe(), key="other", source=RELAY.decode())
     toward_a = relay.answer(b.describe(), key="other")
     relay.offer(thief.describe(), key="mine", source="127.0.0.66")
     thief.learn(relay.answer(toward_a, key="mine", source="127.0.0.66"))
@@ -65,7 +66,7 @@ def test_a_leg_cannot_be_aimed_into_another(relay: World) -> None:
 def test_unused_ports_of_the_range_are_no_destination(relay: World) -> None:
     a, b = relay.phone("127.0.0.3"), relay.phone("127.0.0.4")
     relay.offer(a.describe())
-    relay.answer(b.describe(host="127.0.0.2", port=20000))
+    relay.answer(b.describe(host=RELAY.decode(), port=20000))
     assert relay.core._legs["leg"].channels[0].rtp["b"].destination is None
 
 
@@ -163,7 +164,7 @@ class TestTrouble:
 
     def test_a_port_held_by_another_program_is_passed_over(self) -> None:
         with world(ports=Ports(20000, 20005)) as relay, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-            taken.bind(("127.0.0.2", 20001))
+            taken.bind((RELAY, 20001))
             a = relay.phone("127.0.0.3")
             assert audio_port(relay.offer(a.describe())) in (20002, 20004)
 
@@ -179,6 +180,7 @@ class TestTrouble:
 
     def test_no_descriptor_is_left_open(self, relay: World) -> None:
         a, b = relay.phone("127.0.0.3"), relay.phone("127.0.0.4")
+        gc.collect()  # what others left
         before = len(os.listdir("/proc/self/fd"))
         for _ in range(3):
             relay.call(a, b)
@@ -197,7 +199,7 @@ class TestTrouble:
         port = audio_port(relay.offer(a.describe()))
         relay.calls.close("leg")
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
-            again.bind(("127.0.0.2", port))
+            again.bind((RELAY, port))
         assert len(relay.engine.forwarder) == 0
         assert relay.calls.close("leg").result == Statistics()
         relay.clock.advance(31)

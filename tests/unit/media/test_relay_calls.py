@@ -12,7 +12,7 @@ from sbc.media.engine import Statistics
 from sbc.media.relay import REJECTED_FOR
 from sbc.media.sdp import parse
 from sbc.media.settings import MediaSettings
-from tests.unit.media.relay_world import Phone, World, world
+from tests.unit.media.relay_world import RELAY, Phone, World, world
 
 
 def audio_port(body: bytes) -> int:
@@ -22,7 +22,7 @@ def audio_port(body: bytes) -> int:
 def test_a_call(relay: World) -> None:
     a, b = relay.phone("127.0.0.3"), relay.phone("127.0.0.4")
     relay.call(a, b)
-    assert a.far[0] == b.far[0] == "127.0.0.2"
+    assert a.far[0] == b.far[0] == RELAY.decode()
     assert a.far[1] != b.far[1]
     assert a.far[1] % 2 == b.far[1] % 2 == 0
 
@@ -45,7 +45,7 @@ def test_both_sides_see_only_the_relay(relay: World) -> None:
     a = relay.phone("127.0.0.3")
     offered = relay.offer(a.describe())
     assert b"127.0.0.3" not in offered
-    assert offered.count(b"127.0.0.2") == 2
+    assert offered.count(RELAY) == 2
 
 
 def test_early_media_then_the_same_answer_then_another(relay: World) -> None:
@@ -178,7 +178,7 @@ def test_between_ipv6_and_ipv4() -> None:
             pytest.skip("no IPv6 here")
         b = relay.phone("127.0.0.4")
         offered = relay.offer(a.describe(), source="::1", back=b"[::1]")
-        assert b"c=IN IP4 127.0.0.2" in offered
+        assert b"c=IN IP4 " + RELAY in offered
         b.learn(offered)
         answered = relay.answer(b.describe())
         assert b"c=IN IP6 ::1" in answered
@@ -271,7 +271,7 @@ def test_a_program_on_this_machine_that_binds_to_all_addresses(relay: World) -> 
     b.learn(relay.offer(a.describe(), source="127.0.0.1"))
     a.learn(relay.answer(b.describe()))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as twin:
-        twin.bind(("127.0.0.2", 0))
+        twin.bind((RELAY, 0))
         twin.sendto(a.packet(), a.far)
         relay.turn()
         assert len(b.heard()) == 1

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sbc.media.sdp import parse
 from sbc.settings import Ports
 from sbc.sip.errors import RemoteError
-from tests.unit.media.relay_world import Phone, World
+from tests.unit.media.relay_world import RELAY, Phone, World
 
 KEYS = st.sampled_from(["one", "two", "three"])
 SIDES = st.sampled_from(["a", "b"])
@@ -20,7 +20,7 @@ LINES = st.lists(
     ),
     max_size=3,
 )  # fmt: skip
-HOSTS = st.sampled_from(["", "0.0.0.0", "127.0.0.2", "192.168.1.1", "127.0.0.66"])
+HOSTS = st.sampled_from(["", "0.0.0.0", RELAY.decode(), "192.168.1.1", "127.0.66.66"])
 
 
 class Calls(RuleBasedStateMachine):

@@ -9,7 +9,7 @@ from twisted.trial.unittest import TestCase
 from sbc.media.calls import MediaCalls
 from sbc.media.inline import InlineEngine
 from sbc.media.settings import MediaSettings
-from tests.unit.media.relay_world import Phone
+from tests.unit.media.relay_world import RELAY, Phone
 from tests.waiting import until
 
 
@@ -23,7 +23,7 @@ class Reactor(TestCase):
         a, b = Phone("127.0.0.3"), Phone("127.0.0.4")
         self.addCleanup(a.close)
         self.addCleanup(b.close)
-        shown = {"toward": b"127.0.0.2", "back": b"127.0.0.2"}
+        shown = {"toward": RELAY, "back": RELAY}
         b.learn((yield calls.offer("leg", a.describe(), source="127.0.0.3", from_="a", **shown)))
         a.learn((yield calls.answer("leg", b.describe(), source="127.0.0.4", from_="b")))
         sent = [a.say(), a.say()]

@@ -12,7 +12,7 @@ from sbc.media.relay import KEYS_LOST, LOST_FOR
 from sbc.media.sdp import parse
 from sbc.sip.errors import RemoteError
 from tests.unit.media.crypt_phones import Browser, SdesPhone
-from tests.unit.media.relay_world import Phone, World, both_ways, world
+from tests.unit.media.relay_world import RELAY, Phone, World, both_ways, world
 
 
 def browser(relay: World, host: str = "127.0.0.3", setup: bytes = b"actpass") -> Browser:
@@ -34,7 +34,7 @@ def test_a_browser_calls_a_plain_phone(relay: World) -> None:
     offered = relay.offer(a.describe())
     lines = offered.split(b"\r\n")
     assert b"RTP/AVP 111 0 126" in offered
-    assert {b"c=IN IP4 127.0.0.2", b"a=sendrecv", b"a=rtpmap:111 opus/48000/2"} < set(lines)
+    assert {b"c=IN IP4 " + RELAY, b"a=sendrecv", b"a=rtpmap:111 opus/48000/2"} < set(lines)
     assert b"a=rtpmap:126 telephone-event/8000" in lines
     for foreign in (b"ice", b"fingerprint", b"setup", b"extmap", b"msid", b"ssrc", b"mid", b"group", b"rtcp", b"cand"):
         assert not any(line.startswith(b"a=" + foreign) for line in lines), foreign

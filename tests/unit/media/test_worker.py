@@ -104,7 +104,7 @@ def work():
     {work}
 keeper.keep(work)
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, capture_output=True)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, capture_output=True)
     return len((place / "times").read_text())
 
 

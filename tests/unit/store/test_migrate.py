@@ -60,7 +60,7 @@ def test_processes_that_start_at_once_build_one_schema(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/sbc.db"
     code = f"import sbc.store.engine as e, sbc.store.migrate as m; m.upgrade(e.open_engine({url!r}))"
     children = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
-    assert [child.wait(30) for child in children] == [0, 0]
+    assert [child.wait(120) for child in children] == [0, 0]
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://host/x", "sqlite://", "sqlite:///:memory:"])
