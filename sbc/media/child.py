@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
@@ -18,6 +18,7 @@ import sbc
 from sbc.media import control
 from sbc.media.indexes import SIZE
 from sbc.media.settings import MediaSettings
+from sbc.media.share import Share
 
 #: Seconds that a media process must live so that the next one may begin at once; else the pause doubles, up to the
 #: longest.
@@ -25,6 +26,35 @@ STEADY = 10.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 
 log = Logger()
+
+
+class Common:
+    """What the media processes of a node have in common and go on with: memory, which is a file without a name, and
+    the certificate with its private key (empty: the first one makes it)."""
+
+    def __init__(self, identity: str = "") -> None:
+        self.identity = identity
+        self._descriptor = -1
+
+    def descriptor(self) -> int:
+        """The file, made when it is first asked for."""
+        if self._descriptor < 0:
+            self._descriptor = os.memfd_create("sbc-media")
+            os.ftruncate(self._descriptor, SIZE)
+        return self._descriptor
+
+    def close(self) -> None:
+        """There will be no other process."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class Place(NamedTuple):
+    """Which one of the media processes of a node it is, and what they have in common."""
+
+    share: Share
+    common: Common
 
 
 class _Ending(ProcessProtocol):
@@ -45,13 +75,13 @@ class _Ending(ProcessProtocol):
 class Child:
     """One media process at a time; `died(how)` is called when it ends. All have the same memory of indexes."""
 
-    def __init__(self, reactor: Any, state: Path, wanted: str, died: Callable[[str], None]) -> None:
+    def __init__(self, reactor: Any, state: Path, wanted: str, place: Place, died: Callable[[str], None]) -> None:
         self._reactor = reactor
         self._state = state
         self._wanted = wanted
         self._died = died
         self._process: Any = None
-        self._memory = -1
+        self._place = place
         self._began_at = 0.0
         self._pause = 0.0
 
@@ -73,11 +103,9 @@ class Child:
     def begin(self, settings: MediaSettings) -> None:
         """Start one."""
         arguments = [str(self._state), self._wanted, json.dumps(control.from_settings(settings))]
+        arguments.append(json.dumps(self._place.share))
         root = str(Path(sbc.__file__).parents[1])
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-        if self._memory < 0:
-            self._memory = os.memfd_create("sbc-media")
-            os.ftruncate(self._memory, SIZE)
         nothing = os.open(os.devnull, os.O_RDWR)
         try:
             self._process = self._reactor.spawnProcess(
@@ -87,7 +115,7 @@ class Child:
                 env={**os.environ, "PYTHONPATH": path},
                 path="/",
                 # nothing else of ours stays open when we die
-                childFDs={0: nothing, 1: nothing, 2: "r", control.MEMORY: self._memory},
+                childFDs={0: nothing, 1: nothing, 2: "r", control.MEMORY: self._place.common.descriptor()},
             )
         finally:
             os.close(nothing)
@@ -103,12 +131,6 @@ class Child:
             except PermissionError:
                 return False
         return True
-
-    def close(self) -> None:
-        """There will be no other one: what the one could go on with is of no use any more."""
-        if self._memory >= 0:
-            os.close(self._memory)
-            self._memory = -1
 
     def _ended(self, how: str) -> None:
         self._process = None

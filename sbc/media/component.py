@@ -161,6 +161,14 @@ class Component:
             self._give_back(cipher)
         self.opener = self.sealer = None
 
+    def part(self) -> None:
+        """Another process goes on with the keys."""
+        self._cease()
+        for cipher in (self.opener, self.sealer):
+            if cipher is not None:
+                self._surroundings.book.part(cipher.page)
+        self.opener = self.sealer = None
+
     # Going on in another process
 
     def memory(self) -> dict[str, Any] | None:

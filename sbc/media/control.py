@@ -87,6 +87,11 @@ def to_offer(fields: Mapping[str, Any]) -> Offer:
     return Offer(session, _side(fields), *(str(fields[name]) for name in ("source", "back", "toward", "wanted")))
 
 
+def description(reply: Message) -> bytes:
+    """The description in the reply to an offer or an answer."""
+    return str(reply["sdp"]).encode("latin-1")
+
+
 def from_answer(answer: Answer) -> Message:
     """The fields of a request that carry it."""
     return {"sdp": _text(answer.session), "from": answer.from_, "source": answer.source}

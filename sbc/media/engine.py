@@ -7,7 +7,7 @@ all answers are Deferreds for the same reason.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from sbc.media.sdp import Session
@@ -44,6 +44,11 @@ class Direction:
     reported_lost: int | None = None
     reported_jitter: float = 0.0
 
+    def after(self, before: Direction) -> Direction:
+        """With what was counted elsewhere before; jitter and reports are the newest."""
+        names = ("packets", "bytes", "lost", "foreign", "rtcp", "undelivered", "refused")
+        return replace(self, **{name: getattr(self, name) + getattr(before, name) for name in names})
+
 
 @dataclass(frozen=True, slots=True)
 class StreamStatistics:
@@ -54,12 +59,24 @@ class StreamStatistics:
     from_a: Direction
     from_b: Direction
 
+    def after(self, before: StreamStatistics) -> StreamStatistics:
+        """With what was counted elsewhere before."""
+        return replace(self, from_a=self.from_a.after(before.from_a), from_b=self.from_b.after(before.from_b))
+
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
     """A whole leg; without streams when nothing was relayed."""
 
     streams: tuple[StreamStatistics, ...] = ()
+
+    def plus(self, later: Statistics) -> Statistics:
+        """Those of a leg that went on elsewhere."""
+        now = {stream.index: stream for stream in later.streams}
+        gone = [stream.index for stream in self.streams if stream.index not in now]
+        before = {stream.index: stream for stream in self.streams}
+        both = [now[index].after(before[index]) if index in before else now[index] for index in now]
+        return Statistics(tuple(sorted([*both, *(before[index] for index in gone)], key=lambda each: each.index)))
 
     @property
     def packets(self) -> int:

@@ -10,6 +10,7 @@ from sbc.media.inline import InlineEngine
 from sbc.media.process import ProcessEngine
 from sbc.media.rtpengine.engine import RtpengineEngine
 from sbc.media.settings import MediaSettings
+from sbc.media.spread import Spread
 
 
 def make_engine(settings: MediaSettings, reactor: Any, state: Path) -> Engine:
@@ -21,4 +22,6 @@ def make_engine(settings: MediaSettings, reactor: Any, state: Path) -> Engine:
         return InlineEngine(settings, reactor)
     if settings.engine == "rtpengine":
         return RtpengineEngine(settings, reactor)
+    if settings.workers > 1:
+        return Spread(settings, reactor, state.absolute(), settings.engine)
     return ProcessEngine(settings, reactor, state, settings.engine)

@@ -204,6 +204,12 @@ class Negotiation:
         for index in joined:
             self._join(index)
 
+    def part(self) -> None:
+        """Another process goes on, by `recall`; then `close` what is here."""
+        for crossing in (*self.crossings.values(), *self._drafts.values()):
+            for component in crossing.components():
+                component.part()
+
     def _join(self, index: int) -> None:
         crossing = self.crossings[index]
         formats = frozenset[int]().union(*self._formats.get(index, {}).values())

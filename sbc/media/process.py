@@ -18,13 +18,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sbc.media import control
-from sbc.media.child import Child
+from sbc.media.child import Child, Common, Place
 from sbc.media.control import Message
 from sbc.media.engine import Answer, Fault, Offer, Statistics
 from sbc.media.link import Link, Request, connect
-from sbc.media.remembered import Remembered
+from sbc.media.remembered import Handover, Remembered
+from sbc.media.saying import Saying
 from sbc.media.settings import MediaSettings
+from sbc.media.share import Share
 from sbc.media.snapshot import ENCRYPTED
+from sbc.media.tally import Tally
 from sbc.sip.errors import RemoteError
 
 #: Seconds between two attempts to reach a media process that is starting.
@@ -53,24 +56,24 @@ log = Logger()
 class ProcessEngine:
     """An `Engine` in a media process. `wanted`: `python`, `kernel`, or `auto` for kernel where it can."""
 
-    def __init__(self, settings: MediaSettings, reactor: Any, state: Path, wanted: str) -> None:
+    def __init__(
+        self, settings: MediaSettings, reactor: Any, state: Path, wanted: str, place: Place | None = None
+    ) -> None:
         self._settings = settings
         self._reactor = reactor
         self._state = state.absolute()
-        self._wanted = wanted
-        self._name = "python"
-        self._said = ""
+        self._saying = Saying(wanted)
         self.on_fault: Callable[[str, Fault], None] = lambda key, fault: None
         self._link: Link | None = None
         self._ready = False
         self._waiting: deque[Request] = deque()
         self._legs = Remembered()
-        self._identity = ""
         self._pid = 0
-        self._counts: Message = {}
-        self._before = {"packets": 0, "exhausted": 0}
-        self._child = Child(reactor, self._state, wanted, self._died)
+        self._tally = Tally()
+        self._place = place or Place(Share(), Common())
+        self._child = Child(reactor, self._state, wanted, self._place, self._died)
         self._seeking: Any = None
+        self._claiming: Any = None
         self._stopping: Deferred[None] | None = None
         self._looked_at = 0.0
         self._alone_at: float | None = None
@@ -82,27 +85,27 @@ class ProcessEngine:
     @property
     def name(self) -> str:
         """What the media process said that it uses."""
-        return self._name
+        return self._saying.name
 
     @property
     def streams(self) -> int:
         """Media lines relayed, as last heard."""
-        return int(self._counts.get("streams", 0))
+        return self._tally["streams"]
 
     @property
     def packets(self) -> int:
         """Packets received from parties since the start, as last heard."""
-        return self._before["packets"] + int(self._counts.get("packets", 0))
+        return self._tally["packets"]
 
     @property
     def pinned(self) -> int:
         """See `Engine.pinned`; as last heard."""
-        return int(self._counts.get("pinned", 0))
+        return self._tally["pinned"]
 
     @property
     def exhausted(self) -> int:
         """See `Engine.exhausted`."""
-        return self._before["exhausted"] + int(self._counts.get("exhausted", 0))
+        return self._tally["exhausted"]
 
     @property
     def pid(self) -> int:
@@ -158,9 +161,10 @@ class ProcessEngine:
         self._stopping = resting = Deferred[None]()
         if self._looking.running:
             self._looking.stop()
-        if self._seeking is not None:
-            self._seeking.cancel()
-            self._seeking = None
+        for waiting in (self._seeking, self._claiming):
+            if waiting is not None and waiting.active():
+                waiting.cancel()
+        self._seeking = None
         return resting
 
     def _leave(self) -> None:
@@ -181,12 +185,25 @@ class ProcessEngine:
         if key not in self._legs.carried:
             return fail(RemoteError(503, b"Media Lost"))
         self._legs.answered(key, answer.from_)
-        return self._ask({"do": "answer", "key": key, **control.from_answer(answer)}).addCallback(_description)
+        return self._ask({"do": "answer", "key": key, **control.from_answer(answer)}).addCallback(control.description)
 
     def restore(self, key: str, text: str) -> Deferred[bool]:
         """See `Engine.restore`."""
         self._legs.known.add(key)
         return self._ask({"do": "restore", "key": key, "text": text}).addCallback(self._restored, key)
+
+    def release(self, key: str) -> Deferred[Handover]:
+        """End a leg here so that another engine of this node can `take` it; without text it stays."""
+        offers = list(self._legs.open_offers(key))
+        return self._ask({"do": "release", "key": key}).addCallback(self._released, key, offers)
+
+    def take(self, key: str, handover: Handover) -> Deferred[bool]:
+        """Go on with the leg of another engine. Returns whether that can be."""
+        taken = self.restore(key, handover.text)
+        for offer in handover.offers:
+            self._legs.offered(key, offer["from"], offer)
+            self._ask(offer).addErrback(_told)
+        return taken
 
     def close(self, key: str) -> Deferred[Statistics]:
         """See `Engine.close`."""
@@ -198,25 +215,28 @@ class ProcessEngine:
     # What it answered
 
     def _offered(self, reply: Message, key: str, request: Message) -> bytes:
-        self._count(reply)
+        self._tally.streams(reply["streams_now"])
         if reply["carried"]:
             self._legs.offered(key, request["from"], request)
-        return _description(reply)
+        return control.description(reply)
 
     def _restored(self, reply: Message, key: str) -> bool:
-        self._count(reply)
+        self._tally.streams(reply["streams_now"])
         self._legs.unclaimed.discard(key)
         if reply["there"]:
             self._legs.carried.add(key)
         return bool(reply["there"])
 
+    def _released(self, reply: Message, key: str, offers: list[Message]) -> Handover:
+        if reply["text"]:
+            self._legs.forget(key)
+            self._tally.streams(reply["streams_now"])
+        return Handover(reply["text"], offers, control.to_statistics(reply["streams"]))
+
     def _closed(self, reply: Message, key: str) -> Statistics:
         self._legs.forget(key)
-        self._count(reply)
+        self._tally.streams(reply["streams_now"])
         return control.to_statistics(reply["streams"])
-
-    def _count(self, reply: Message) -> None:
-        self._counts["streams"] = reply["streams_now"]
 
     def _event(self, message: Message) -> None:
         key = message.get("key", "")
@@ -225,9 +245,9 @@ class ProcessEngine:
         elif message["event"] == "fault":
             self.on_fault(key, Fault(message["cause"], message["text"]))
         elif message["event"] == "counts":
-            self._counts = message
+            self._tally.told(message)
         elif message["event"] == "uses":
-            self._say(message)
+            self._saying.say(message)
 
     # The connection
 
@@ -246,8 +266,9 @@ class ProcessEngine:
         if not connect(self._reactor, self._state, link):
             return False
         self._link = link
-        hello = {"do": "hello", "version": control.VERSION, "settings": control.from_settings(self._settings)}
-        request = Request({**hello, "identity": self._identity}, self._reactor.seconds())
+        hello: Message = {"do": "hello", "version": control.VERSION, "settings": control.from_settings(self._settings)}
+        hello |= {"identity": self._place.common.identity, "share": self._place.share}
+        request = Request(hello, self._reactor.seconds())
         request.answer.addCallback(self._greeted).addErrback(self._misunderstood)
         link.put(request)
         return True
@@ -257,14 +278,14 @@ class ProcessEngine:
             log.warn("the media process there is of another version or uses other ports; its calls end")
             self._end()
             return
-        self._say(reply)
+        self._saying.say(reply)
         self._pid = reply["pid"]
-        self._identity = reply["identity"]
+        self._place.common.identity = reply["identity"]
         self._ready, self._alone_at = True, None
         for key in self._legs.found(reply["legs"]):
             self._retell(key)
         if self._legs.unclaimed:
-            self._reactor.callLater(CLAIM, self._end_unclaimed)
+            self._claiming = self._reactor.callLater(CLAIM, self._end_unclaimed)
         waiting, self._waiting = self._waiting, deque()
         for request in waiting:
             self._link.put(request)  # type: ignore[union-attr]
@@ -277,18 +298,6 @@ class ProcessEngine:
     def _end(self) -> None:
         if self._link is not None:
             self._link.put(Request({"do": "end"}, self._reactor.seconds()))
-
-    def _say(self, reply: Message) -> None:
-        """One line about what forwards packets, when that is news."""
-        self._name = reply["name"]
-        how = f" ({reply['how']})" if reply["how"] else ""
-        why = f"; not the kernel: {reply['why']}" if reply["why"] else ""
-        if not reply["files"]:
-            log.warn("the limit of open files (ulimit -Hn) is too low for all media ports to be used at once")
-        if (said := f"{self._name}{how}{why}") != self._said:
-            self._said = said
-            tell = log.warn if why and self._wanted == "kernel" else log.info
-            tell("media engine: {said}", said=said)
 
     def _retell(self, key: str) -> None:
         """A new media process: it learns of a leg of the one before."""
@@ -319,7 +328,7 @@ class ProcessEngine:
         self._link, self._ready, self._pid = None, False, 0
         if known:
             self._alone_at = self._reactor.seconds()
-        self._before = {name: count + int(self._counts.pop(name, 0)) for name, count in self._before.items()}
+        self._tally.gone()
         self._waiting.extendleft(each for each in reversed(unanswered) if each.message["do"] not in ("hello", "end"))
         if self._stopping is not None:
             self._ended_in_order()
@@ -372,13 +381,9 @@ class ProcessEngine:
 
     def _let_go(self) -> None:
         """Whatever has become of it."""
-        self._child.close()
+        self._place.common.close()
         if self._stopping is not None and not self._stopping.called:
             self._stopping.callback(None)
-
-
-def _description(reply: Message) -> bytes:
-    return str(reply["sdp"]).encode("latin-1")
 
 
 def _nothing(failure: Failure) -> Statistics:

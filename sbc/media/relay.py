@@ -22,6 +22,7 @@ from sbc.media.ports import PortPool
 from sbc.media.rewrite import Ports, forwardable, redirect
 from sbc.media.sdp import Session
 from sbc.media.settings import MediaSettings
+from sbc.media.share import Share
 from sbc.media.silence import Patience, Silence
 from sbc.media.sockets import Sockets, allow_files
 from sbc.sip.errors import RemoteError
@@ -44,8 +45,8 @@ class Relay:
     """What an `Engine` does, at once: methods return what an engine's Deferreds give, or raise `RemoteError`.
 
     `clock()` are seconds, `later(seconds, call)` calls later and returns something with `cancel()`; `book` is what
-    another process may go on with. Whoever owns it lets `forwarder.turn` be called when packets came and calls `sweep`
-    every `SWEEP` seconds.
+    another process may go on with, `share` which ports are lent here. Whoever owns it lets `forwarder.turn` be called
+    when packets came and calls `sweep` every `SWEEP` seconds.
     """
 
     def __init__(
@@ -55,10 +56,11 @@ class Relay:
         later: Callable[..., Any],
         random: Random | None = None,
         book: Book | None = None,
+        share: Share = Share(),  # noqa: B008 - immutable
     ) -> None:
         self._clock = clock
         self._identity: Identity | None = None
-        self._pool = PortPool(settings.ports.first, settings.ports.last, random or SystemRandom())
+        self._pool = PortPool(settings.ports.first, settings.ports.last, random or SystemRandom(), share)
         self._sockets = Sockets(self._pool)
         self.forwarder = Forwarder()
         self._channels = Channels(self.forwarder, self._sockets)
@@ -198,7 +200,7 @@ class Relay:
 
     def restore(self, key: str, text: str) -> bool:
         """See `Engine.restore`."""
-        if text == snapshot.ENCRYPTED:
+        if snapshot.encrypted(text):
             self._lost[key] = self._clock()
         memory = snapshot.read(text)
         if memory is None or key in self._legs:
@@ -303,6 +305,15 @@ class Relay:
         leg.channels.update(opened)
         for index in indexes:
             leg.channels[index].rejected_at = None
+
+    def release(self, key: str) -> tuple[str, Statistics]:
+        """End a leg here so that another relay can `restore` it from this text, which is empty when that cannot be:
+        then nothing changed."""
+        text = self.memory(key)
+        if text is None or text == snapshot.ENCRYPTED:
+            return "", Statistics()
+        self._legs[key].negotiation.part()
+        return text, self.close(key)
 
     def close(self, key: str) -> Statistics:
         """See `Engine.close`."""

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from sbc.media.control import Message
-from sbc.media.engine import Side, other
+from sbc.media.engine import Side, Statistics, other
 
 _SIDES: tuple[Side, Side] = ("a", "b")
+
+
+class Handover(NamedTuple):
+    """A leg on its way to another media process: what `Relay.restore` takes, the open offers, what was counted."""
+
+    text: str
+    offers: list[Message]
+    statistics: Statistics
 
 
 class Remembered:

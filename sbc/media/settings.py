@@ -56,6 +56,14 @@ class MediaSettings:
         "not answer is passed over",
         restart=True,
     )
+    workers: int = setting(
+        1,
+        Integer(1, 64),
+        doc="media processes (python, kernel, auto) among which calls are shared, not more than there are cores. One "
+        "is enough for some 1000 calls, for more that the kernel forwards, for some 350 whose encryption ends here; "
+        "the death of one concerns only its own",
+        restart=True,
+    )
     ports: Ports = setting(  # noqa: RUF009 - a named tuple is immutable
         Ports(20_000, 29_999), PortRange(), doc="UDP ports of the relay; one stream takes four", restart=True
     )
@@ -84,10 +92,11 @@ class MediaSettings:
     dscp: int = setting(46, Integer(0, 63), doc="DSCP written on relayed packets; 46 is expedited forwarding")
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        """A range too small for one stream, two pairs of an even and the next odd port; an engine without daemons."""
+        """A range too small for one stream of each worker, two pairs of an even and the next odd port; an engine
+        without daemons."""
         if self.engine == "rtpengine" and not self.rtpengine:
             yield "engine", 'rtpengine needs the addresses of its daemons: rtpengine = ["127.0.0.1:2223"]'
         if any(literal(each.host) is None for each in self.rtpengine):
             yield "rtpengine", "must hold IP addresses, not names"
-        if len(range(self.ports.first + self.ports.first % 2, self.ports.last, 2)) < 2:
-            yield "ports", "a range of at least two pairs of an even and the next odd port is needed"
+        if len(range(self.ports.first + self.ports.first % 2, self.ports.last, 2)) < 2 * self.workers:
+            yield "ports", "a range of at least two pairs of an even and the next odd port is needed for each worker"

@@ -94,6 +94,36 @@ def read(text: str) -> LegMemory | None:
         return None
 
 
+def encrypted(text: str) -> bool:
+    """Whether it stands for a leg whose keys were the relay's."""
+    return _whole(text).get("encrypted") is True
+
+
+def place(text: str, worker: int) -> str:
+    """The same, of a leg in this one of several media processes."""
+    return json.dumps({**_whole(text), "worker": worker}, separators=(",", ":"))
+
+
+def worker_of(text: str) -> int:
+    """The number that `place` wrote, else 0."""
+    worker = _whole(text).get("worker")
+    return worker if isinstance(worker, int) else 0
+
+
+def ports_of(text: str) -> list[int]:
+    """The even ports of a leg."""
+    memory = read(text)
+    return [] if memory is None else [port for each in memory.channels for port in each.ports.values()]
+
+
+def _whole(text: str) -> dict[str, Any]:
+    try:
+        whole = json.loads(text)
+    except ValueError:
+        return {}
+    return whole if isinstance(whole, dict) else {}
+
+
 def _side(rtp: End, rtcp: End) -> dict[str, Any]:
     return {"port": rtp.port, "rtp": rtp.memory, "rtcp": rtcp.memory, "clocks": dict(rtp.reception.clocks)}
 

@@ -1,5 +1,5 @@
 """A media process, started by `process.py` and told what to do over a socket: `python -m sbc.media.worker STATE ENGINE
-SETTINGS`, the settings as JSON.
+SETTINGS SHARE`, the last two as JSON; a share is this worker's number and how many there are.
 
 What relays is a child of what was started, which has all code in memory and a new child within milliseconds when one
 dies (`keeper.py`). It listens on `media.sock` in the state directory, for one signalling process at a time. When that
@@ -32,6 +32,7 @@ from sbc.media.line import Line
 from sbc.media.offload import Offload, UnavailableError
 from sbc.media.relay import SWEEP, Relay
 from sbc.media.settings import MediaSettings
+from sbc.media.share import Share
 from sbc.media.timers import Timers
 from sbc.sip.errors import RemoteError
 
@@ -55,9 +56,11 @@ class Worker:
         offload: Offload | None = None,
         why: str = "",
         book: Book | None = None,
+        share: Share = Share(),  # noqa: B008 - immutable
     ) -> None:
         self.timers = Timers(monotonic)
-        self.relay = Relay(settings, monotonic, self.timers.later, book=book)
+        self.relay = Relay(settings, monotonic, self.timers.later, book=book, share=share)
+        self._share = share
         self.relay.on_fault = self._fault
         self.relay.on_change = self._changed
         self._keeping = False
@@ -77,6 +80,7 @@ class Worker:
             "answer": self._answer,
             "restore": self._restore,
             "close": self._close,
+            "release": self._release,
             "end": self._end,
         }
 
@@ -139,6 +143,7 @@ class Worker:
         """Tell a signalling process of everything there is. `fits`: ports and protocol are what it expects."""
         settings = self._understood(message)
         fits = settings is not None and settings.ports == self._settings.ports
+        fits = fits and message.get("share") == list(self._share)
         if fits and settings is not None:
             self._told.clear()
             self.relay.reload(settings)
@@ -185,6 +190,12 @@ class Worker:
     def _close(self, message: Message) -> Message:
         self._told.pop(message["key"], None)
         return {"streams": control.from_statistics(self.relay.close(message["key"]))}
+
+    def _release(self, message: Message) -> Message:
+        text, statistics = self.relay.release(message["key"])
+        if text:
+            self._told.pop(message["key"], None)
+        return {"text": text, "streams": control.from_statistics(statistics)}
 
     def _end(self, message: Message) -> Message:
         self.ending = True
@@ -275,10 +286,10 @@ def offload(state: Path, engine: str, place: Path | None = None) -> tuple[Offloa
         return None, f"{type(problem).__name__}: {problem}"
 
 
-def book() -> Book:
+def book(share: Share) -> Book:
     """The indexes of the process before us; without the memory for them, some that nobody will go on with."""
     try:
-        return Book(memoryview(mmap.mmap(control.MEMORY, SIZE)), token_bytes)
+        return Book(memoryview(mmap.mmap(control.MEMORY, SIZE)), token_bytes, share)
     except (OSError, ValueError):
         return Book()
 
@@ -292,12 +303,12 @@ def become_owner(state: Path) -> None:
         os.setuid(owner.st_uid)
 
 
-def serve(state: Path, engine: str, settings: MediaSettings, place: Path | None) -> None:
+def serve(state: Path, engine: str, settings: MediaSettings, share: Share, place: Path | None) -> None:
     """Relay; returns when that is over in order."""
     helper, why = offload(state, engine, place)
     listening = listen(state)
     ours = (state / SOCKET).stat().st_ino
-    worker = Worker(settings, listening, helper, why, book())
+    worker = Worker(settings, listening, helper, why, book(share), share)
 
     def drain(*_: Any) -> None:
         worker.drain()
@@ -311,6 +322,7 @@ def serve(state: Path, engine: str, settings: MediaSettings, place: Path | None)
 def main(arguments: list[str]) -> None:
     """See the module."""
     state, engine, settings = Path(arguments[0]), arguments[1], control.to_settings(json.loads(arguments[2]))
+    share = Share(*json.loads(arguments[3]))
     if os.getpgrp() != os.getpid():
         os.setsid()  # an interrupt at the terminal ends the signalling process first
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -323,7 +335,7 @@ def main(arguments: list[str]) -> None:
         place = confine(str(state))
     gc.collect()
     gc.freeze()
-    keep(lambda: serve(state, engine, settings, place))
+    keep(lambda: serve(state, engine, settings, share, place))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from hypothesis import strategies as some
 from sbc.media.indexes import MAX_PAGES, MAX_SOURCES, SIZE, Book, Page, estimate
 from sbc.media.rtp import HEADER
 from sbc.media.sdes import CM_80, GCM_128, SUITES, Suite
+from sbc.media.share import Share
 from sbc.media.srtp import MAX_CATCH_UP, Opener, Refused, Sealer
 
 Cipher = TypeVar("Cipher", Sealer, Opener)
@@ -219,3 +220,19 @@ def test_a_page_has_room_for_as_many_sources_as_are_served() -> None:
         page.reach_report(number.to_bytes(4, "big"), number)
     assert len(page) == MAX_SOURCES
     assert page.due((MAX_SOURCES - 1).to_bytes(4, "big")) == MAX_SOURCES
+
+
+def test_a_page_may_be_handed_to_another_process_of_the_same_memory() -> None:
+    raw = memoryview(bytearray(SIZE))
+    first, second = (Book(raw, os.urandom, Share(number, 2)) for number in (0, 1))
+    page = first.take()
+    page.reach(b"abcd", 7)
+    first.part(page)
+    taken = second.find(page.number, page.tag)
+    assert taken is not None
+    assert taken.due(b"abcd") == 8
+    again = Book(raw, os.urandom, Share(0, 2))
+    numbers = {again.take().number for _ in range(MAX_PAGES // 2)}
+    assert taken.number not in numbers, "whoever begins anew sees that it is in use"
+    second.give(taken)
+    assert taken.number not in {second.take().number for _ in range(MAX_PAGES // 2)}, "it is not ours to take"

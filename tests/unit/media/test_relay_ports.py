@@ -8,7 +8,10 @@ from random import Random
 import pytest
 
 from sbc.media.ports import QUARANTINE, PortPool
+from sbc.media.settings import MediaSettings
+from sbc.media.share import Share, pairs
 from sbc.media.sockets import OTHER_FILES, allow_files
+from sbc.settings import Ports
 from sbc.sip.errors import RemoteError
 
 
@@ -66,3 +69,32 @@ def test_a_port_is_claimed_once() -> None:
     with pytest.raises(RemoteError):
         pool.claim(20001)
     assert pool.take(0.0) == 20000
+
+
+@pytest.mark.parametrize("of", [1, 2, 3, 7])
+def test_workers_lend_parts_that_make_the_whole(of: int) -> None:
+    whole = pairs(20001, 20044)
+    parts = [Share(number, of).part(whole) for number in range(of)]
+    assert [port for part in parts for port in part] == list(whole)
+    assert all(Share(0, of).owner(whole, port) == number for number, part in enumerate(parts) for port in part)
+
+
+def test_a_leg_that_comes_from_another_worker_brings_its_ports() -> None:
+    pool = PortPool(20000, 20015, Random(1), Share(1, 2))
+    pool.claim(20002)
+    for _ in range(2):
+        with pytest.raises(RemoteError):
+            pool.claim(20002)
+    pool.give(20002, 0.0)
+    assert {pool.take(QUARANTINE) for _ in range(4)} == {20008, 20010, 20012, 20014}, "it is not ours to lend"
+    with pytest.raises(RemoteError):
+        pool.take(QUARANTINE)
+    pool.claim(20002)
+    pool.give(20014, QUARANTINE)
+    pool.claim(20014)  # it comes back before its rest is over
+
+
+def test_a_range_has_room_for_every_worker() -> None:
+    assert not list(MediaSettings(ports=Ports(20000, 20007), workers=2).problems())
+    [(name, _)] = MediaSettings(ports=Ports(20000, 20007), workers=3).problems()
+    assert name == "ports"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from sbc.media import control, keeper, kernel, process, worker
+from sbc.media import control, keeper, kernel, process, saying, worker
 from sbc.media.engine import Answer, Direction, Offer, Statistics, StreamStatistics
 from sbc.media.offload import UnavailableError
 from sbc.media.sdp import parse
@@ -61,12 +61,12 @@ def test_what_forwards_is_one_line_of_the_log(monkeypatch: pytest.MonkeyPatch, w
         def warn(self, line: str, **values: Any) -> None:
             lines.append(("warn", line.format(**values)))
 
-    monkeypatch.setattr(process, "log", Log())
-    engine = process.ProcessEngine(MediaSettings(), _NoReactor(), Path("/nowhere"), wanted)
+    monkeypatch.setattr(saying, "log", Log())
+    engine = saying.Saying(wanted)
     for _ in range(3):
-        engine._say({"name": "python", "how": "", "why": "no CAP_BPF", "files": True})
+        engine.say({"name": "python", "how": "", "why": "no CAP_BPF", "files": True})
     assert lines == [(level, "media engine: python; not the kernel: no CAP_BPF")]
-    engine._say({"name": "kernel", "how": "", "why": "", "files": True})
+    engine.say({"name": "kernel", "how": "", "why": "", "files": True})
     assert lines[1:] == [("info", "media engine: kernel")]
     assert engine.name == "kernel"
 
