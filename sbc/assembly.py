@@ -54,6 +54,7 @@ from sbc.security.guard import Guard
 from sbc.security.settings import SecuritySettings
 from sbc.settings import Configuration, NodeSettings
 from sbc.sip.values import split_commas
+from sbc.standstill import after_reading
 from sbc.store import queries
 from sbc.store.records import Subscriber, UpperRegistration, User
 from sbc.store.records import Target as Device
@@ -226,7 +227,7 @@ class Sbc(MultiService):
         self._ours = frozenset(host.strip(b"[]").lower() for host in hosts) - {b"0.0.0.0", b"::"}
         restored = self.lasting.restore(self.calls.terms.resume)
         restored.addErrback(lambda failure: log.failure("dialogs could not be restored", failure))
-        self.clocks.every(TICK, self.driver.tick)
+        self.clocks.every(TICK, after_reading(self.driver.tick, time.monotonic, TICK))
         self.clocks.every(SETTLE, self.lasting.settle)
         self.clocks.every(LOOK_AGAIN, self.calls.mailbox.look)
         self.clocks.every(WATCH, self.calls.terms.watch)

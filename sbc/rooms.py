@@ -27,6 +27,7 @@ from sbc.registrar.following import Following
 from sbc.registrar.ledger import Ledger
 from sbc.registrar.registrar import Registrar
 from sbc.settings import NodeSettings
+from sbc.standstill import forbearing
 from sbc.store.records import Binding
 from sbc.store.secret import Secret
 from sbc.transport.flow import Flow
@@ -54,6 +55,7 @@ def lasting(sbc: Sbc, dialogs: Dialogs) -> Lasting:
 def calls(sbc: Sbc, dialogs: Dialogs) -> Calls:
     """Calls and everything else that is passed on."""
     waiting = Waiting()
+    patient = forbearing(sbc.reactor.callLater, time.monotonic)
     edges = Edges(sbc.resolver, lambda where: sbc.transports.connect(where, side="client"))
     sleepers = Sleepers(
         store=sbc.store,
@@ -62,7 +64,7 @@ def calls(sbc: Sbc, dialogs: Dialogs) -> Calls:
         pushes=sbc.policy.pushes,
         clock=sbc.driver.clock,
         clock_at=time.time,
-        call_later=sbc.reactor.callLater,
+        call_later=patient,
     )
     ends = Ends(sbc.ways, edges, sleepers.registrations, partial(registered_flow, sbc))
     endings = Endings(
@@ -87,7 +89,7 @@ def calls(sbc: Sbc, dialogs: Dialogs) -> Calls:
         settings=lambda: sbc.derived.calls,
         ours=sbc.ours,
         clock_at=time.time,
-        call_later=sbc.reactor.callLater,
+        call_later=patient,
         dialogs=dialogs,
         waiting=waiting,
         returns=Returns(waiting, sbc.shown_call_id),
@@ -96,9 +98,7 @@ def calls(sbc: Sbc, dialogs: Dialogs) -> Calls:
         terms=Terms(dialogs, endings, sbc.lasting, sbc.driver.clock),
         uppers=sbc.uppers.watch,
         router=sbc.uppers.router,
-        following=Following(
-            store=sbc.store, refresher=sbc.refresher, watch=sbc.uppers.watch, call_later=sbc.reactor.callLater
-        ),
+        following=Following(store=sbc.store, refresher=sbc.refresher, watch=sbc.uppers.watch, call_later=patient),
         guard=sbc.guard,
         edges=edges,
         ends=ends,

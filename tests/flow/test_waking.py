@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from twisted.internet.defer import gatherResults, inlineCallbacks
 
 from sbc.proxy import asking
@@ -141,6 +143,29 @@ class Waking(FlowCase):
         status = yield self.final(call)
         self.assertEqual(status, 200)
         self.assertEqual(self.pushes(phone), [])
+
+    @inlineCallbacks
+    def test_a_standstill_of_the_node_is_no_silence_of_the_phone(self):
+        """It has rung by the time that the node goes on: nobody doubts it."""
+        self.doubt = 0.4
+        yield self.begin()
+        phone = yield self.awake(transport="udp", ring_delay=60, answer_delay=None)
+        arrived = phone.arrived
+
+        def stops(txn, request):
+            arrived(txn, request)
+            if request.method == b"INVITE":
+                self.ringing(phone).ring()
+                time.sleep(0.9)
+
+        phone.arrived = stops
+        call = self.upper.place_call("bob")
+        yield until(lambda: 180 in self.heard(call), "it rings")
+        yield pause(0.6)
+        self.assertEqual(self.pushes(phone), [])
+        self.ringing(phone).answer()
+        status = yield self.final(call)
+        self.assertEqual(status, 200)
 
     @inlineCallbacks
     def test_a_node_under_high_load_pushes_nobody_and_says_so(self):
