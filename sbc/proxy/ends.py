@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sbc.proxy.dialog import Side
@@ -22,6 +23,8 @@ from sbc.sip.values import NameAddr, split_commas
 from sbc.store.records import Binding
 from sbc.transport.flow import Flow
 from sbc.upper.ways import Ways, refusal
+
+log = Logger()
 
 AGAIN = "again"
 """What stands among the ways that were tried when a proxy was connected to once more."""
@@ -71,7 +74,8 @@ class Ends:
     def _registered(self, side: Side, tried: set[str]) -> Deferred[Flow]:
         if not side.device:
             return fail(RemoteError(503, b"Flow Gone"))
-        return self._registrations(side).addCallback(lambda found: self._first(side, tried, found))
+        found = self._registrations(side).addErrback(_unread)
+        return found.addCallback(lambda bindings: self._first(side, tried, bindings))
 
     def _first(self, side: Side, tried: set[str], bindings: list[Binding]) -> Deferred[Flow]:
         for at, binding in enumerate(bindings):
@@ -94,6 +98,11 @@ class Ends:
     def _next(self, side: Side, tried: set[str], bindings: list[Binding], failure: Failure) -> Deferred[Flow]:
         refusal(failure)
         return self._first(side, tried, bindings)
+
+
+def _unread(failure: Failure) -> list[Binding]:
+    log.failure("what a device has registered could not be read", failure)
+    return []
 
 
 def moved(side: Side, flow: Flow, path: tuple[bytes, ...], contact: str) -> None:

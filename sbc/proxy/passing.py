@@ -50,7 +50,7 @@ class Passing:
         self._sent: ClientTransaction | None = None
         self._answered: Response | None = None
         self._over = False
-        """Cancelled before it was sent."""
+        """Cancelled: it is not sent any more."""
         self._hold: Hold | None = None
         self._doubt: Any = None
         self._tried: set[str] = set()
@@ -72,14 +72,12 @@ class Passing:
 
     def cancelled(self, now: float, reasons: Sequence[bytes] = ()) -> None:
         """The sender gave up on its re-INVITE; `reasons` are the Reason values of its CANCEL."""
-        sent = self._sent
-        if sent is None:
-            if self._hold is not None:
-                self._hold.stop()
-            self._over = True
+        self._trust()
+        self._over = True
+        if self._sent is None:
             self._answer(respond(self.request, 487))
         else:
-            self.calls.driver.cancel(sent, [(b"Reason", reason) for reason in reasons])
+            self.calls.driver.cancel(self._sent, [(b"Reason", reason) for reason in reasons])
 
     def woken(self, news: Awake) -> None:
         """The receiver has registered."""

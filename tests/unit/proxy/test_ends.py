@@ -108,6 +108,12 @@ def test_a_proxy_that_is_gone_leaves_the_flow_that_the_device_has_itself():
     assert len(place.connected) == 2, "the proxy of the dialog, and that of the first registration"
 
 
+def test_a_database_that_is_away_leaves_no_other_way():
+    place = Place()
+    place.ends._registrations = lambda side: fail(OSError("away"))
+    assert place.found(place.ends.anew(side(flow("edge"), OLD), set())) == 503
+
+
 def test_a_peer_that_is_no_device_of_ours_has_no_other_way():
     place = Place(binding(1))
     stranger = Side(b"", flow("gone", open_=False), b"sip:x@192.0.2.8", (), address="192.0.2.8")
