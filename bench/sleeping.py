@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from bench.copying import copy
 from bench.store import registration
 from sbc.sip.digest import ha1
 from sbc.store import Secret
@@ -15,16 +16,20 @@ from sbc.store.operations import SaveRegistration
 from sbc.store.writer import Commits
 
 CHUNK = 2_000
-"""Registrations of one commit."""
+"""Registrations of one commit of SQLite."""
 
 
 def fill(state: Path, url: str, users: int, domain: str, at: float, next_at: Callable[[int], float | None]) -> None:
     """Write ``users`` users with one device, one token and one upper registration each; ``next_at`` says when the
-    registration of the n-th is due."""
+    registration of the n-th is due. In a PostgreSQL database all other users are removed."""
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     secret = Secret.from_file(state / "secret.key")
     engine = open_engine(url)
     upgrade(engine)
+    if engine.dialect.name == "postgresql":
+        copy(engine, secret, (_sleeper(number, domain, at, next_at(number)) for number in range(users)))
+        engine.dispose()
+        return
     commits = Commits(engine, secret)
     for start in range(0, users, CHUNK):
         numbers = range(start, min(users, start + CHUNK))
