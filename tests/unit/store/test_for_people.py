@@ -85,7 +85,7 @@ def filled(database: Database) -> Database:
             ],
             [CallEvent("CALL-ID", now, "invite", "x"), CallEvent("CALL-ID", now + 2, "wake", "")],
         ),
-        SaveMessage(Message(user_id=1, from_uri="a", to_uri="b", received_at=now - 120)),
+        SaveMessage(Message(user_id=1, from_uri="a", to_uri="b", received_at=now - 122)),
         SaveBan(Ban(source="192.0.2.1", expires_at=now + 600)),
         SaveNode(name="edge-1", address="h", state="running", started_at=now, seen_at=now),
     )  # fmt: skip

@@ -11,6 +11,7 @@ from twisted.names.server import DNSServerFactory
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sbc.sip.uri import Uri
+from sbc.transport import names
 from sbc.transport.flow import Destination
 from sbc.transport.names import (
     AAAA,
@@ -281,6 +282,9 @@ class NameServer:
 
 
 class RealDns(TestCase):
+    def setUp(self) -> None:
+        self.patch(names, "QUERY_TIMEOUTS", (20, 20))
+
     def test_a_domain_with_all_kinds_of_records(self) -> Any:
         async def conversation() -> None:
             server = NameServer(self)
@@ -327,6 +331,9 @@ class RealDns(TestCase):
 
 class Hostile(TestCase):
     """Answers that say more, or something else, than was asked."""
+
+    def setUp(self) -> None:
+        self.patch(names, "QUERY_TIMEOUTS", (20, 20))
 
     async def asked(self, name: str, kind: str, *records: tuple[str, Any]) -> Any:
         headers = [dns.RRHeader(owner.encode(), each.TYPE, payload=each, ttl=60) for owner, each in records]
