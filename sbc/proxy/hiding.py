@@ -25,6 +25,9 @@ OURS = (
 _FAMILY = b"x-sy."
 """Every header that begins so is between an app and us."""
 
+_NONE: dict[bytes, tuple[bytes, ...]] = {}
+"""What nearly every message has of them."""
+
 _NOT_THEIRS: dict[bytes, Sequence[bytes]] = dict.fromkeys(OURS, ())
 
 PRIVATE_PARAMS = (b"+sip.instance", b"reg-id", b"expires", b"q", b"pub-gruu", b"temp-gruu")
@@ -54,7 +57,7 @@ def outward(
             **references,
             **rules.changes(request),
             **_NOT_THEIRS,
-            **{name: () for name in request.names() if name.startswith(_FAMILY)},
+            **_family(request.names()),
             **({} if call_id is None else {b"call-id": (call_id,)}),
             b"via": (via,),
             b"route": routes,
@@ -64,6 +67,12 @@ def outward(
     )
     out.uri = uri
     return out
+
+
+def _family(names: list[bytes]) -> dict[bytes, tuple[bytes, ...]]:
+    if b" ".join(names).find(_FAMILY) < 0:
+        return _NONE
+    return {name: () for name in names if name.startswith(_FAMILY)}
 
 
 def homeward(response: Response, request: Request, *, contact: bytes | None, rules: HeaderRules = KEEP_ALL) -> Response:

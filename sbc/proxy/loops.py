@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from sbc.sip.errors import RemoteError
 from sbc.sip.message import Request
+from sbc.sip.scan import COMMA
 
 BREADTH = 60
 """Branches that may exist at once for a request that does not say so itself (RFC 5393 §5.3.3)."""
@@ -35,7 +36,7 @@ def mark(request: Request) -> bytes:
 def refuse_loop(request: Request, ours: Iterable[bytes]) -> None:
     """Raise RemoteError 482 when this request has passed here before with the same mark."""
     vias = request.lines(b"via")
-    if len(vias) < 2 and b"," not in vias[0]:
+    if len(vias) < 2 and COMMA not in vias[0]:
         return
     end = mark(request)
     for via in request.vias[1:]:

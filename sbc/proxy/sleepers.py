@@ -271,7 +271,7 @@ def by_purr(request: Request, user: Subscriber) -> Device | None:
     """The device of the user whose PURR stands in the Request-URI or a Route of a request (RFC 8599 section 6.2)."""
     purrs = {purr_of(request.uri)}
     for value in request.each(b"route"):
-        if b"pn-purr" in value:
+        if value.find(b"pn-purr") >= 0:
             purrs.add(purr_of(NameAddr.parse(value).uri.render()))
     purrs.discard("")
     found = (device for device in user.targets if purrs and any(token.purr in purrs for token in device.tokens))
@@ -289,7 +289,7 @@ def alone(attempt: Attempt, user: Subscriber, devices: tuple[Device, ...]) -> Su
 
 def purr_of(target: bytes) -> str:
     """The PURR in a Contact URI (RFC 8599 §6.1.1), or ``""``."""
-    if b"pn-purr" not in target:
+    if target.find(b"pn-purr") < 0:
         return ""
     try:
         return said_purr(Uri.parse(target).params.get(b"pn-purr"))

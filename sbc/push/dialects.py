@@ -105,7 +105,7 @@ def read(register: Headers, rules: AppRules, now_at: float = 0.0) -> Handover:
     """What *register* says; *now_at* becomes the tokens' ``registered_at``. Never raises: mistakes are ``problems``."""
     named, pnsreg = _named(register)
     caps = b",".join(register.lines(b"feature-caps")).lower()
-    chained = b"sip.pns=" in caps or b"sip.pns;" in caps
+    chained = caps.find(b"sip.pns=") >= 0 or caps.find(b"sip.pns;") >= 0
     mpush = register.first(b"x-mpush")
     query = _query(named) if mpush is None else None
     if query is not None:

@@ -159,6 +159,6 @@ class Framer:
                 raise ParseError(b"Start Line Too Long", 414)
             return
         line = bytes(buffer[:end]).upper()
-        if not line.startswith(b"SIP/") and b" SIP/" not in line:
+        if not line.startswith(b"SIP/") and line.find(b" SIP/") < 0:
             raise ParseError(b"Not SIP")
         self._opened = True

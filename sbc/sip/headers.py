@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 from sbc.sip import limits
 from sbc.sip.errors import LocalError, ParseError
 from sbc.sip.names import WRITTEN, written
-from sbc.sip.scan import BLANK, is_token, number, split_commas, unfold
+from sbc.sip.scan import BLANK, COMMA, CR, LF, QUOTE, is_token, number, split_commas, unfold
 from sbc.sip.values import CSeq, NameAddr, Via
 
 #: Headers whose first line goes on top when a message has none of them yet.
@@ -48,7 +48,7 @@ class Message:
         except ValueError:
             return None
         value = self._lines[at].partition(b":")[2]
-        value = self._firsts[name] = (unfold(value) if b"\r" in value else value).strip(BLANK)
+        value = self._firsts[name] = (unfold(value) if CR in value else value).strip(BLANK)
         return value
 
     def lines(self, name: bytes) -> list[bytes]:
@@ -57,10 +57,11 @@ class Message:
         if count < 2:
             return [self.first(name) or b""] if count else []
         found = []
-        for line_name, line in zip(self._names, self._lines, strict=True):
-            if line_name == name:
-                value = line.partition(b":")[2]
-                found.append((unfold(value) if b"\r" in value else value).strip(BLANK))
+        at = -1
+        for _ in range(count):
+            at = self._names.index(name, at + 1)
+            value = self._lines[at].partition(b":")[2]
+            found.append((unfold(value) if CR in value else value).strip(BLANK))
         return found
 
     def each(self, name: bytes) -> list[bytes]:
@@ -138,8 +139,8 @@ class Message:
         except ValueError:
             return None
         value = self._lines[at].partition(b":")[2]
-        value = (unfold(value) if b"\r" in value else value).strip(BLANK)
-        if b"," in value:
+        value = (unfold(value) if CR in value else value).strip(BLANK)
+        if COMMA in value:
             members = split_commas(value)
             if len(members) > 1:
                 self._put(at, name, b", ".join(members[1:]))
@@ -157,7 +158,7 @@ class Message:
         if present is None:
             self.push(name, value)
         else:
-            if b"," in present:
+            if COMMA in present:
                 value = b", ".join([value, *split_commas(present)[1:]])
             self._put(self._names.index(name), name, value)
         if typed is not None:
@@ -220,14 +221,14 @@ class Message:
             via: Via = typed[b"via"]
             return via
         value = self._need(b"via")
-        via = typed[b"via"] = Via.parse(split_commas(value)[0] if b"," in value else value)
+        via = typed[b"via"] = Via.parse(split_commas(value)[0] if COMMA in value else value)
         return via
 
     @property
     def branch(self) -> bytes:
         """The branch of the top Via, empty when it has none. Cheaper than `via` when nothing else of it is asked."""
         value = self.first(b"via")
-        if value is None or b"via" in self._typed or b'"' in value or b"," in value:
+        if value is None or b"via" in self._typed or QUOTE in value or COMMA in value:
             return self.via.branch
         branch = value.partition(b";branch=")[2].partition(b";")[0]
         return branch if branch.isalnum() or is_token(branch) else self.via.branch
@@ -378,7 +379,7 @@ class Message:
 
 def header_line(name: bytes, value: bytes) -> bytes:
     """A header line of ours. A value with a line end is a mistake on our side: it would be a header of its own."""
-    if b"\n" in value or b"\r" in value:
+    if LF in value or CR in value:
         raise LocalError(f"line end in {name!r}: {value!r}")
     return (WRITTEN.get(name) or written(name)) + b": " + value
 

@@ -12,7 +12,7 @@ from sbc.sip import limits
 from sbc.sip.errors import LocalError, ParseError
 from sbc.sip.headers import Message
 from sbc.sip.names import SPELLINGS, canonical
-from sbc.sip.scan import BLANK, number, unfold
+from sbc.sip.scan import BLANK, CR, LF, number, unfold
 from sbc.sip.uri import Uri
 
 __all__ = ["Message", "Request", "Response", "parse"]
@@ -81,7 +81,7 @@ class Response(Message):
 
 
 def _one_line(start: bytes) -> bytes:
-    if b"\n" in start or b"\r" in start:
+    if LF in start or CR in start:
         raise LocalError(f"line end in start line: {start!r}")
     return start
 
@@ -93,7 +93,7 @@ def parse(data: bytes) -> Request | Response:
     shorter is a ParseError. Only what the structure needs is judged here; `sbc.sip.check` judges the rest. ParseErrors
     carry the request when it can be answered.
     """
-    if data[:1] in b"\r\n":
+    if data.startswith((b"\r", b"\n")):
         data = data.lstrip(b"\r\n")
     head, end, body = data.partition(b"\r\n\r\n")
     if not end:
@@ -184,9 +184,7 @@ def _cut_body(message: Message, names: list[bytes], lines: list[bytes]) -> Parse
         return ParseError(b"Several Content-Length")
     value = lines[names.index(b"content-length")].partition(b":")[2]
     try:
-        length = number(
-            (unfold(value) if b"\r" in value else value).strip(BLANK), limits.SECONDS_END, b"Content-Length"
-        )
+        length = number((unfold(value) if CR in value else value).strip(BLANK), limits.SECONDS_END, b"Content-Length")
     except ParseError as error:
         return error
     body = message.body

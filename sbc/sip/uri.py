@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from sbc.sip.errors import ParseError
 from sbc.sip.limits import MAX_REMEMBERED, MAX_REMEMBERED_VALUE
-from sbc.sip.scan import Params, is_token, parse_host_port, parse_params, render_params
+from sbc.sip.scan import AT, COLON, PERCENT, QUESTION, Params, is_token, parse_host_port, parse_params, render_params
 
 _SCHEME: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-."
 #: Never inside a URI: controls, blanks, and what would end the angle brackets or a quoted string around it.
@@ -96,7 +96,7 @@ class Uri:
         user = self.user
         if user is None:
             return ""
-        if b"%" not in user and is_token(user):
+        if PERCENT not in user and is_token(user):
             return user.decode("ascii")
         text = unquote_to_bytes(user).decode("utf-8", "surrogateescape")
         return _UNSAFE.sub(lambda bad: f"%{ord(bad.group()) & 0xFF:02X}", text)
@@ -110,7 +110,7 @@ class Uri:
     def transport(self) -> bytes | None:
         """The transport parameter in lower case, escapes undone, or None."""
         value = self.params.get(b"transport")
-        if value and b"%" in value:
+        if value and PERCENT in value:
             value = unquote_to_bytes(value)
         return value.lower() if value else None
 
@@ -139,18 +139,18 @@ def parse_uri(raw: bytes) -> Uri:
     name: bytes | None = None
     password: bytes | None = None
     headers: bytes | None = None
-    if b"@" in rest:
+    if AT in rest:
         name, _, rest = rest.partition(b"@")
-        if b":" in name:
+        if COLON in name:
             name, _, password = name.partition(b":")
         if not name:
             raise ParseError(b"Bad URI")
-    if b"?" in rest:
+    if QUESTION in rest:
         rest, _, headers = rest.partition(b"?")
     place, semicolon, tail = rest.partition(b";")
     host, port = parse_host_port(place)
     params = parse_params(tail) if semicolon else {}
-    if b"%" in tail:
+    if PERCENT in tail:
         params = {_ESCAPED.sub(_needless, each).lower(): value for each, value in params.items()}
     return Uri(scheme, name, password, host, port, params, headers)
 

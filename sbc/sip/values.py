@@ -11,7 +11,9 @@ from sbc.sip.errors import ParseError
 from sbc.sip.limits import CSEQ_END, MAX_REMEMBERED, MAX_REMEMBERED_VALUE
 from sbc.sip.scan import (
     BLANK,
+    COMMA,
     PORT_END,
+    QUESTION,
     Params,
     is_token,
     number,
@@ -97,7 +99,7 @@ def _parse_address(value: bytes) -> NameAddr:
         # headers may not stand so.
         place, semicolon, tail = value.partition(b";")
         place = place.rstrip(BLANK)
-        if b"?" in place or b"," in place:
+        if QUESTION in place or COMMA in place:
             raise ParseError(b"Bad Address")
         return NameAddr(b"", parse_uri(place), parse_params(tail) if semicolon else {})
     if opened and not display:
