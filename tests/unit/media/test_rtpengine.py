@@ -182,6 +182,18 @@ def test_what_is_closed_on_its_way_to_a_daemon_is_ended_there() -> None:
     assert (told, engine.streams, engine.daemons[0].legs) == ([503], 0, 0)
 
 
+@pytest.mark.parametrize("leaves", [True, False])
+def test_calls_that_are_left_to_the_next_process_stay_with_their_daemon(leaves: bool) -> None:
+    engine, _, wire = _engine()
+    engine.offer("leg", _offer())
+    [(cookie, _)] = wire.asked
+    engine.daemons[0].datagramReceived(
+        cookie + b" " + bencode.encode({"result": "ok", "sdp": PLAIN}), ("127.0.0.1", 2223)
+    )
+    engine.leave() if leaves else engine.stop()
+    assert [asked["command"] for _, asked in wire.asked[1:]] == ([] if leaves else [b"delete"])
+
+
 # Two of them
 
 
