@@ -101,7 +101,8 @@ class Ends:
 
 
 def _unread(failure: Failure) -> list[Binding]:
-    log.failure("what a device has registered could not be read", failure)
+    if not isinstance(failure.value, RemoteError):  # such as a store that is stopped or has too much to do
+        log.failure("what a device has registered could not be read", failure)
     return []
 
 
