@@ -132,8 +132,8 @@ class Parsing(Hostile):
                 if isinstance(pattern.pattern, str):
                     data = data.decode("latin-1")
                 taken = cpu(work, data)
-                if taken > 0.05:  # a few milliseconds on an idle machine; ten seconds where the time is square
-                    taken = min(taken, *(cpu(work, data) for _ in range(5)))
+                if taken > 0.3:  # a few milliseconds on an idle machine; ten seconds where the time is square
+                    taken = min(taken, cpu(work, data), cpu(work, data))
                 if taken > 0.3:
                     slow.append((name, unit, round(taken, 3)))
         self.assertEqual(slow, [])
