@@ -129,7 +129,7 @@ class GivingUp(FlowCase):
         tries = []
 
         class Held:
-            seconds = reactor.seconds
+            seconds = staticmethod(reactor.seconds)
 
             def callLater(self, delay, call):
                 tries.append(call)
