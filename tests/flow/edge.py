@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import reactor
@@ -45,10 +46,12 @@ class Edge(DatagramProtocol):
             self._listening.stopListening()
         return self._port.stopListening()
 
-    def cut(self) -> None:
-        """The connection to the SBC breaks."""
-        for stream in self.streams:
+    def cut(self) -> Callable[[], bool]:
+        """The connection to the SBC breaks; gives whether it is gone. Another one may have taken its place by then."""
+        cut = list(self.streams)
+        for stream in cut:
             stream.transport.abortConnection()
+        return lambda: not any(stream in self.streams for stream in cut)
 
     def requests(self, method: bytes) -> list[Request]:
         """Those of a method that came from the SBC; one that is repeated, as datagrams are, counts once."""

@@ -149,8 +149,7 @@ class Behind(EdgeCase):
         call = self.upper.place_call("bob")
         yield self.final(call)
         yield self.happened(self.ringing(bob).diary, "ack")
-        self.edge.cut()
-        yield until(lambda: not self.edge.streams, "the connection is gone")
+        yield until(self.edge.cut(), "the connection is gone")
         response = yield call.hang_up()
         self.assertEqual(response.status, 200)
         yield self.happened(bob.diary, "ended")
@@ -216,8 +215,7 @@ class Elsewhere(EdgeCase):
         forged = f"<sip:x@127.0.0.9:{listener.address[1]};transport=tcp;lr>"
         with closing(sqlite3.connect(self.world.border.database, timeout=PATIENCE)) as database, database:
             database.execute("update bindings set path = ?", (forged,))
-        self.edge.cut()
-        yield until(lambda: not self.edge.streams, "the connection is gone")
+        yield until(self.edge.cut(), "the connection is gone")
         status = yield self.final(self.upper.place_call("bob"))
         self.assertNotEqual(status, 200)
         self.assertEqual(listener.heard, [])

@@ -146,8 +146,7 @@ class Ended(EdgeCase):
     @inlineCallbacks
     def test_the_connection_of_the_proxy_broke(self):
         bob, call = yield self.talking()
-        self.edge.cut()
-        yield until(lambda: not self.edge.streams, "the connection is gone")
+        yield until(self.edge.cut(), "the connection is gone")
         self.end(call)
         yield self.happened(bob.diary, "ended")
         yield self.happened(call.diary, "ended")

@@ -253,7 +253,7 @@ class GivingUp(FlowCase):
 
     @inlineCallbacks
     def test_nothing_is_left_in_memory(self):
-        yield self.begin(push='max_wait = "1s"')
+        yield self.begin()
         phone = yield self.asleep(transport="udp")
         answered = self.upper.place_call("bob")
         yield self.final(answered)
@@ -272,8 +272,11 @@ class GivingUp(FlowCase):
         yield until(lambda: self.heard(gone), "a waiting answer")
         gone.cancel()
         yield self.final(gone)
+        yield self.in_vain(2)
         yield self.final(missed)
-        yield self.upper.send_message("bob", "hello")
+        sent = self.upper.send_message("bob", "hello")
+        yield self.in_vain(3)
+        yield sent
         calls = self.sbc.calls
         left = {
             "open": len(calls.open), "dialogs": len(calls.dialogs), "waiting": len(calls.waiting),
