@@ -313,7 +313,7 @@ class Switch:
             by_q=attempt.by_q,
         )
         if kind is not None:
-            self._tell_unpushed(kind, subscriber, attempt, devices)
+            self._tell_unpushed(kind, subscriber, attempt, devices, now)
         if not devices and not attempt.grows and any(each.binding.reg_id is not None for each in subscriber.targets):
             # The upper server has chosen this flow among others of the device: it may try the next (RFC 5626 §5.3).
             attempt.refuse(430, b"Flow Failed")
@@ -325,14 +325,19 @@ class Switch:
             attempt.begin([*devices, *last], subscriber.user, now)
 
     def _tell_unpushed(
-        self, kind: PushType, subscriber: Subscriber, attempt: Attempt, devices: Sequence[Candidate[Target]]
+        self, kind: PushType, subscriber: Subscriber, attempt: Attempt, devices: Sequence[Candidate[Target]], now: float
     ) -> None:
-        """Sleeping devices that no push will wake, and why."""
-        unpushed = {each.key: each.target for each in devices if not (each.awake or each.pushable)}
+        """Sleeping devices that no push will wake, and why; one that is tried where it was last may answer there."""
+        unpushed = {each.key: each for each in devices if each.target.tokens and not each.pushable}
+        if not unpushed:
+            return
+        heard = {each.binding.device for each in subscriber.targets if self.reach(now, each).awake}
         for device in subscriber.targets:
-            target = unpushed.pop(device.binding.device, None)
-            if target is not None and target.tokens:
-                attempt.story.note(kinds.PUSH_FAILED, f"{target.name}: {self.why_not(kind, device, subscriber)}")
+            found = unpushed.pop(device.binding.device, None)
+            if found is not None and found.key not in heard:
+                tried = ", tried where it was last" if found.awake else ""
+                why = self.why_not(kind, device, subscriber)
+                attempt.story.note(kinds.PUSH_FAILED, f"{found.target.name}: {why}{tried}")
 
     def _upward(self, attempt: Attempt, server: UpperServer, lodger: Resident | None, now: float) -> None:
         """To the upper servers."""

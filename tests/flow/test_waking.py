@@ -7,6 +7,7 @@ import time
 from twisted.internet.defer import gatherResults, inlineCallbacks
 
 from sbc.proxy import asking
+from sbc.push.decide import HIGH_LOAD
 from tests.flow.scene import FlowCase, pause, until
 from tests.flow.waits import turns
 
@@ -43,6 +44,27 @@ class Waking(FlowCase):
 
     def test_one_push_and_one_invite_over_tcp(self):
         return self.wakes_one("tcp")
+
+    @inlineCallbacks
+    def test_pushes_that_are_suspended_leave_a_word_for_each_call(self):
+        """The device is tried where it was last: without a word its silence would be a 408 that nobody can explain."""
+        yield self.begin()
+        phone = yield self.asleep(transport="udp")
+        self.sbc.policy._load = lambda: HIGH_LOAD
+        call = self.upper.place_call("bob")
+        yield self.happened(call.diary, "provisional")
+        yield until(lambda: self.told(call), "told")
+        [why] = self.told(call)
+        self.assertIn("suspended at high load, tried where it was last", why)
+        call.cancel()
+        status = yield self.final(call)
+        self.assertEqual((status, self.pushes(phone)), (487, []))
+
+    def told(self, call):
+        """Why nobody was pushed for a call."""
+        self.sbc.call_log.flush(time.time(), everything=True)
+        query = "select detail from call_events where call_id = ? and kind = 'push_failed'"
+        return [row["detail"] for row in self.rows(query, call.call_id.decode())]
 
     @inlineCallbacks
     def test_an_upper_server_that_is_reached_by_tcp(self):
