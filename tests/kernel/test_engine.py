@@ -104,7 +104,7 @@ class Kernel(Contract, TestCase):
         yield self.until(lambda: self.engine.pinned == 2, "both directions are pinned")
         before, pinned = self.engine.pid, a._sequence  # type: ignore[attr-defined]
         self.signal(signal.SIGKILL)
-        self.engine._counts.clear()  # type: ignore[attr-defined]
+        self.engine._tally._now.clear()  # type: ignore[attr-defined]
         while self.engine.streams != 1 or self.engine.pid in (0, before):  # type: ignore[attr-defined]
             # until the new process has the call
             yield self.hears(b, a.say())
@@ -168,7 +168,7 @@ class Kernel(Contract, TestCase):
         ip("-n", self.wires.names["b"], "route", "replace", "default", "via", RELAY["b"][4])
         yield self.talk(a, b)
         for _ in range(2):  # the media process has looked after its flows at least once
-            self.engine._counts.clear()  # type: ignore[attr-defined]
+            self.engine._tally._now.clear()  # type: ignore[attr-defined]
             yield self.until(lambda: self.engine.pinned == 2, "both directions are pinned again")
         yield self.alone(a, b)
 
