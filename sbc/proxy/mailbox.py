@@ -23,7 +23,7 @@ from sbc.observe.calllog import CallLog
 from sbc.proxy.target import Target, newcomer
 from sbc.registrar.registrar import Awake
 from sbc.sip.build import make_request
-from sbc.sip.errors import ParseError
+from sbc.sip.errors import ParseError, RemoteError
 from sbc.sip.message import Request, Response
 from sbc.store import queries
 from sbc.store.journal import MarkMessage, SaveMessage
@@ -189,7 +189,11 @@ class Mailbox:
         return False
 
     def _broken(self, failure: Failure) -> None:
-        log.failure("the waiting messages could not be read or sent", failure)
+        """A database that has stopped, or is away, keeps what waits: nobody's mistake."""
+        if isinstance(failure.value, RemoteError):
+            log.warn("the waiting messages could not be read or sent: {why}", why=failure.getErrorMessage())
+        else:
+            log.failure("the waiting messages could not be read or sent", failure)
 
 
 class Delivery:

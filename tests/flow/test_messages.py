@@ -10,6 +10,7 @@ from sbc.sip.build import respond
 from sbc.store import Execute
 from sbc.store.mail import ExpireMessages
 from tests.flow.scene import FlowCase, pause, until
+from tests.flow.waits import turns
 
 
 class Mail(FlowCase):
@@ -92,6 +93,15 @@ class Mail(FlowCase):
         yield self.back(phone)
         yield until(lambda: self.states() == ["delivered"], "delivered")
         self.assertEqual(self.texts(phone), ["still here"])
+
+    @inlineCallbacks
+    def test_a_database_that_has_stopped_keeps_it_and_nobody_calls_that_a_bug(self):
+        yield self.gone()
+        yield self.kept("still here")
+        yield self.world.border.stop()
+        self.sbc.calls.mailbox.look()
+        yield turns()
+        self.assertEqual((self.flushLoggedErrors(), self.states()), ([], ["waiting"]))
 
     @inlineCallbacks
     def test_expires_is_obeyed(self):
