@@ -10,6 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.task import deferLater
 
+from sbc.media import process
 from sbc.media.calls import MediaCalls
 from sbc.media.engine import Engine, Fault
 from sbc.media.sdp import parse
@@ -68,6 +69,7 @@ class Conversation:
         lent.__enter__()
         self.addCleanup(lent.__exit__, None, None, None)  # type: ignore[attr-defined]
         self.settings = MediaSettings(**{"ports": ports(PORTS), **settings})
+        self.patch(process, "PATIENCE", LONG)  # type: ignore[attr-defined]
         self.engine = self.make(self.settings)
         self.calls = MediaCalls(self.settings, self.engine)
         self.calls.on_fault = lambda key, fault: self.faults.append((key, fault))

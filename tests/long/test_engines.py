@@ -44,7 +44,6 @@ class Python(Contract, TestCase):
 
     def make(self, settings: MediaSettings) -> Engine:
         self.state = Path(tempfile.mkdtemp(prefix="media-state-", dir=os.environ.get("TMPDIR")))
-        self.patch(process, "PATIENCE", LONG)
         return ProcessEngine(settings, reactor, self.state, "python")
 
     def kill(self) -> None:
@@ -208,6 +207,7 @@ class Python(Contract, TestCase):
     @inlineCallbacks
     def test_one_of_root_that_is_coming_up_is_asked_to_end(self) -> Any:
         self.patch(ProcessEngine, "_seek", lambda _: None)
+        self.patch(process, "FAREWELL", LONG)
         yield self.begin()
         engine: Any = self.engine
         self.patch(Child, "kill", lambda _: False)
