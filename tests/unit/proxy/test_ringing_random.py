@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
 
@@ -21,17 +21,17 @@ from sbc.sip.message import Request, Response, parse
 from sbc.store.records import Binding, Subscriber, Target, Token, User
 from tests.unit.proxy.node_world import BODY, SDP, Wire, World, message
 
-FLOWS = 3
+FLOWS = 2
 TIMER_B = 31.0
 """Seconds in which a server that hears nothing says an INVITE again (RFC 3261 section 17.1.1.2)."""
-DEVICES = ("a", "b", "c")
+DEVICES = ("a", "b")
 NUMBERS = count(1)
 EVENTS = st.one_of(
     st.tuples(st.just("again"), st.just(""), st.just(0)),
     st.tuples(st.just("register"), st.sampled_from(DEVICES), st.integers(0, FLOWS - 1)),
     st.tuples(st.just("renamed"), st.sampled_from(DEVICES), st.integers(0, FLOWS - 1)),
     st.tuples(st.just("broken"), st.sampled_from(DEVICES), st.integers(0, FLOWS - 1)),
-    st.tuples(st.just("says"), st.sampled_from(DEVICES), st.sampled_from((100, 180, 183, 200, 404, 486, 603))),
+    st.tuples(st.just("says"), st.sampled_from(DEVICES), st.sampled_from((100, 180, 200, 486, 603))),
     st.tuples(st.just("cancel"), st.just(""), st.just(0)),
     st.tuples(st.just("time"), st.just(""), st.sampled_from((0.3, 1.0, 3.0, 12.0, 45.0))),
 )
@@ -46,7 +46,7 @@ class Path(Wire):
 
 
 class Phones:
-    """A world with three devices of one user, and what each of them has seen of the present call."""
+    """A world with two devices of one user, and what each of them has seen of the present call."""
 
     def __init__(self, folder: str) -> None:
         self.world = world = World(folder, monotonic=True)
@@ -148,11 +148,14 @@ def distinct(invites: list[tuple[Wire, Request]]) -> list[bytes]:
     return list(dict.fromkeys(invite.branch for _, invite in invites))
 
 
-@settings(max_examples=35, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.dictionaries(st.sampled_from(DEVICES), st.booleans(), min_size=1),
     st.lists(EVENTS, max_size=25),
 )
+@example({"a": True}, [("says", "a", 180), ("register", "a", 1)])
+@example({"a": False}, [("register", "a", 0), ("says", "a", 100), ("register", "a", 1), ("time", "", 3.0)])
+@example({"a": True, "b": True}, [("says", "a", 180), ("cancel", "", 0), ("register", "b", 1), ("register", "a", 1)])
 def test_no_device_sees_a_second_invite(phones: Phones, awake: dict[str, bool], events: list[Any]) -> None:
     phones.begin(awake)
     said: dict[str, int] = {}
