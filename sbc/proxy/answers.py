@@ -44,6 +44,9 @@ class Answers:
             return
         flow, calls = branch.txn.hop, attempt.calls
         dialog = calls.dialogs.responded(leg, response, flow, now)
+        if dialog is None and attempt.invite and 200 <= response.status < 300:
+            self._nameless(attempt, branch)
+            return
         if dialog is not None and attempt.invite and response.status >= 200 and _second(attempt, leg, dialog):
             # One leg has one set of ports: a second party on them would silence the first.
             calls.endings.reject_answer(leg, dialog.tag, branch.txn, not dialog.ended)
@@ -69,6 +72,13 @@ class Answers:
             partial(self._pass, attempt, branch, leg, response),
             partial(self._unfit, attempt, branch, leg, response),
         )
+
+    def _nameless(self, attempt: Attempt, branch: Branch[Target]) -> None:
+        """A 2xx that names no dialog: neither its ACK nor the BYE could be told from those of other calls."""
+        if not attempt.done:
+            attempt.story.note(kinds.ERROR, f"{branch.target.name}: its answer has no To tag, or is one too many")
+            tag = attempt.calls.identifiers.tag()
+            attempt.answer(respond(attempt.request, 502, b"No Dialog", to_tag=tag))
 
     def _unfit(self, attempt: Attempt, branch: Branch[Target], leg: Leg, response: Response, failure: Failure) -> None:
         """The relay cannot use the media of this answer."""

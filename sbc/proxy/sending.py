@@ -53,7 +53,10 @@ def _alone(
 
 
 def forward(attempt: Attempt, effect: Forward[Target], now: float) -> None:
-    """Send the request to the branch's target; once more under the same Via branch where its flow broke before."""
+    """Send the request to the branch's target; once more under the same Via branch where its flow broke before.
+
+    What was being prepared for another target of the branch lapses.
+    """
     branch = effect.branch
     target, calls = branch.target, attempt.calls
     if effect.again and branch.txn is not None and target.flow is not None:
@@ -61,11 +64,13 @@ def forward(attempt: Attempt, effect: Forward[Target], now: float) -> None:
         branch.txn = calls.driver.send(request, target.flow, BranchClient(attempt, branch), _retry(attempt, target))
         attempt.story.note(kinds.RESENT, f"{target.name}, after its flow broke")
         return
+    branch.txn = None
     if target.flow is not None:
-        _offer(attempt, branch, target.flow)
+        _offer(attempt, branch, target, target.flow)
         return
     if target.server is None:
-        on_flow(calls.edges.flow(target), partial(_offer, attempt, branch), partial(_unreached, attempt, branch))
+        flow = calls.edges.flow(target)
+        on_flow(flow, partial(_offer, attempt, branch, target), partial(_unreached, attempt, branch, target))
         return
     patience = min(PATIENCE, calls.settings().failover_after / 2) if branch.reserve else PATIENCE
     following = calls.following.follow(target.server, _parties(attempt, target), patience)
@@ -89,14 +94,14 @@ def _up(attempt: Attempt, branch: Branch[Target], moved: int) -> None:
     assert server is not None
     if moved:
         attempt.story.note(kinds.REGISTER, f"{moved} moved to {server.name} for this request")
-    flow = attempt.calls.ways.flow(server)
-    on_flow(flow, partial(_offer, attempt, branch), partial(_unreached, attempt, branch))
+    flow, target = attempt.calls.ways.flow(server), branch.target
+    on_flow(flow, partial(_offer, attempt, branch, target), partial(_unreached, attempt, branch, target))
 
 
 def move(attempt: Attempt, effect: Move[Target], now: float) -> None:
     """The request goes on, under the same Via branch, to where its device is now."""
     branch, target = effect.branch, effect.branch.target
-    if target.flow is None:  # behind a proxy that is to be reached first
+    if target.flow is None or branch.txn is None:  # behind a proxy that is to be reached first, or not sent yet
         renew(attempt, Renew(branch), now)
         return
     onto(branch)
@@ -147,17 +152,22 @@ def _reject(attempt: Attempt, leg: Leg, txn: ClientTransaction, response: Respon
     attempt.calls.endings.reject_answer(leg, response.to_tag or b"", txn, first)
 
 
+def _lapsed(branch: Branch[Target], target: Target) -> bool:
+    """Whether the request is not to go to this target any more."""
+    return branch.state is DONE or branch.target is not target
+
+
 @_alone
-def _offer(attempt: Attempt, branch: Branch[Target], flow: Flow) -> None:
+def _offer(attempt: Attempt, branch: Branch[Target], target: Target, flow: Flow) -> None:
     """Open the branch's leg and rewrite its media; then it can be sent."""
-    if branch.state is DONE:
+    if _lapsed(branch, target):
         return
-    calls, target, request = attempt.calls, branch.target, attempt.request
+    calls, request = attempt.calls, attempt.request
     target.flow = flow
     if target.server is not None and attempt.story.call is not None:
         attempt.story.call.upper = target.server.name
     if request.method not in OPENING:
-        _send(attempt, branch, flow, request.body)
+        _send(attempt, branch, target, flow, request.body)
         return
     leg = leg_for(attempt, branch, flow)
     if not calls.dialogs.open(leg):
@@ -166,28 +176,27 @@ def _offer(attempt: Attempt, branch: Branch[Target], flow: Flow) -> None:
     branch.leg = leg
     attempt.legs.append(leg)
     if not request.body:
-        _send(attempt, branch, flow, b"")
+        _send(attempt, branch, target, flow, b"")
         return
     body = described(calls.media, leg, "a", request, attempt.flow, flow)
-    when_there(body, partial(_send, attempt, branch, flow), partial(_no_media, attempt, branch))
+    when_there(body, partial(_send, attempt, branch, target, flow), partial(_no_media, attempt, branch, target))
 
 
 @_alone
-def _send(attempt: Attempt, branch: Branch[Target], flow: Flow, body: bytes) -> None:
-    if branch.state is DONE:
+def _send(attempt: Attempt, branch: Branch[Target], target: Target, flow: Flow, body: bytes) -> None:
+    if _lapsed(branch, target):
         return
     out = request_for(attempt, branch, flow, body)
-    if branch.target.server is None:
-        _put(attempt, branch, out, flow)
+    if target.server is None:
+        _put(attempt, branch, target, out, flow)
     else:
-        attempt.calls.ways.carry(out, flow, partial(_put, attempt, branch, out))
+        attempt.calls.ways.carry(out, flow, partial(_put, attempt, branch, target, out))
 
 
 @_alone
-def _put(attempt: Attempt, branch: Branch[Target], out: Request, flow: Flow) -> None:
-    if branch.state is DONE:
+def _put(attempt: Attempt, branch: Branch[Target], target: Target, out: Request, flow: Flow) -> None:
+    if _lapsed(branch, target):
         return
-    target = branch.target
     branch.sent, target.flow = out, flow
     branch.txn = attempt.calls.driver.send(out, flow, BranchClient(attempt, branch), _retry(attempt, target))
     if attempt.invite:
@@ -200,13 +209,15 @@ def _retry(attempt: Attempt, target: Target) -> Retry:
     return attempt.calls.settings().wake_retry if patient else RFC_RETRY
 
 
-def _no_media(attempt: Attempt, branch: Branch[Target], failure: Failure) -> None:
-    problem = refusal(failure)
-    attempt.branch_failed(branch, problem.status, str(problem), attempt.calls.driver.clock())
+def _no_media(attempt: Attempt, branch: Branch[Target], target: Target, failure: Failure) -> None:
+    if not _lapsed(branch, target):
+        problem = refusal(failure)
+        attempt.branch_failed(branch, problem.status, str(problem), attempt.calls.driver.clock())
 
 
-def _unreached(attempt: Attempt, branch: Branch[Target], reason: str) -> None:
-    attempt.silent(branch, 503, reason, attempt.calls.driver.clock())
+def _unreached(attempt: Attempt, branch: Branch[Target], target: Target, reason: str) -> None:
+    if not _lapsed(branch, target):
+        attempt.silent(branch, 503, reason, attempt.calls.driver.clock())
 
 
 class BranchClient:
