@@ -26,6 +26,7 @@ from sbc.media.sdp import Session
 from sbc.media.settings import MediaSettings
 from sbc.media.share import Share, pairs
 from sbc.media.snapshot import place, ports_of, worker_of
+from sbc.sip.errors import RemoteError
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ class Spread:
         self._moved: dict[int, ProcessEngine] = {}
         self._before: dict[str, tuple[Statistics, list[int]]] = {}
         self._moving: dict[str, DeferredLock] = {}
+        self._turn = DeferredLock()
         self._shown: set[str] = set()
 
     # What an engine is
@@ -96,10 +98,9 @@ class Spread:
     def prepare(self) -> None:
         """See `Engine.prepare`."""
         owner = self._states[0].stat()
-        for state, engine in zip(self._states, self.engines, strict=True):
-            state.mkdir(mode=0o700, exist_ok=True)
-            if state.stat().st_uid != owner.st_uid:
-                os.chown(state, owner.st_uid, owner.st_gid)
+        for state in self._states[1:]:
+            _begin_directory(state, owner)
+        for engine in self.engines:
             engine.prepare()
 
     def leave(self) -> Deferred[None]:
@@ -174,12 +175,9 @@ class Spread:
 
     def _place(self, key: str, session: Session, ask: Callable[[ProcessEngine], Deferred[bytes]]) -> Deferred[bytes]:
         home, named = self._home(key), self._named(session)
-        if home is None:
-            home = named or self._least()
-        elif named is not None and named is not home and home.carries(key):
-            return self._move(key, home, named, ask)
-        self._homes[key] = home
-        return ask(home).addBoth(self._carried, key)
+        astray = home is not None and named not in (None, home) and home.carries(key)
+        self._homes[key] = home = home or named or self._least()
+        return self._move(key, session, ask) if astray else ask(home).addBoth(self._carried, key)
 
     def _carried(self, result: T, key: str) -> T:
         """A description that needed no relay leaves no leg."""
@@ -194,23 +192,35 @@ class Spread:
         return call() if lock is None else lock.run(call)
 
     @inlineCallbacks
-    def _move(
-        self, key: str, old: ProcessEngine, new: ProcessEngine, ask: Callable[[ProcessEngine], Deferred[bytes]]
-    ) -> Any:
+    def _move(self, key: str, session: Session, ask: Callable[[ProcessEngine], Deferred[bytes]]) -> Any:
         """Ask the process that has to have the leg, with the leg. Whoever asks meanwhile waits."""
         lock = self._moving[key] = DeferredLock()
         yield lock.acquire()
         try:
-            handover = yield old.release(key)
-            if handover.text:
-                self._note(key, new, handover)
-                if not (yield new.take(key, handover)):
-                    log.warn("a call's media could not be moved: {key}", key=key)
-                    self.on_fault(key, Fault("lost", "it could not be moved to another media process"))
+            yield self._turn.run(self._bring, key, session)
             return (yield ask(self._homes[key]))
         finally:
             del self._moving[key]
             lock.release()
+
+    @inlineCallbacks
+    def _bring(self, key: str, session: Session) -> Any:
+        """Move a leg. One after the other: an upper server leads two legs to each other in the same moment, and where
+        each went to the place of the other one, they would pass each other by."""
+        old, new = self._homes[key], self._named(session)
+        if new is None or new is old:
+            return
+        handover = yield old.release(key)
+        if not handover.text:
+            return
+        self._note(key, new, handover)
+        try:
+            there = yield new.take(key, handover)
+        except RemoteError:
+            there = False
+        if not there:
+            log.warn("a call's media could not be moved: {key}", key=key)
+            self.on_fault(key, Fault("lost", "it could not be moved to another media process"))
 
     def _note(self, key: str, new: ProcessEngine, handover: Handover) -> None:
         before, _ = self._before.get(key, (Statistics(), []))
@@ -236,3 +246,12 @@ class Spread:
         for port in ports:
             self._moved.pop(port, None)
         return succeed(before) if home is None else home.close(key).addCallback(before.plus)
+
+
+def _begin_directory(state: Path, owner: os.stat_result) -> None:
+    """Make it this owner's, who has the one around it and may have put there what root should not touch."""
+    if state.is_symlink():
+        state.unlink()
+    state.mkdir(mode=0o700, exist_ok=True)
+    if state.lstat().st_uid != owner.st_uid:
+        os.chown(state, owner.st_uid, owner.st_gid, follow_symlinks=False)

@@ -129,6 +129,24 @@ class Two(Conversation, TestCase):
         self.assertGreaterEqual(stream.from_a.packets, a._sequence - 2, "what was counted before it moved is there")
 
     @inlineCallbacks
+    def test_legs_that_are_led_to_each_other_in_the_same_moment_do_not_pass_each_other_by(self) -> Any:
+        yield self.begin()
+        a, b, x, y = self.phone(A), self.phone(B), self.phone(UPPER), self.phone(UPPER)
+        for phone, far, key in ((a, x, "one"), (b, y, "two")):
+            far.learn((yield self.offer(phone, key=key)))
+            phone.learn((yield self.answer(far, key=key)))
+        self.assertNotEqual(self.home("one"), self.home("two"))
+        shown = {phone: Phone.describe(phone, host=phone.far[0], port=phone.far[1]) for phone in (x, y)}
+
+        both = [self.offer(x, shown[y], key="one", from_="b"), self.offer(y, shown[x], key="two", from_="b")]
+        for phone, offered in zip((a, b), (yield gatherResults(both)), strict=True):
+            phone.learn(offered)
+        self.assertEqual(self.home("one"), self.home("two"))
+        yield gatherResults([self.answer(a, key="one", from_="a"), self.answer(b, key="two", from_="a")])
+        yield self.talk(a, b)
+        self.assertEqual(self.faults, [])
+
+    @inlineCallbacks
     def test_a_new_leg_that_speaks_of_a_port_of_ours_begins_there(self) -> Any:
         """A call to ourselves by way of an upper server without media of its own."""
         yield self.begin()
