@@ -24,6 +24,8 @@ from sbc.media.share import Share
 #: longest.
 STEADY = 10.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+#: Seconds in which the keeper of a media process that an earlier signalling process began may begin the next one.
+INHERITED = 1.0
 
 log = Logger()
 
@@ -84,6 +86,7 @@ class Child:
         self._place = place
         self._began_at = 0.0
         self._pause = 0.0
+        self._begun = False
 
     @property
     def runs(self) -> bool:
@@ -100,8 +103,16 @@ class Child:
         """Whether there is none and the pause after the one before is over."""
         return self._process is None and self._reactor.seconds() >= self._began_at + self._pause
 
+    def give_way(self) -> None:
+        """A media process is gone. If none was begun here, it had another keeper, which may have the next one soon: two
+        would be in each other's way."""
+        if not self._begun:
+            self._began_at, self._pause = self._reactor.seconds(), INHERITED
+
     def begin(self, settings: MediaSettings) -> None:
         """Start one."""
+        if not self._begun:
+            self._begun, self._pause = True, 0.0
         arguments = [str(self._state), self._wanted, json.dumps(control.from_settings(settings))]
         arguments.append(json.dumps(self._place.share))
         root = str(Path(sbc.__file__).parents[1])

@@ -328,6 +328,7 @@ class ProcessEngine:
         self._link, self._ready, self._pid = None, False, 0
         if known:
             self._alone_at = self._reactor.seconds()
+            self._child.give_way()
         self._tally.gone()
         self._waiting.extendleft(each for each in reversed(unanswered) if each.message["do"] not in ("hello", "end"))
         if self._stopping is not None:
@@ -360,6 +361,7 @@ class ProcessEngine:
         if self._link is not None:
             if self._link.owes() >= SLOW or now - self._link.heard_at >= HANGING:
                 log.error("the media process hangs and is killed")
+                self._child.give_way()
                 if not self._link.kill():
                     self._child.kill()
         elif self._alone_at is not None and now - self._alone_at >= REVIVAL:

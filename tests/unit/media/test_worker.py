@@ -5,13 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
+from twisted.internet.task import Clock
 
-from sbc.media import control, keeper, kernel, process, saying, worker
+from sbc.media import child, control, keeper, kernel, process, saying, spread, worker
 from sbc.media.engine import Answer, Direction, Offer, Statistics, StreamStatistics
 from sbc.media.offload import UnavailableError
 from sbc.media.sdp import parse
@@ -82,9 +84,44 @@ def test_a_call_whose_ports_are_taken_meanwhile_is_over(kept: str, told: list[st
     assert causes == told
 
 
+def test_the_keeper_of_an_earlier_process_has_a_moment_to_begin_the_next(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    begun: list[float] = []
+    clock = Clock()
+    monkeypatch.setattr(child.Child, "begin", lambda *_: begun.append(clock.seconds()))
+    clock.advance(100.0)
+    engine: Any = process.ProcessEngine(MediaSettings(), clock, tmp_path, "python")
+    engine._looking.start(process.LOOK, now=False)
+    engine._ready = True  # it is with one that was there
+    engine._gone([])
+    clock.pump([process.SEEK] * 10)
+    assert begun == []
+    clock.advance(child.INHERITED)
+    assert len(begun) == 1
+
+
 class _NoReactor:
     def seconds(self) -> float:
         return 0.0
+
+
+def test_no_link_of_the_owner_leads_root_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    changed: list[tuple[Any, ...]] = []
+
+    def chown(*told: Any, follow_symlinks: bool = True) -> None:
+        changed.append((*told, follow_symlinks))
+
+    monkeypatch.setattr(spread.os, "chown", chown)
+    elsewhere, place = tmp_path / "elsewhere", tmp_path / "media-2"
+    elsewhere.mkdir()
+    place.symlink_to(elsewhere)
+    owner: Any = SimpleNamespace(st_uid=place.lstat().st_uid + 1, st_gid=7)
+    for _ in range(2):
+        spread._begin_directory(place, owner)
+    assert place.is_dir()
+    assert not place.is_symlink()
+    assert changed == [(place, owner.st_uid, 7, False)] * 2
 
 
 # The keeper
