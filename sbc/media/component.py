@@ -55,8 +55,8 @@ class Component:
     """
 
     __slots__ = (
-        "_asked_at", "_keyed", "_sources", "_surroundings", "_timer", "by_format", "clear", "dtls", "end", "failure",
-        "ice", "onward", "opener", "proven", "sealer",
+        "_aside", "_asked_at", "_keyed", "_sources", "_surroundings", "_timer", "by_format", "clear", "dtls", "end",
+        "failure", "ice", "onward", "opener", "proven", "sealer",
     )  # fmt: skip
 
     def __init__(self, end: End, surroundings: Surroundings) -> None:
@@ -70,6 +70,7 @@ class Component:
         self.onward: Onward | None = None
         self.by_format: dict[int, Onward] = {}
         self.failure = ""
+        self._aside: dict[bytes, Sealer] = {}
         self._asked_at: float | None = None
         self._sources: dict[bytes, Onward] = {}
         self._surroundings = surroundings
@@ -119,8 +120,8 @@ class Component:
             self._give_back(self.opener)
             self.opener = Opener(suite, inbound, book.take())
         if self.sealer is None or not self.sealer.same(suite, outbound):
-            self._give_back(self.sealer)
-            self.sealer = Sealer(suite, outbound, book.take())
+            self._put_aside()
+            self.sealer = self._aside.pop(outbound, None) or Sealer(suite, outbound, book.take())
         self._change()
 
     def associate(self, fingerprints: frozenset[Fingerprint], setup: bytes) -> None:
@@ -143,7 +144,10 @@ class Component:
 
     def unkey(self) -> None:
         """Forget keys and association."""
-        self.close()
+        self._cease()
+        self._give_back(self.opener)
+        self.opener = None
+        self._put_aside()
         self._change()
         self.dtls = self._keyed = None
         self.failure = ""
@@ -157,24 +161,27 @@ class Component:
     def close(self) -> None:
         """Stop what is under way; the keys are not used any more."""
         self._cease()
-        for cipher in (self.opener, self.sealer):
+        for cipher in (self.opener, self.sealer, *self._aside.values()):
             self._give_back(cipher)
         self.opener = self.sealer = None
+        self._aside.clear()
 
     def part(self) -> None:
         """Another process goes on with the keys."""
         self._cease()
-        for cipher in (self.opener, self.sealer):
+        for cipher in (self.opener, self.sealer, *self._aside.values()):
             if cipher is not None:
                 self._surroundings.book.part(cipher.page)
         self.opener = self.sealer = None
+        self._aside.clear()
 
     # Going on in another process
 
     def memory(self) -> dict[str, Any] | None:
         """What `recall` needs, as JSON has it: keys among it. None when another process cannot go on with them."""
         ciphers = [None if each is None else _written(each) for each in (self.opener, self.sealer)]
-        if any(each is not None and each[2] < 0 for each in ciphers):
+        aside = [_written(each) for each in self._aside.values()]
+        if any(each is not None and each[2] < 0 for each in (*ciphers, *aside)):
             return None
         dtls = self.dtls
         prints = None if dtls is None else [[each.hash.decode(), each.digest.hex()] for each in dtls.fingerprints]
@@ -185,6 +192,7 @@ class Component:
             "ice": None if self.ice is None else self.ice.memory,
             "dtls": None if dtls is None else [prints, dtls.active, dtls.keys is not None],
             "ciphers": ciphers,
+            "aside": aside,
         }
 
     def recall(self, memory: Mapping[str, Any], now: float) -> None:
@@ -193,6 +201,7 @@ class Component:
         inbound, outbound = memory["ciphers"]
         self.opener = None if inbound is None else Opener(*self._read(inbound))
         self.sealer = None if outbound is None else Sealer(*self._read(outbound))
+        self._aside = {each.key: each for each in (Sealer(*self._read(cipher)) for cipher in memory["aside"])}
         if memory["ice"] is not None:
             self.ice = IceLite.recall(memory["ice"], now)
         if self.proven:
@@ -212,6 +221,15 @@ class Component:
         if page is None:
             raise LookupError("nobody knows what was sent with these keys")
         return BY_NAME[name.encode()], bytes.fromhex(key), page
+
+    def _put_aside(self) -> None:
+        """Our own key of a suite is the same for the whole call. It may be left and come into use again: then it goes
+        on where it stood, for nothing may be sealed twice under one index. (DTLS gives new keys each time.)"""
+        if self.sealer is not None and self.dtls is None:
+            self._aside[self.sealer.key] = self.sealer
+        else:
+            self._give_back(self.sealer)
+        self.sealer = None
 
     def _give_back(self, cipher: Opener | Sealer | None) -> None:
         if cipher is not None:

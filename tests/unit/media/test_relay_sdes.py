@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from sbc.media import sdes
+from sbc.media.indexes import SIZE, Book
 from sbc.media.protection import read
-from sbc.media.sdes import CM_80, SUITES, Suite
+from sbc.media.sdes import CM_80, GCM_128, SUITES, Crypto, Suite
 from sbc.media.sdp import parse
 from sbc.sip.errors import RemoteError
 from tests.unit.media.crypt_phones import SdesPhone
@@ -67,6 +70,30 @@ def test_srtp_on_both_sides_with_keys_of_their_own(relay: World) -> None:
     assert a.crypto.render().split(b"inline:")[1] not in offered
     b.learn(offered)
     a.learn(relay.answer(b.describe()))
+    both_ways(relay, a, b)
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["", "in the next process"])
+def test_a_suite_that_is_left_and_used_again_goes_on_where_it_stood(relay: World, *, moved: bool) -> None:
+    """Our key of each suite is the same for the whole call: from the beginning again, its first reports would be sealed
+    as others were before."""
+    relay.core._surroundings = replace(relay.core._surroundings, book=Book(memoryview(bytearray(SIZE)), os.urandom))
+    a, b = relay.phone("127.0.0.3"), secure(relay, "127.0.0.4", CM_80)
+    cryptos = [b.crypto, Crypto(1, GCM_128, os.urandom(GCM_128.size)), b.crypto]
+    told = []
+    for crypto in cryptos:
+        b.crypto = crypto
+        offered = relay.offer(a.describe())
+        a.learn(relay.answer(b.describe()))
+        if crypto.suite == CM_80:
+            a.report()
+            relay.turn()
+            told += [int.from_bytes(each[-14:-10], "big") & 0x7FFFFFFF for each in Phone.heard(b, b.rtcp)]
+        elif moved:
+            text, _ = relay.core.release("leg")
+            assert relay.core.restore("leg", text)
+    assert told == [1, 2]
+    b.learn(offered)
     both_ways(relay, a, b)
 
 
