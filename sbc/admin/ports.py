@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
@@ -70,7 +70,7 @@ class Account:
     domain: str
     realm: str
     auth_username: str
-    ha1: str
+    ha1: str = field(repr=False)
 
 
 class Actions(Protocol):

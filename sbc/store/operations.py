@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sbc.store.marks import MarkToken, RemoveToken, TouchToken
 from sbc.store.operation import Execute, Operation, StoreError, nothing
@@ -125,7 +125,7 @@ class GivenHa1s:
     upper: str
     realm: str
     auth_username: str
-    ha1: str
+    ha1: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

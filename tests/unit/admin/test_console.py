@@ -150,6 +150,7 @@ def test_ha1s_from_a_file(run, node, tmp_path, monkeypatch):
     assert "saved  3" in run("ha1", str(table)).output
     first, second = [asked[1] for asked in node.actions.asked]
     assert first[0] == Account("alice", "pbx.example.com", "pbx.example.com", "100", f"{md5},{sha}")
+    assert md5 not in repr(first[0])
     made = [ha1("bob", "pbx.example.com", "secret", name) for name in ("MD5", "SHA-256", "SHA-512-256")]
     bob = Account("bob", "pbx.example.com", "pbx.example.com", "bob", f"{made[0]},{made[1]},SHA-512-256:{made[2]}")
     assert (first[1:], second) == ([bob], [Account("carol", "pbx.example.com", "pbx.example.com", "carol", md5)])
