@@ -106,7 +106,7 @@ class Passing:
             self._answer(respond(self.request, 504, reason.encode()))
 
     def received(self, txn: ClientTransaction, response: Response, now: float) -> None:
-        if txn is self._left:
+        if txn is self._left and not self._there(txn, response):
             return
         lost = response.status in FLOW_FAILED and self._answered is None
         if lost and self._elsewhere(response):
@@ -179,6 +179,16 @@ class Passing:
             self.calls.driver.cancel(sent)
         else:
             self.calls.driver.rest(sent)
+
+    def _there(self, txn: ClientTransaction, response: Response) -> bool:
+        """Whether the request has got by its first way to where its receiver was not any more: a 2xx that nobody
+        acknowledges would end the call. What went the other way is left then."""
+        if not 200 <= response.status < 300:
+            return False
+        if self._sent is not None:
+            self._leave(self._sent)
+        self._sent, self._over = txn, True
+        return True
 
     def _rouse(self) -> None:
         if self._over or (self._hold is not None and not self._hold.over):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import Deferred
 
+from sbc.proxy.passing import Passing
+from sbc.registrar.flows import Awake
 from sbc.sip.message import parse
-from tests.unit.proxy.node_world import CONTACT, World, answer_to, message
+from tests.unit.proxy.node_world import CONTACT, Wire, World, answer_to, message
 from tests.unit.proxy.test_lasting import INVITE, sent
 
 
@@ -63,3 +65,40 @@ def test_nobody_is_looked_for_when_a_request_is_cancelled_that_was_on_hold(world
     world.arrive(again(world, b"CANCEL").replace(b"z9hG4bK3CANCEL", b"z9hG4bK3INVITE"), world.upper)
     heard = [parse(data) for data in world.upper.out if data.startswith(b"SIP/2.0")]
     assert [each.status for each in heard if each.cseq.method == b"INVITE"] == [100, 487]
+
+
+def moved(world):
+    """The phone comes over another flow, behind the same proxy; where its first one is, it answers nothing."""
+    other = Wire(("198.51.100.11", 5060))
+    news = Awake(1, 1, "ada", "example.com", "pbx", "t:1", "sip:ada@198.51.100.11", other, (), path=(b"<sip:b@h;lr>",))
+    [passing] = [txn.user for txn in world.node.driver.table._servers.values() if isinstance(txn.user, Passing)]
+    passing.woken(news)
+    return other
+
+
+def test_a_2xx_from_where_the_phone_was_is_its_answer_all_the_same(world):
+    world.arrive(again(world), world.upper)
+    first = sent(world.phone, b"INVITE")[-1].render()
+    world.arrive(answer_to(first, b"100 Trying"), world.phone)
+    other = moved(world)
+    [second] = sent(other, b"INVITE")
+    world.arrive(answer_to(second.render(), b"100 Trying"), other)
+    for _ in range(2):
+        world.arrive(answer_to(first, b"200 OK"), world.phone)
+    assert len(sent(other, b"CANCEL")) == 1, "it need not go there any more"
+    world.arrive(answer_to(second.render(), b"487 Request Terminated"), other)
+    heard = [parse(data) for data in world.upper.out if data.startswith(b"SIP/2.0")]
+    assert [each.status for each in heard if each.cseq.method == b"INVITE"] == [100, 200, 200]
+    assert len(world.node.calls.dialogs) == 1, "the call goes on"
+
+
+def test_a_refusal_from_where_the_phone_was_counts_for_nothing(world):
+    world.arrive(again(world), world.upper)
+    first = sent(world.phone, b"INVITE")[-1].render()
+    world.arrive(answer_to(first, b"100 Trying"), world.phone)
+    other = moved(world)
+    world.arrive(answer_to(first, b"487 Request Terminated"), world.phone)
+    [second] = sent(other, b"INVITE")
+    world.arrive(answer_to(second.render(), b"200 OK"), other)
+    heard = [parse(data) for data in world.upper.out if data.startswith(b"SIP/2.0")]
+    assert [each.status for each in heard if each.cseq.method == b"INVITE"] == [100, 200]
