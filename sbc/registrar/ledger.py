@@ -105,12 +105,12 @@ class Ledger:
             associated=given.associated,
             gruus=given.gruus,
         )
-        if given.service_route or row.service_route:
-            self._rerouted(user, stands)
         if standing.state == NEEDS_WAKE:
             self._ask(user, replace(stands, expires_at=row.expires_at, failures=0), row, now_at)
         elif standing.state == "rejected":
             self._write(stands, row, lambda: self._rejected(user, standing))
+        elif standing.given is not None and (given.service_route or row.service_route):
+            self._write(stands, row, lambda: self._rerouted(user, stands))
         else:
             self._write(stands, row)
 

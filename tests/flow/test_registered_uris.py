@@ -57,9 +57,10 @@ class Routes(FlowCase):
         self.upper.script.plan("REGISTER", Reply(status=200, headers=((b"service-route", b", ".join(old)), SOON)))
         self.upper.script.always("REGISTER", Reply(status=200, headers=((b"service-route", b", ".join(new)),)))
         phone = yield self.awake()
-        kept = b", ".join(new).decode()
-        query = "select service_route from upper_registrations"
-        yield until(lambda: self.rows(query)[0]["service_route"] == kept, "refreshed", 10)
+        [flow], live, clock = self.flows(phone), self.sbc.registrar.live, self.sbc.driver.clock
+        yield until(lambda: live.resident(flow.token, clock(), "bob", "").service_route == tuple(new), "refreshed")
+        [row] = self.rows("select service_route from upper_registrations")
+        self.assertEqual(row["service_route"], b", ".join(new).decode())
         status = yield self.final(phone.call("echo"))
         self.assertEqual(status, 200)
         came = [heard.message for heard in self.upper._party.heard if heard.what == "INVITE"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from twisted.internet.defer import succeed
 
 from sbc.registrar.ledger import Ledger, LedgerRules
 from sbc.store.operations import ForgetHa1, RemoveBinding, UpdateUpperRegistration
 from sbc.store.records import UpperRegistration, User
+from sbc.upper.given import Given
 from sbc.upper.registration import Standing
 
 NOW = 1_800_000_000.0
@@ -52,3 +55,23 @@ def test_nothing_of_that_where_a_register_came_in_between():
     assert len(stood("rejected", applies=False)[0]) == 1
     assert stood("needs_wake", applies=True)[1] == [BOB]
     assert stood("needs_wake", applies=False)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "applies", "routes"),
+    [
+        (Given("<sip:new;lr>"), True, ["<sip:new;lr>"]),
+        (Given(), True, [""]),
+        (Given("<sip:new;lr>"), False, []),
+        (None, True, []),
+    ],
+    ids=["another one", "none any more", "a REGISTER came in between", "the server said nothing"],
+)
+def test_requests_take_the_service_route_that_a_refresh_brought_and_no_older_one(given, applies, routes):
+    rerouted = []
+    rules = LedgerRules(node="n", remove_rejected=True, max_offline=0.0, wake="auto")
+    ledger = Ledger(Store(applies), lambda: rules, lambda user, row: None, lambda user, row: rerouted.append(row))
+    state = "failing" if given is None else "registered"
+    row = replace(ROW, service_route="<sip:old;lr>")
+    ledger.stand(BOB, row, Standing(state, 200, "OK", None, None, 0, 6, given), NOW)
+    assert [each.service_route for each in rerouted] == routes
