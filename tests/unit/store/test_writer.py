@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 
 from sqlalchemy import Connection, text
 from twisted.python.failure import Failure
@@ -139,26 +140,32 @@ def test_a_deadlock_with_another_node_costs_a_second_try(database: Database) -> 
     if not database.is_postgresql:
         return  # one writer at a time: there is nobody to lock each other out
     database.write(setting("a"), setting("b"))
-    with database.engine.connect() as other:
+    with database.engine.connect() as other, database.engine.connect() as watch:
 
         def change(name: str) -> None:
             other.execute(text("UPDATE settings SET value = 'theirs' WHERE name = :name"), {"name": name})
 
-        other.exec_driver_sql("BEGIN")
-        change("b")
-        crossing = threading.Timer(0.01, change, ["a"])  # waits for our "a" while we wait for their "b"
-        outcomes: list[object] = []
+        def cross() -> None:
+            """Wait for our "a", once we wait for their "b"."""
+            while not watch.execute(blocked, {"pid": pid}).scalar():
+                watch.rollback()
+                time.sleep(0.01)
+            change("a")
 
         def end(seconds: float) -> None:
             crossing.join()
             other.exec_driver_sql("COMMIT")
 
+        pid = other.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+        blocked = text("SELECT count(*) FROM pg_stat_activity WHERE :pid = ANY(pg_blocking_pids(pid))")
+        other.exec_driver_sql("BEGIN")
+        other.exec_driver_sql("SET LOCAL deadlock_timeout = '1h'")  # who finds a deadlock is its victim: that is us
+        change("b")
+        crossing = threading.Thread(target=cross, daemon=True)
         sleep, database.commits._sleep = database.commits._sleep, end
         crossing.start()
-        outcomes += database.outcomes(setting("a"), setting("b"))
+        outcomes = database.outcomes(setting("a"), setting("b"))
         database.commits._sleep = sleep
-        if not crossing.finished.is_set():
-            crossing.join()
     assert outcomes == [None, None]
     assert sorted(database.read(queries.settings)) == [("a", "v"), ("b", "v")]
 
