@@ -61,10 +61,12 @@ def worker(phones: list[tuple[Address, Address]], orders: Connection, profile: b
     from sbc.media import control, sdp
     from sbc.media.engine import Answer, Offer
     from sbc.media.settings import MediaSettings
+    from sbc.media.share import Share
 
     state = tempfile.mkdtemp(prefix="bench-media-")
     settings = json.dumps(control.from_settings(MediaSettings()))
-    process = subprocess.Popen([sys.executable, "-m", "sbc.media.worker", state, "python", settings])
+    share = json.dumps(Share())
+    process = subprocess.Popen([sys.executable, "-m", "sbc.media.worker", state, "python", settings, share])
     line = socket.socket(socket.AF_UNIX)
     while line.connect_ex(f"{state}/{control.SOCKET}"):
         time.sleep(0.05)
