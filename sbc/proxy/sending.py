@@ -72,12 +72,12 @@ def forward(attempt: Attempt, effect: Forward[Target], now: float) -> None:
         flow = calls.edges.flow(target)
         on_flow(flow, partial(_offer, attempt, branch, target), partial(_unreached, attempt, branch, target))
         return
+    if calls.following.settled(target.server):
+        _up(attempt, branch, 0)
+        return
     patience = min(PATIENCE, calls.settings().failover_after / 2) if branch.reserve else PATIENCE
     following = calls.following.follow(target.server, _parties(attempt, target), patience)
-    if following is None:
-        _up(attempt, branch, 0)
-    else:
-        when_there(following, partial(_up, attempt, branch), Failure.raiseException)
+    when_there(following, partial(_up, attempt, branch), Failure.raiseException)
 
 
 def _parties(attempt: Attempt, target: Target) -> set[tuple[str, str]]:

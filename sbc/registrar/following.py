@@ -39,15 +39,18 @@ class Following:
         self._watch = watch
         self._call_later = call_later
 
-    def follow(self, server: UpperServer, users: Iterable[Account], patience: float) -> Deferred[int] | None:
-        """Have these users registered at the server that a request of theirs goes to.
+    def settled(self, server: UpperServer) -> bool:
+        """Whether no server of its domain has been in trouble lately: all registrations are where they belong."""
+        fellows = self._watch.servers.fellows(server)
+        return len(fellows) < 2 or self._watch.settled(fellows)
 
-        None: no server of its domain has been in trouble, and they are where they belong. Else fires within `patience`
-        seconds, with the number of registrations that have moved, whether the server took them or not.
+    def follow(self, server: UpperServer, users: Iterable[Account], patience: float) -> Deferred[int]:
+        """Have these users registered at the server that a request of theirs goes to, unless all is `settled` there.
+
+        Fires within `patience` seconds, with the number of registrations that have moved, whether the server took them
+        or not.
         """
         fellows = self._watch.servers.fellows(server)
-        if len(fellows) < 2 or self._watch.settled(fellows):
-            return None
         done: Deferred[int] = Deferred()
         alarm = self._call_later(patience, done.callback, 0)
 
